@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who computes: the stages of the layer that need no other rank.
+//
+// Every function queues work on the backend's one stream and may return before it is done; none
+// synchronises unless it says so, none allocates. All tensors live in memory().
+// Index arrays are 32-bit: slot = token·K + choice, row = place in the packed order.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backends/engine.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/tensor.h"
+
+namespace moebench {
+
+/// What one rank computes on. Empty or zero where the backend cannot know.
+struct DeviceInfo {
+  std::string name;                 ///< "AMD EPYC 9654" or "NVIDIA H200"
+  std::string kind;                 ///< "cpu" or "cuda"
+  int units = 0;                    ///< threads in use, or multiprocessors
+  std::size_t memory_bytes = 0;
+  std::size_t cache_bytes = 0;      ///< last level: inputs are rotated past it
+  std::vector<std::pair<std::string, std::string>> versions;  ///< libraries and drivers
+};
+
+/// x [T, H], weight [H, E] → logits [T, E] fp32, the K largest per token, best first, lower expert on a tie,
+/// score = softmax over the K kept logits (the paper's gate).
+struct GateForward {
+  TensorView x, weight;
+  std::span<float> logits;           // [T, E]
+  std::span<std::int32_t> expert_of; // [T, K]
+  std::span<float> score;            // [T, K]
+  std::int64_t top_k;
+};
+
+/// dscore [T, K] → dlogit; dx [T, H] += dlogit · weightᵀ; dweight [H, E] = xᵀ · dlogit (overwritten).
+struct GateBackward {
+  TensorView x, weight;
+  std::span<const std::int32_t> expert_of;
+  std::span<const float> score, dscore;
+  std::span<float> dlogits;  // [T, E] scratch
+  TensorView dx, dweight;
+  std::int64_t top_k;
+};
+
+/// Counts rows per expert and gives each slot its row. by_expert: stable, rows keep slot order within an
+/// expert. by_token: row = slot.
+struct PlanArgs {
+  std::span<const std::int32_t> expert_of;  // [S = T·K]
+  RowOrder order;
+  std::span<std::int32_t> counts;   // [E]
+  std::span<std::int32_t> offsets;  // [E + 1], exclusive sum of counts
+  std::span<std::int32_t> row_of;   // [S] slot → row
+  std::span<std::int32_t> slot_of;  // [S] row → slot
+};
+
+/// rows[r] = x[slot_of[r] / K].
+struct PackForward {
+  TensorView x;                            // [T, H]
+  std::span<const std::int32_t> slot_of;   // [S]
+  TensorView rows;                         // [S, H]
+  std::int64_t top_k;
+};
+
+/// dx[t] = Σ_k drows[row_of[t, k]], summed in the order of k in fp32.
+struct PackBackward {
+  TensorView drows;                       // [S, H]
+  std::span<const std::int32_t> row_of;   // [S]
+  TensorView dx;                          // [T, H]
+  std::int64_t top_k;
+};
+
+/// y[t] = Σ_k score[t, k] · rows[row_of[t, k]].
+struct CombineForward {
+  TensorView rows;                       // [S, H]: what the experts returned
+  std::span<const std::int32_t> row_of;  // [S]
+  std::span<const float> score;          // [T, K]
+  TensorView y;                          // [T, H]
+  std::int64_t top_k;
+};
+
+/// drows[row_of[t, k]] = score[t, k] · dy[t];  dscore[t, k] = <dy[t], rows[row_of[t, k]]>.
+struct CombineBackward {
+  TensorView dy, rows;                   // [T, H], [S, H]
+  std::span<const std::int32_t> row_of;  // [S]
+  std::span<const float> score;          // [T, K]
+  TensorView drows;                      // [S, H]
+  std::span<float> dscore;               // [T, K]
+  std::int64_t top_k;
+};
+
+/// Points on the backend's time line. Recording is as cheap as the device allows.
+class Marks {
+ public:
+  virtual ~Marks() = default;
+  /// Marks the moment when all work queued so far is done. 0 <= mark < the count it was made with.
+  virtual void record(int mark) = 0;
+  /// Microseconds from mark `from` to mark `to`. Only after Backend::synchronize().
+  virtual double elapsed_us(int from, int to) const = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string_view name() const = 0;
+  virtual const DeviceInfo& device() const = 0;
+  virtual Memory& memory() = 0;
+  virtual StreamView stream() const = 0;
+  /// Whether it multiplies in this format.
+  virtual bool supports(DType dtype) const = 0;
+
+  /// Names that make_engine takes, in the order of `moebench list`.
+  virtual std::vector<std::string> engines() const = 0;
+  /// Throws UsageError naming the engines it has.
+  virtual std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) = 0;
+
+  virtual std::unique_ptr<Marks> make_marks(int count) = 0;
+  /// Returns when all queued work is done; throws DeviceError if any of it failed.
+  virtual void synchronize() = 0;
+  /// Called before each sample, outside the timed region (a GPU holds its stream here until release()).
+  virtual void hold() {}
+  virtual void release() {}
+
+  /// Writes elements [first, first + tensor.size()) of `field`, rounded to the tensor's dtype.
+  virtual void fill(TensorView tensor, const UniformField& field, std::int64_t first) = 0;
+  /// Fills the tensor with NaN, so that an unwritten element shows.
+  virtual void poison(TensorView tensor) = 0;
+  /// Copies fp32 host values in or out, converting. Synchronise.
+  virtual void upload(TensorView tensor, std::span<const float> host) = 0;
+  virtual void download(std::span<float> host, TensorView tensor) = 0;
+
+  virtual void gate(const GateForward& args) = 0;
+  virtual void gate(const GateBackward& args) = 0;
+  virtual void plan(const PlanArgs& args) = 0;
+  virtual void pack(const PackForward& args) = 0;
+  virtual void pack(const PackBackward& args) = 0;
+  virtual void combine(const CombineForward& args) = 0;
+  virtual void combine(const CombineBackward& args) = 0;
+
+  /// c [M, N] = a [M, K] · b [K, N], the best dense product this backend has: for ceilings and baselines.
+  virtual void gemm(TensorView a, TensorView b, TensorView c) = 0;
+  /// Elementwise activation of `in` [n, F or 2F] into `out` [n, F].
+  virtual void activate(Activation activation, TensorView in, TensorView out) = 0;
+  /// to = from, the best copy this backend has: for the memory ceiling.
+  virtual void copy(TensorView from, TensorView to) = 0;
+};
+
+}  // namespace moebench

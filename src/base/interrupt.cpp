@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/interrupt.h"
+
+#include <csignal>
+#include <unistd.h>
+
+#include "base/error.h"
+
+namespace moebench {
+namespace {
+
+volatile std::sig_atomic_t signal_seen = 0;
+
+extern "C" void on_signal(int number) {
+  if (signal_seen) _exit(static_cast<int>(ExitCode::interrupted));
+  signal_seen = number;
+}
+
+}  // namespace
+
+void catch_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+int interrupt_signal() { return signal_seen; }
+
+void throw_if_interrupted() {
+  if (signal_seen) throw Interrupted(signal_seen == SIGINT ? "interrupted by SIGINT" : "interrupted by SIGTERM");
+}
+
+}  // namespace moebench

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is known of one case after it was measured. Every field is described in docs/report.md.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/statistics.h"
+#include "moe/load.h"
+#include "moe/stage.h"
+#include "suite/case.h"
+
+namespace moebench {
+
+enum class Status { ok, incorrect, failed, skipped, timed_out, interrupted };
+std::string_view name_of(Status status);
+
+/// The ceilings of this machine for one backend and dtype, measured in this run. Zero where not measured.
+struct Peaks {
+  std::string backend;
+  DType dtype = DType::fp32;
+  int ranks = 1;              ///< how many ranks measured at once: they share sockets and links
+  double gemm_tflops = 0;     ///< per rank, the slowest rank's
+  double copy_gbs = 0;        ///< bytes read plus bytes written, per rank
+  double launch_us = 0;       ///< time of an empty stage: one kernel launch, or one pool dispatch
+  double link_gbs = 0;        ///< all-to-all, bytes that leave a rank; 0 with one rank
+  double link_latency_us = 0; ///< a small exchange
+};
+
+/// What limits a stage at its floor.
+enum class Bound { compute, memory, link, latency };
+std::string_view name_of(Bound bound);
+
+struct StageRecord {
+  Stage stage;
+  Pass pass;
+  std::optional<Stage> fused_into;  ///< then the times are zero
+  Summary time;                     ///< microseconds, max over ranks per iteration
+  double flops = 0, bytes = 0, link_bytes = 0;  ///< of the busiest rank
+  double floor_us = 0;              ///< least time at the measured peaks
+  double limit_pct = 0;             ///< 100 · floor / median
+  Bound bound = Bound::memory;
+};
+
+/// Times of one pass, or of all passes of the case together.
+struct TimeRecord {
+  Summary device;               ///< microseconds between device marks, max over ranks per iteration
+  std::vector<double> samples;  ///< the same, one per iteration; kept in the report with --samples
+  double flops = 0;             ///< all ranks
+  double tflops = 0;            ///< all ranks, from the median
+  double floor_us = 0, limit_pct = 0;
+};
+
+/// Relative errors against the oracle, with the bound each had to meet.
+struct CheckRecord {
+  std::string mode = "none";  ///< none, quick, full
+  bool passed = false;
+  struct Item {
+    std::string name;  ///< "y", "dx", "gate", "w1", …: what was compared
+    double error = 0;  ///< relative Frobenius norm
+    double bound = 0;
+  };
+  std::vector<Item> items;
+};
+
+/// Why sampling ended, and which condition was not met.
+struct StopRecord {
+  std::string reason;         ///< noise, samples, time
+  std::string unmet;          ///< empty if the noise target was met
+  int warmup = 0, samples = 0;
+  double noise_target_pct = 0;
+};
+
+struct RanksRecord {
+  int slowest = 0;                ///< the rank that was slowest most often
+  std::vector<double> median_us;  ///< per rank, whole iteration
+};
+
+struct MemoryRecord {
+  double estimated_bytes = 0;
+  double weights_bytes = 0, gradients_bytes = 0, activations_bytes = 0, inputs_bytes = 0;  ///< of the estimate
+  double peak_bytes = 0;               ///< seen by the allocator on the fullest rank
+  std::int64_t timed_allocations = 0;  ///< allocations inside timed regions: must be 0
+};
+
+struct Record {
+  std::string id;  ///< stable hash of the case's settings
+  Case measured;
+  Status status = Status::ok;
+  std::string reason;  ///< why it is not ok
+  CheckRecord check;
+  LoadStats rows_per_expert, rows_per_rank;
+  std::map<std::string, TimeRecord> time;  ///< "total" and each pass: "forward", "backward", "sync"
+  Summary host;                            ///< host clock around the whole iteration, microseconds
+  std::vector<StageRecord> stages;
+  double tokens_per_s = 0;
+  double exchange_gbs = 0;  ///< link bytes over the time of dispatch and collect
+  StopRecord stop;
+  RanksRecord ranks;
+  MemoryRecord memory;
+  double setup_us = 0;  ///< building the subject, before the first iteration
+  double first_iteration_us = 0;
+  std::vector<std::string> warnings;
+};
+
+}  // namespace moebench

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ranks of this run and the few host numbers they tell each other: the control plane.
+// Never carries rows; never inside a timed region.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/memory.h"
+#include "comm/comm.h"
+
+namespace moebench {
+
+/// Where a process believes it stands, from the launcher's environment.
+struct Launch {
+  std::string launcher;  ///< "mpirun", "srun", "torchrun" or "" for none
+  int rank = 0, size = 1;
+};
+/// Reads OMPI_COMM_WORLD_*, PMI(X)_*, SLURM_* and RANK/WORLD_SIZE. Throws EnvironmentError if malformed.
+Launch detect_launch();
+
+class World {
+ public:
+  virtual ~World() = default;
+
+  virtual std::string_view name() const = 0;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  /// Ranks on this host, and this rank's place among them.
+  virtual int local_size() const = 0;
+  virtual int local_rank() const = 0;
+
+  /// Returns when all ranks have called it. Throws TimeoutError naming the ranks that have not.
+  virtual void barrier() = 0;
+  /// mine [n] from every rank → [size · n] on every rank; n is the same everywhere.
+  virtual std::vector<double> gather(std::span<const double> mine) = 0;
+  virtual std::vector<std::string> gather_text(const std::string& mine) = 0;
+  /// Rank 0's text on every rank.
+  virtual std::string broadcast(const std::string& text) = 0;
+  /// A data-plane communicator over all ranks. `memory` and `stream` belong to the backend and outlive it.
+  virtual std::unique_ptr<Comm> make_comm(Memory& memory, StreamView stream) = 0;
+  /// Ends every rank with `code`, without waiting for any. Does not return.
+  [[noreturn]] virtual void abort(int code) = 0;
+};
+
+/// One rank, no launcher, no library.
+std::unique_ptr<World> make_self_world();
+
+/// The world that `word` ("auto", "self", "mpi") and the launcher ask for. Throws EnvironmentError if the
+/// launcher started more ranks than the communicator sees: never N silent single runs.
+std::unique_ptr<World> make_world(std::string_view word, double timeout_s);
+
+/// The words that --comm takes in this build.
+std::vector<std::string> comm_names();
+
+}  // namespace moebench

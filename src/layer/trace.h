@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who is told when a stage begins and ends. The layer is timed whole with NoTrace, so that watching it costs nothing.
+#pragma once
+
+#include "moe/stage.h"
+
+namespace moebench {
+
+class Trace {
+ public:
+  virtual ~Trace() = default;
+  virtual void begin(Stage stage, Pass pass) = 0;
+  virtual void end(Stage stage, Pass pass) = 0;
+};
+
+class NoTrace final : public Trace {
+ public:
+  void begin(Stage, Pass) override {}
+  void end(Stage, Pass) override {}
+};
+
+}  // namespace moebench

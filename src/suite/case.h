@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// One thing to measure: a point of a sweep.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "moe/shape.h"
+#include "moe/stage.h"
+#include "moe/workload.h"
+
+namespace moebench {
+
+/// What is timed. layer: the MoE layer. linear: one matrix product [T, H]·[H, F] (the paper's Figure 3).
+/// dense: one FFN of the same active FLOPs, every token through K·F columns, no routing.
+enum class SubjectKind { layer, linear, dense };
+
+/// fwd: forward only. fwd_bwd: forward, then backward. step: forward, backward, gradient sync.
+enum class PassSet { fwd, fwd_bwd, step };
+
+std::string_view name_of(SubjectKind subject);
+SubjectKind parse_subject(std::string_view word);
+std::string_view name_of(PassSet passes);  // "fwd", "fwd+bwd", "step"
+PassSet parse_passes(std::string_view word);
+std::vector<Pass> passes_of(PassSet passes);
+
+/// Everything that decides what a case computes; how long it is sampled is in bench/sampling.h.
+struct Case {
+  SubjectKind subject = SubjectKind::layer;
+  Shape shape;
+  Skew skew;
+  PassSet passes = PassSet::fwd_bwd;
+  std::string backend = "cpu";
+  std::string engine = "loop";
+  std::string comm = "self";
+  std::string gate = "topk";
+  std::uint64_t seed = 1;
+
+  /// The axes that vary over the sweep, as typed: ("experts", "8"). What tables show and files name.
+  std::vector<std::pair<std::string, std::string>> axes;
+
+  /// "layer experts=8 engine=loop", or the subject alone for a single case.
+  std::string title() const;
+  /// Every field as (flag, value) pairs in table order: what reports hold and `compare` and --resume match by.
+  std::vector<std::pair<std::string, std::string>> settings() const;
+};
+
+}  // namespace moebench
