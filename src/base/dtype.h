@@ -16,6 +16,9 @@ constexpr std::size_t size_of(DType dtype) {
   return dtype == DType::fp32 || dtype == DType::tf32 ? 4 : 2;
 }
 
+/// The nearest value that storage in `dtype` can hold, ties to even.
+float round_to(DType dtype, float value);
+
 /// The word a user types and a report holds.
 std::string_view name_of(DType dtype);
 

@@ -26,14 +26,14 @@ struct LayerOptions {
 };
 
 /// T, H … below are this rank's. All tensors live in the backend's memory and all work goes to its stream;
-/// with one rank and an engine that does not, no call synchronises the host.
+/// alone in its expert-parallel group, and with an engine that does not, no call synchronises the host.
 class Layer {
  public:
   /// `groups` and `backend` outlive the layer. Throws UsageError for an engine that cannot run this shape.
   Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOptions& options);
 
   /// Writes this rank's share of the weights.
-  void load(const Workload& workload);
+  void load(const Workload& workload) { parameters_.load(workload, backend_); }
 
   /// x [T, H] → y [T, H].
   void forward(const TensorView& x, const TensorView& y, Trace& trace);
@@ -52,21 +52,28 @@ class Layer {
   std::vector<std::int64_t> rows_of_experts() const;
 
  private:
-  void exchange_sizes();
-  void exchange_rows(const TensorView& from, const TensorView& to, bool towards_experts);
-  ExpertsForward experts_args();
+  /// Alone in the expert-parallel group: rows never travel, and their number is known beforehand.
   bool alone() const { return groups_.expert_parallel().size() == 1; }
+  template <class Work>
+  void in(Stage stage, Pass pass, Trace& trace, Work work);
+  void exchange_sizes();
+  void make_room(std::int64_t rows);
+  void send_to_experts(const TensorView& home, const TensorView& away);
+  void send_home(const TensorView& away, const TensorView& home);
+  ExpertsForward experts_args(const TensorView& rows, const TensorView& out) const;
 
   Shape shape_;
   Groups& groups_;
   Backend& backend_;
   std::unique_ptr<Engine> engine_;
+  bool backward_;
   Parameters parameters_;
   Routing routing_;
-  Tensor packed_, received_;        ///< rows in (rank, expert) order at home, and in expert order where they are computed
-  Tensor computed_, collected_;     ///< their outputs there, and back at home
-  Tensor grad_home_, grad_away_;    ///< gradients of rows: at home, and at the experts
-  Tensor grad_input_;               ///< of the received rows
+  // Rows where the tokens are, [S, H]; and where the experts are, [n, H]. Alone, one tensor is both.
+  Tensor rows_home_, rows_away_;  ///< what goes into the experts
+  Tensor out_home_, out_away_;    ///< what comes out of them
+  Tensor dout_home_, dout_away_;  ///< its gradient
+  Tensor drows_home_, drows_away_;  ///< the gradient of what went in
 };
 
 }  // namespace moebench

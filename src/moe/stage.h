@@ -13,10 +13,10 @@ enum class Stage { gate, plan, pack, sizes, dispatch, experts, collect, combine,
 /// The parts of one training step. `sync` is the gradient synchronisation.
 enum class Pass { forward, backward, sync };
 
-constexpr std::array kForwardStages{Stage::gate,     Stage::plan,    Stage::pack,    Stage::sizes,
+inline constexpr std::array kForwardStages{Stage::gate,     Stage::plan,    Stage::pack,    Stage::sizes,
                                     Stage::dispatch, Stage::experts, Stage::collect, Stage::combine};
 /// `plan` and `sizes` are reused from the forward pass: 1 size exchange and 4 row exchanges per step.
-constexpr std::array kBackwardStages{Stage::combine,  Stage::collect, Stage::experts,
+inline constexpr std::array kBackwardStages{Stage::combine,  Stage::collect, Stage::experts,
                                      Stage::dispatch, Stage::pack,    Stage::gate};
 
 constexpr std::string_view name_of(Stage stage) {

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/cpu_backend.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <new>
+
+#include "backends/cpu/blas.h"
+#include "backends/cpu/engines.h"
+#include "backends/cpu/expert_ffn.h"
+#include "backends/cpu/stages.h"
+#include "base/error.h"
+#include "base/text.h"
+
+namespace moebench {
+namespace {
+
+constexpr std::align_val_t kAlignment{256};
+
+class HostMemory final : public Memory {
+ public:
+  bool host_accessible() const override { return true; }
+  void* allocate(std::size_t bytes) override {
+    if (bytes == 0) return nullptr;
+    void* pointer = ::operator new(bytes, kAlignment, std::nothrow);
+    if (!pointer) throw MemoryError(bytes, cat("cannot allocate ", bytes, " bytes of host memory"));
+    std::memset(pointer, 0, bytes);  // touched here, not inside a timed region
+    count_allocation(bytes);
+    return pointer;
+  }
+  void deallocate(void* pointer, std::size_t bytes) noexcept override {
+    ::operator delete(pointer, kAlignment);
+    count_deallocation(bytes);
+  }
+  void copy_to_host(void* host, const void* device, std::size_t bytes) override { copy(host, device, bytes); }
+  void copy_from_host(void* device, const void* host, std::size_t bytes) override { copy(device, host, bytes); }
+  std::size_t available_bytes() const override;
+
+ private:
+  static void copy(void* to, const void* from, std::size_t bytes) {
+    if (bytes > 0) std::memcpy(to, from, bytes);
+  }
+};
+
+/// MemAvailable of the kernel, and no more than the control group's limit allows.
+std::size_t HostMemory::available_bytes() const {
+  std::size_t available = std::numeric_limits<std::size_t>::max();
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string word; meminfo >> word;)
+    if (std::size_t kib = 0; word == "MemAvailable:" && meminfo >> kib) available = kib * 1024;
+  std::ifstream limit_file("/sys/fs/cgroup/memory.max"), used_file("/sys/fs/cgroup/memory.current");
+  if (std::size_t limit = 0, used = 0; limit_file >> limit && used_file >> used)
+    available = std::min(available, limit > used ? limit - used : 0);
+  return available;
+}
+
+class HostMarks final : public Marks {
+ public:
+  explicit HostMarks(int count) : times_(static_cast<std::size_t>(count)) {}
+  void record(int mark) override { times_[static_cast<std::size_t>(mark)] = Clock::now(); }
+  double elapsed_us(int from, int to) const override {
+    return std::chrono::duration<double, std::micro>(times_[static_cast<std::size_t>(to)] -
+                                                     times_[static_cast<std::size_t>(from)]).count();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::vector<Clock::time_point> times_;
+};
+
+std::string processor_name() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);)
+    if (line.starts_with("model name")) return std::string(trimmed(line.substr(line.find(':') + 1)));
+  return "unknown processor";
+}
+
+DeviceInfo describe(int threads) {
+  const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE) > 0 ? sysconf(_SC_LEVEL3_CACHE_SIZE) : sysconf(_SC_LEVEL2_CACHE_SIZE);
+  return {.name = processor_name(),
+          .kind = "cpu",
+          .units = threads,
+          .memory_bytes = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE)),
+          .cache_bytes = cache > 0 ? static_cast<std::size_t>(cache) : std::size_t{32} << 20,
+          .versions = {{"openblas", cpu::blas_version()}}};
+}
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(int threads) : pool_(threads), device_(describe(threads)) { cpu::use_one_blas_thread(); }
+
+  std::string_view name() const override { return "cpu"; }
+  const DeviceInfo& device() const override { return device_; }
+  Memory& memory() override { return memory_; }
+  StreamView stream() const override { return {}; }
+  bool supports(DType dtype) const override { return dtype == DType::fp32; }
+
+  std::vector<std::string> engines() const override { return cpu::engine_names(); }
+  std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
+    if (!supports(shape.dtype)) throw UsageError(cat("backend cpu computes in fp32, not ", name_of(shape.dtype)));
+    return cpu::make_engine(name, shape, pool_, memory_);
+  }
+  std::unique_ptr<Marks> make_marks(int count) override { return std::make_unique<HostMarks>(count); }
+  void synchronize() override {}
+
+  void fill(TensorView tensor, const UniformField& field, std::int64_t first) override {
+    each(tensor, [&](float* values, std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) values[i] = field.at(static_cast<std::uint64_t>(first + i));
+    });
+  }
+  void poison(TensorView tensor) override {
+    each(tensor, [](float* values, std::int64_t begin, std::int64_t end) {
+      std::fill(values + begin, values + end, std::numeric_limits<float>::quiet_NaN());
+    });
+  }
+  void upload(TensorView tensor, std::span<const float> host) override {
+    MB_ASSERT(std::ssize(host) == tensor.size());
+    memory_.copy_from_host(tensor.data, host.data(), host.size_bytes());
+  }
+  void download(std::span<float> host, TensorView tensor) override {
+    MB_ASSERT(std::ssize(host) == tensor.size());
+    memory_.copy_to_host(host.data(), tensor.data, host.size_bytes());
+  }
+
+  void gate(const GateForward& args) override { cpu::gate_forward(pool_, args); }
+  void gate(const GateBackward& args) override { cpu::gate_backward(pool_, args); }
+  void plan(const PlanArgs& args) override { cpu::plan(args); }
+  void pack(const PackForward& args) override { cpu::pack_forward(pool_, args); }
+  void pack(const PackBackward& args) override { cpu::pack_backward(pool_, args); }
+  void combine(const CombineForward& args) override { cpu::combine_forward(pool_, args); }
+  void combine(const CombineBackward& args) override { cpu::combine_backward(pool_, args); }
+
+  void gemm(TensorView a, TensorView b, TensorView c) override {
+    cpu::gemm(pool_, {a.as<float>(), a.rows, a.cols}, {b.as<float>(), b.rows, b.cols}, c.as<float>());
+  }
+  void activate(Activation activation, TensorView in, TensorView out) override {
+    cpu::activate_rows(pool_, activation, in.rows, out.cols, in.as<float>(), out.as<float>());
+  }
+  void copy(TensorView from, TensorView to) override {
+    each(to, [&](float* values, std::int64_t begin, std::int64_t end) {
+      std::memcpy(values + begin, from.as<float>() + begin, static_cast<std::size_t>(end - begin) * sizeof(float));
+    });
+  }
+
+ private:
+  template <class Body>
+  void each(const TensorView& tensor, Body body) {
+    pool_.parallel_for(tensor.size(), 16384, [&](std::int64_t begin, std::int64_t end) { body(tensor.as<float>(), begin, end); });
+  }
+
+  ThreadPool pool_;
+  HostMemory memory_;
+  DeviceInfo device_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(int threads) { return std::make_unique<CpuBackend>(threads); }
+
+}  // namespace moebench

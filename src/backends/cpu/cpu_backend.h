@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The layer's stages on the cores of one rank: OpenBLAS and threads, fp32.
+#pragma once
+
+#include <memory>
+
+#include "backends/backend.h"
+
+namespace moebench {
+
+/// `threads`: workers of this rank, at least 1.
+std::unique_ptr<Backend> make_cpu_backend(int threads);
+
+}  // namespace moebench

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CPU's expert engines: one batched, and the three naive ones it is compared with.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "backends/engine.h"
+
+namespace moebench::cpu {
+
+/// loop          rows sorted by expert; one matrix product per expert and matrix
+/// naive-sample  row by row: matrix-vector products
+/// naive-mask    per expert: find its rows by a mask over all rows, gather, run, write back
+/// naive-rau     sort, one gather, experts in series, concatenate, write back by index
+std::vector<std::string> engine_names();
+std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, ThreadPool& pool, Memory& memory);
+
+}  // namespace moebench::cpu

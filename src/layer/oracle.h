@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The layer's definition in double precision: plain loops over one token, one expert, one hidden unit, so that
+// any part of a result can be checked without computing the rest. Never timed.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "moe/workload.h"
+
+namespace moebench {
+
+/// What the layer under test chose and found, for all tokens of all ranks. The oracle takes the choice of experts as
+/// given (two logits that differ by less than rounding may be ordered either way; verify.cpp bounds how far off a choice
+/// is) and computes everything else itself, but for the scores of tokens it was not asked about.
+struct Selection {
+  std::vector<std::int32_t> expert_of;  ///< [T, K]
+  std::vector<float> score, dscore;     ///< [T, K]
+};
+
+/// One token's results.
+struct OracleToken {
+  std::vector<double> logits;         ///< [E]
+  std::vector<double> score, dscore;  ///< [K]
+  std::vector<double> y, dx;          ///< [H]
+};
+
+/// Gradients that belong to one hidden unit of one expert. SwiGLU has two columns of W1 per unit: gate, then up.
+struct OracleUnit {
+  std::vector<double> dw1;  ///< [H] or [2, H]: column(s) of the gradient
+  std::vector<double> db1;  ///< [1] or [2]
+  std::vector<double> dw2;  ///< [H]: row of the gradient
+};
+
+class Oracle {
+ public:
+  /// Reads step `step` of `workload`, rounded to the shape's dtype. Holds x and dy of all tokens, [T, H] each.
+  Oracle(const Workload& workload, int step, Selection selection, ThreadPool& pool);
+
+  /// Forward and backward of these global tokens.
+  std::vector<OracleToken> tokens(std::span<const std::int64_t> tokens) const;
+  /// Gradients of these hidden units of one expert, over all tokens.
+  std::vector<OracleUnit> units(std::int64_t expert, std::span<const std::int64_t> units) const;
+  /// [H]: the gradient of b2 of one expert.
+  std::vector<double> db2(std::int64_t expert) const;
+  /// [H, E]: the gradient of the gate's weight.
+  std::vector<double> dgate() const;
+
+ private:
+  struct Row {
+    std::int64_t token, choice, sample;  ///< sample: index into the tokens asked for
+  };
+  void run_expert(std::int64_t expert, std::span<const Row> rows, std::span<OracleToken> samples,
+                  std::span<std::vector<double>> y_rows, std::span<std::vector<double>> dx_rows) const;
+  void score_token(std::int64_t token, OracleToken& result) const;
+  void finish_token(std::int64_t token, OracleToken& result) const;
+  double weight(Parameter parameter, std::int64_t index) const;
+  std::vector<std::int64_t> slots_of(std::int64_t expert) const;
+
+  Shape shape_;
+  std::array<UniformField, 5> fields_;  ///< by Parameter
+  Selection selection_;
+  ThreadPool& pool_;
+  std::vector<float> x_, dy_;
+};
+
+}  // namespace moebench

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layer/parameters.h"
+
+namespace moebench {
+
+Parameters::Parameters(const Shape& shape, int rank, Backend& backend, bool gradients) {
+  for (const ParameterSpec& spec : parameters_of(shape, rank)) {
+    const auto make = [&] { return Tensor(backend.memory(), shape.dtype, spec.count * spec.rows, spec.cols); };
+    all_.push_back({spec, make(), gradients ? make() : Tensor()});
+  }
+}
+
+void Parameters::load(const Workload& workload, Backend& backend) {
+  for (ParameterTensors& parameter : all_)
+    backend.fill(parameter.value, workload.field(parameter.spec.id), parameter.spec.first_element);
+}
+
+TensorView Parameters::value(Parameter id) const {
+  for (const ParameterTensors& parameter : all_)
+    if (parameter.spec.id == id) return parameter.value;
+  return {};
+}
+
+TensorView Parameters::gradient(Parameter id) const {
+  for (const ParameterTensors& parameter : all_)
+    if (parameter.spec.id == id) return parameter.gradient;
+  return {};
+}
+
+ExpertTensors Parameters::values() const {
+  return {value(Parameter::w1), value(Parameter::b1), value(Parameter::w2), value(Parameter::b2)};
+}
+
+ExpertTensors Parameters::gradients() const {
+  return {gradient(Parameter::w1), gradient(Parameter::b1), gradient(Parameter::w2), gradient(Parameter::b2)};
+}
+
+}  // namespace moebench

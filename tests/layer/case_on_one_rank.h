@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// A layer on one rank with everything it needs, for tests.
+#pragma once
+
+#include <string>
+
+#include "backends/cpu/cpu_backend.h"
+#include "comm/world.h"
+#include "layer/verify.h"
+
+namespace moebench {
+
+struct CaseOnOneRank {
+  CaseOnOneRank(const Shape& shape, const std::string& engine, Skew skew = {}, std::uint64_t seed = 1, int threads = 2)
+      : world(make_self_world()),
+        backend(make_cpu_backend(threads)),
+        pool(threads),
+        groups(world->make_comm(backend->memory(), backend->stream()), 1),
+        workload(shape, skew, seed),
+        layer(shape, groups, *backend, {.engine = engine}) {}
+
+  std::vector<CheckItem> verify_all() {
+    return verify(layer, workload, *world, *backend, pool, {.full = true});
+  }
+
+  std::unique_ptr<World> world;
+  std::unique_ptr<Backend> backend;
+  ThreadPool pool;
+  Groups groups;
+  Workload workload;
+  Layer layer;
+};
+
+}  // namespace moebench
