@@ -15,6 +15,7 @@ target_link_libraries(openblas INTERFACE ${OPENBLAS_LIBRARY} Threads::Threads m)
 
 set(MOEBENCH_HAVE_MPI OFF)
 if(MOEBENCH_MPI)
+  enable_language(C)  # FindMPI looks for the C interface with a C compiler
   find_package(MPI COMPONENTS C)
   if(MPI_C_FOUND)
     set(MOEBENCH_HAVE_MPI ON)

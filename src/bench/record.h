@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bench/statistics.h"
@@ -17,31 +18,33 @@ namespace moebench {
 
 enum class Status { ok, incorrect, failed, skipped, timed_out, interrupted };
 std::string_view name_of(Status status);
+Status parse_status(std::string_view word);
 
 /// The ceilings of this machine for one backend and dtype, measured in this run. Zero where not measured.
 struct Peaks {
   std::string backend;
   DType dtype = DType::fp32;
-  int ranks = 1;              ///< how many ranks measured at once: they share sockets and links
-  double gemm_tflops = 0;     ///< per rank, the slowest rank's
-  double copy_gbs = 0;        ///< bytes read plus bytes written, per rank
-  double launch_us = 0;       ///< time of an empty stage: one kernel launch, or one pool dispatch
-  double link_gbs = 0;        ///< all-to-all, bytes that leave a rank; 0 with one rank
-  double link_latency_us = 0; ///< a small exchange
+  int ranks = 1;               ///< how many ranks measured at once: they share sockets and links
+  double gemm_tflops = 0;      ///< per rank, the slowest rank's
+  double copy_gbs = 0;         ///< bytes read plus bytes written, per rank
+  double launch_us = 0;        ///< time of an empty stage: one kernel launch, or one pool dispatch
+  double link_gbs = 0;         ///< all-to-all, bytes that leave a rank; 0 with one rank
+  double link_latency_us = 0;  ///< a small exchange
 };
 
 /// What limits a stage at its floor.
 enum class Bound { compute, memory, link, latency };
 std::string_view name_of(Bound bound);
+Bound parse_bound(std::string_view word);
 
 struct StageRecord {
   Stage stage;
   Pass pass;
-  std::optional<Stage> fused_into;  ///< then the times are zero
-  Summary time;                     ///< microseconds, max over ranks per iteration
+  std::optional<Stage> fused_into;              ///< then the times are zero
+  Summary time;                                 ///< microseconds, max over ranks per iteration
   double flops = 0, bytes = 0, link_bytes = 0;  ///< of the busiest rank
-  double floor_us = 0;              ///< least time at the measured peaks
-  double limit_pct = 0;             ///< 100 · floor / median
+  double floor_us = 0;                          ///< least time at the measured peaks
+  double limit_pct = 0;                         ///< 100 · floor / median
   Bound bound = Bound::memory;
 };
 
@@ -68,8 +71,8 @@ struct CheckRecord {
 
 /// Why sampling ended, and which condition was not met.
 struct StopRecord {
-  std::string reason;         ///< noise, samples, time
-  std::string unmet;          ///< empty if the noise target was met
+  std::string reason;  ///< noise, samples, time
+  std::string unmet;   ///< empty if the noise target was met
   int warmup = 0, samples = 0;
   double noise_target_pct = 0;
 };
@@ -81,9 +84,10 @@ struct RanksRecord {
 
 struct MemoryRecord {
   double estimated_bytes = 0;
-  double weights_bytes = 0, gradients_bytes = 0, activations_bytes = 0, inputs_bytes = 0;  ///< of the estimate
-  double peak_bytes = 0;               ///< seen by the allocator on the fullest rank
-  std::int64_t timed_allocations = 0;  ///< allocations inside timed regions: must be 0
+  double weights_bytes = 0, gradients_bytes = 0;   ///< of the estimate
+  double activations_bytes = 0, inputs_bytes = 0;  ///< of the estimate
+  double peak_bytes = 0;                           ///< seen by the allocator on the fullest rank
+  std::int64_t timed_allocations = 0;              ///< allocations inside timed regions: must be 0
 };
 
 struct Record {
@@ -105,5 +109,11 @@ struct Record {
   double first_iteration_us = 0;
   std::vector<std::string> warnings;
 };
+
+/// A hash of the case's settings as 16 hexadecimal digits, the same on every machine and in every build.
+std::string id_of(const Case& measured);
+
+/// Whether the record's times may be shown: it is ok, was sampled, and no check of its result failed.
+bool has_times(const Record& record);
 
 }  // namespace moebench

@@ -27,6 +27,8 @@ class World {
   virtual ~World() = default;
 
   virtual std::string_view name() const = 0;
+  /// The library under it and its version; empty for none.
+  virtual std::string library() const { return {}; }
   virtual int rank() const = 0;
   virtual int size() const = 0;
   /// Ranks on this host, and this rank's place among them.
@@ -38,10 +40,16 @@ class World {
   /// mine [n] from every rank → [size · n] on every rank; n is the same everywhere.
   virtual std::vector<double> gather(std::span<const double> mine) = 0;
   virtual std::vector<std::string> gather_text(const std::string& mine) = 0;
+  /// Returns when all ranks have called it, however long that takes: sleeps between looks, so that ranks left
+  /// out of first() leave the cores to those at work. Throws Interrupted.
+  virtual void wait_idle() = 0;
   /// Rank 0's text on every rank.
   virtual std::string broadcast(const std::string& text) = 0;
   /// A data-plane communicator over all ranks. `memory` and `stream` belong to the backend and outlive it.
   virtual std::unique_ptr<Comm> make_comm(Memory& memory, StreamView stream) = 0;
+  /// The world of ranks 0 … ranks-1 of this one, and null on the others; every rank calls it. It must not
+  /// outlive this one. Throws UsageError unless 1 <= ranks <= size().
+  virtual std::unique_ptr<World> first(int ranks) = 0;
   /// Ends every rank with `code`, without waiting for any. Does not return.
   [[noreturn]] virtual void abort(int code) = 0;
 };
@@ -49,8 +57,11 @@ class World {
 /// One rank, no launcher, no library.
 std::unique_ptr<World> make_self_world();
 
-/// The world that `word` ("auto", "self", "mpi") and the launcher ask for. Throws EnvironmentError if the
-/// launcher started more ranks than the communicator sees: never N silent single runs.
+/// The world that `word` ("auto", "self", "mpi") and the launcher ask for; "auto" is mpi if a launcher
+/// started several ranks, else self, which touches no library. No wait between ranks lasts longer than
+/// `timeout_s`. Throws UsageError for an unknown word, and EnvironmentError if the launcher started other
+/// ranks than the communicator sees, on every rank: never N silent single runs. After an error between ranks,
+/// end with abort() while the world still exists.
 std::unique_ptr<World> make_world(std::string_view word, double timeout_s);
 
 /// The words that --comm takes in this build.

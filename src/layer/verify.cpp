@@ -7,32 +7,11 @@
 #include <limits>
 
 #include "base/error.h"
+#include "layer/difference.h"
 #include "layer/oracle.h"
 
 namespace moebench {
 namespace {
-
-/// Sums of squares of one comparison.
-struct Difference {
-  double error = 0, reference = 0;
-  void add(double out, double expected) {
-    error += (out - expected) * (out - expected);
-    reference += expected * expected;
-  }
-  /// Relative norm; where the oracle is exactly zero, so must the output be.
-  double relative() const {
-    if (reference > 0) return std::sqrt(error / reference);
-    return error == 0 ? 0 : (std::isnan(error) ? error : std::numeric_limits<double>::infinity());
-  }
-};
-
-/// `wanted` indices spread evenly over [0, count), both ends among them.
-std::vector<std::int64_t> spread(std::int64_t count, std::int64_t wanted) {
-  std::vector<std::int64_t> indices;
-  wanted = std::min(wanted, count);
-  for (std::int64_t i = 0; i < wanted; ++i) indices.push_back(wanted == 1 ? 0 : i * (count - 1) / (wanted - 1));
-  return indices;
-}
 
 template <class T>
 std::vector<T> read(Memory& memory, std::span<const T> device) {
@@ -215,8 +194,6 @@ class Verification {
 
   void add(std::string name, double error, double bound) { items_.push_back({std::move(name), error, bound}); }
   void add(std::string name, double error) { add(std::move(name), error, error_bound(shape_.dtype)); }
-
-  static constexpr std::int64_t kSampledTokens = 16, kSampledExperts = 4, kSampledUnits = 4;
 
   Layer& layer_;
   Shape shape_;

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/ceilings.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "moe/workload.h"
+
+namespace moebench {
+namespace {
+
+/// Least time of `work` over a few repeats, in microseconds: a ceiling is what the machine can do undisturbed.
+template <class Work>
+double least_us(Backend& backend, Work work, double budget_us = 3e5, int most = 50) {
+  const auto marks = backend.make_marks(2);
+  double least = std::numeric_limits<double>::infinity(), spent = 0;
+  for (int repeat = 0; repeat < most && (repeat < 4 || spent < budget_us); ++repeat) {
+    marks->record(0);
+    work();
+    marks->record(1);
+    backend.synchronize();
+    const double us = marks->elapsed_us(0, 1);
+    spent += us;
+    if (repeat > 0) least = std::min(least, us);  // the first one warms up
+  }
+  return least;
+}
+
+Tensor random_tensor(Backend& backend, DType dtype, std::int64_t rows, std::int64_t cols, std::uint64_t key) {
+  Tensor tensor(backend.memory(), dtype, rows, cols);
+  backend.fill(tensor, {key, 1.0f}, 0);
+  return tensor;
+}
+
+/// Doubles a square product until it takes long enough to be near its best rate.
+double gemm_tflops(Backend& backend, DType dtype) {
+  constexpr std::int64_t kSmallest = 512, kLargest = 8192;
+  double best = 0;
+  for (std::int64_t n = kSmallest; n <= kLargest; n *= 2) {
+    const Tensor a = random_tensor(backend, dtype, n, n, 1), b = random_tensor(backend, dtype, n, n, 2);
+    const Tensor c(backend.memory(), dtype, n, n);
+    const double us = least_us(backend, [&] { backend.gemm(a, b, c); });
+    best = std::max(best, 2.0 * static_cast<double>(n * n * n) / us * 1e-6);
+    constexpr double kLongEnough = 5e4;  // a product twice as wide would take 8 times this
+    if (us > kLongEnough) break;
+  }
+  return best;
+}
+
+double copy_gbs(Backend& backend) {
+  // Far larger than the last-level cache, and no more than a quarter of what is left.
+  const std::size_t wanted = std::max<std::size_t>(std::size_t{64} << 20, 8 * backend.device().cache_bytes);
+  const auto bytes = std::min({wanted, backend.memory().available_bytes() / 8, std::size_t{1} << 30});
+  const auto rows = static_cast<std::int64_t>(bytes / 4096);
+  const Tensor from = random_tensor(backend, DType::fp32, rows, 1024, 3), to(backend.memory(), DType::fp32, rows, 1024);
+  const double us = least_us(backend, [&] { backend.copy(from, to); });
+  return 2.0 * static_cast<double>(from.view().bytes()) / us * 1e-3;
+}
+
+double launch_us(Backend& backend) {
+  const Tensor from = random_tensor(backend, DType::fp32, 1, 1, 4), to(backend.memory(), DType::fp32, 1, 1);
+  return least_us(backend, [&] { backend.copy(from, to); });
+}
+
+/// Time of an all-to-all in which every rank sends `rows` rows of 4 KiB to each other rank.
+double exchange_us(Bench bench, Comm& comm, std::int64_t rows) {
+  const std::int64_t peers = comm.size();
+  const Tensor send = random_tensor(bench.backend, DType::fp32, rows * peers, 1024, 5);
+  const Tensor recv(bench.backend.memory(), DType::fp32, rows * peers, 1024);
+  std::vector<Segment> segments;
+  for (std::int64_t p = 0; p < peers; ++p) segments.push_back({p * rows, p == comm.rank() ? 0 : rows});
+  constexpr int kRepeats = 8;  // the same on every rank: the exchange is collective
+  return least_us(bench.backend, [&] {
+    comm.exchange_rows({.send = send, .recv = recv, .sends = segments, .recvs = segments, .segments_per_peer = 1});
+  }, 0, kRepeats);
+}
+
+void measure_link(Bench bench, Peaks& peaks) {
+  const auto comm = bench.ranks.make_comm(bench.backend.memory(), bench.backend.stream());
+  constexpr std::int64_t kRows = 1024;  // 4 MiB to each peer
+  bench.ranks.barrier();
+  peaks.link_latency_us = exchange_us(bench, *comm, 1);
+  bench.ranks.barrier();
+  const double us = exchange_us(bench, *comm, kRows);
+  peaks.link_gbs = static_cast<double>((comm->size() - 1) * kRows * 4096) / us * 1e-3;
+}
+
+/// The slowest rank's figures on every rank.
+void take_slowest(World& ranks, Peaks& peaks) {
+  double* const rates[] = {&peaks.gemm_tflops, &peaks.copy_gbs, &peaks.link_gbs};
+  double* const times[] = {&peaks.launch_us, &peaks.link_latency_us};
+  const auto agree = [&](double* value, auto worse) {
+    for (const double other : ranks.gather({value, 1})) *value = worse(*value, other);
+  };
+  for (double* rate : rates) agree(rate, [](double a, double b) { return std::min(a, b); });
+  for (double* time : times) agree(time, [](double a, double b) { return std::max(a, b); });
+}
+
+}  // namespace
+
+const Peaks& Ceilings::of(Bench bench, DType dtype) {
+  const auto key = std::tuple(dtype, bench.ranks.size());
+  if (const auto found = measured_.find(key); found != measured_.end()) return found->second;
+  Peaks peaks{.backend = std::string(bench.backend.name()), .dtype = dtype, .ranks = bench.ranks.size()};
+  bench.ranks.barrier();
+  peaks.gemm_tflops = gemm_tflops(bench.backend, dtype);
+  bench.ranks.barrier();
+  peaks.copy_gbs = copy_gbs(bench.backend);
+  peaks.launch_us = launch_us(bench.backend);
+  if (bench.ranks.size() > 1) measure_link(bench, peaks);
+  take_slowest(bench.ranks, peaks);
+  return measured_[key] = peaks;
+}
+
+std::vector<Peaks> Ceilings::all() const {
+  std::vector<Peaks> peaks;
+  for (const auto& [key, value] : measured_) peaks.push_back(value);
+  return peaks;
+}
+
+}  // namespace moebench

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// What this machine can do at best, measured in the run itself: matrix products, copies, launches, links.
+#pragma once
+
+#include <map>
+#include <tuple>
+#include <vector>
+
+#include "bench/subject.h"
+
+namespace moebench {
+
+/// Measures ceilings once per (dtype, number of ranks) and remembers them.
+class Ceilings {
+ public:
+  /// Collective over `bench.ranks` the first time. All ranks measure at once, since they will work at once; the slowest
+  /// rank's figure counts. Takes about a second.
+  const Peaks& of(Bench bench, DType dtype);
+  /// All that were measured, for the report.
+  std::vector<Peaks> all() const;
+
+ private:
+  std::map<std::tuple<DType, int>, Peaks> measured_;
+};
+
+}  // namespace moebench

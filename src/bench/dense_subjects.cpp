@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a layer is compared with: one matrix product, and the dense network of the same active FLOPs.
+#include <cmath>
+
+#include "base/error.h"
+#include "bench/inputs.h"
+#include "bench/subject.h"
+#include "layer/difference.h"
+#include "layer/oracle.h"
+#include "layer/verify.h"
+
+namespace moebench {
+namespace {
+
+CheckRecord record_of(CheckMode mode, World& ranks, std::vector<CheckItem> items) {
+  CheckRecord record{.mode = std::string(name_of(mode)), .passed = true};
+  for (CheckItem& item : items) {
+    for (const double error : ranks.gather({&item.error, 1}))
+      if (!(error <= item.error)) item.error = std::isnan(item.error) ? item.error : error;
+    record.items.push_back({item.name, item.error, item.bound});
+    record.passed = record.passed && item.passed();
+  }
+  return record;
+}
+
+std::vector<float> download(Backend& backend, const TensorView& tensor) {
+  std::vector<float> host(static_cast<std::size_t>(tensor.size()));
+  backend.download(host, tensor);
+  return host;
+}
+
+/// y [T, F] = x [T, H] · W [H, F] on every rank: the paper's Figure 3.
+class LinearSubject final : public Subject {
+ public:
+  LinearSubject(const Case& measured, Bench bench)
+      : shape_(measured.shape), bench_(bench), workload_(shape_, {}, measured.seed),
+        weight_(bench.backend.memory(), shape_.dtype, shape_.hidden, shape_.ffn),
+        y_(bench.backend.memory(), shape_.dtype, shape_.tokens_of(bench.ranks.rank()), shape_.ffn) {
+    if (measured.passes != PassSet::fwd) throw UsageError("subject linear has pass fwd only");
+    bench.backend.fill(weight_, workload_.field(Parameter::w1), 0);
+    inputs_ = make_inputs(workload_, bench.ranks.rank(), false, bench.backend);
+  }
+
+  void run(Pass, int step, Trace&) override {
+    bench_.backend.gemm(inputs_[static_cast<std::size_t>(step) % inputs_.size()].x, weight_, y_);
+  }
+  int input_sets() const override { return static_cast<int>(inputs_.size()); }
+
+  CheckRecord check(CheckMode mode) override {
+    NoTrace trace;
+    bench_.backend.poison(y_);
+    run(Pass::forward, 0, trace);
+    const auto x = download(bench_.backend, inputs_[0].x), w = download(bench_.backend, weight_), y = download(bench_.backend, y_);
+    const bool full = mode == CheckMode::full;
+    Difference difference;
+    for (const std::int64_t t : spread(y_.view().rows, full ? y_.view().rows : kSampledTokens))
+      for (const std::int64_t j : spread(shape_.ffn, full ? shape_.ffn : 64)) {
+        double sum = 0;
+        for (std::int64_t i = 0; i < shape_.hidden; ++i) sum += double{x[t * shape_.hidden + i]} * w[i * shape_.ffn + j];
+        difference.add(y[t * shape_.ffn + j], sum);
+      }
+    return record_of(mode, bench_.ranks, {{"y", difference.relative(), error_bound(shape_.dtype)}});
+  }
+
+  StageCost cost(Pass) const override {
+    const auto t = static_cast<double>(y_.view().rows), h = static_cast<double>(shape_.hidden), f = static_cast<double>(shape_.ffn);
+    return {.flops = 2 * t * h * f, .bytes = (t * h + h * f + t * f) * static_cast<double>(size_of(shape_.dtype))};
+  }
+
+ private:
+  Shape shape_;
+  Bench bench_;
+  Workload workload_;
+  Tensor weight_, y_;
+  std::vector<InputSet> inputs_;
+};
+
+/// The layer's shape with one expert K times as wide that every token takes: the same active FLOPs without a gate.
+Shape dense_shape(Shape shape) {
+  shape.ffn *= shape.top_k;
+  shape.experts = shape.top_k = 1;
+  shape.ep = 1;
+  return shape;
+}
+
+/// One dense network on all tokens of the rank, by the engine `loop` with a single expert.
+class DenseSubject final : public Subject {
+ public:
+  DenseSubject(const Case& measured, Bench bench)
+      : shape_(dense_shape(measured.shape)), bench_(bench), backward_(measured.passes != PassSet::fwd),
+        workload_(shape_, {}, measured.seed), parameters_(shape_, bench.ranks.rank(), bench.backend, backward_),
+        engine_(bench.backend.make_engine("loop", {.hidden = shape_.hidden, .ffn = shape_.ffn, .experts = 1,
+                                                   .activation = shape_.activation, .bias = shape_.bias,
+                                                   .dtype = shape_.dtype, .backward = backward_})),
+        offsets_(bench.backend.memory(), 2 * sizeof(std::int32_t)) {
+    Memory& memory = bench.backend.memory();
+    const std::int64_t tokens = shape_.tokens_of(bench.ranks.rank());
+    const std::int32_t offsets[] = {0, static_cast<std::int32_t>(tokens)};
+    memory.copy_from_host(offsets_.data(), offsets, sizeof offsets);
+    host_offsets_ = {0, tokens};
+    parameters_.load(workload_, bench.backend);
+    engine_->reserve(tokens);
+    inputs_ = make_inputs(workload_, bench.ranks.rank(), backward_, bench.backend);
+    y_ = Tensor(memory, shape_.dtype, tokens, shape_.hidden);
+    if (backward_) dx_ = Tensor(memory, shape_.dtype, tokens, shape_.hidden);
+  }
+
+  void run(Pass pass, int step, Trace&) override {
+    const InputSet& input = inputs_[static_cast<std::size_t>(step) % inputs_.size()];
+    const ExpertsForward forward{.x = input.x, .offsets = {offsets_.as<std::int32_t>(), 2}, .host_offsets = host_offsets_,
+                                 .weights = parameters_.values(), .out = y_};
+    if (pass == Pass::forward) engine_->forward(forward);
+    if (pass == Pass::backward) engine_->backward({forward, input.dy, dx_, parameters_.gradients()});
+  }
+  int input_sets() const override { return static_cast<int>(inputs_.size()); }
+
+  CheckRecord check(CheckMode mode) override {
+    NoTrace trace;
+    bench_.backend.poison(y_);
+    run(Pass::forward, 0, trace);
+    if (backward_) {
+      bench_.backend.poison(dx_);
+      for (ParameterTensors& parameter : parameters_.all()) bench_.backend.poison(parameter.gradient);
+      run(Pass::backward, 0, trace);
+    }
+    const auto y = download(bench_.backend, y_), dx = download(bench_.backend, dx_);
+    const std::vector<std::int32_t> expert_of(static_cast<std::size_t>(shape_.tokens));
+    const std::vector<float> ones(expert_of.size(), 1.0f);
+    const Oracle oracle(workload_, 0, {expert_of, ones, ones}, bench_.pool);
+    const std::int64_t h = shape_.hidden, first = shape_.first_token(bench_.ranks.rank());
+    const std::int64_t tokens = y_.view().rows;
+    auto sample = spread(tokens, mode == CheckMode::full ? tokens : kSampledTokens);
+    for (std::int64_t& token : sample) token += first;
+    const auto expected = oracle.tokens(sample);
+    Difference y_off, dx_off;
+    for (std::size_t s = 0; s < sample.size(); ++s)
+      for (std::int64_t i = 0; i < h; ++i) {
+        y_off.add(y[(sample[s] - first) * h + i], expected[s].y[i]);
+        if (backward_) dx_off.add(dx[(sample[s] - first) * h + i], expected[s].dx[i]);
+      }
+    const double bound = error_bound(shape_.dtype);
+    std::vector<CheckItem> items{{"y", y_off.relative(), bound}};
+    if (backward_) items.push_back({"dx", dx_off.relative(), bound});
+    if (backward_ && bench_.ranks.size() == 1) add_weight_gradients(oracle, mode, items);
+    return record_of(mode, bench_.ranks, std::move(items));
+  }
+
+  StageCost cost(Pass pass) const override {
+    if (pass == Pass::sync) return {};
+    return cost_of(shape_, {.tokens = y_.view().rows, .rows = y_.view().rows, .active_experts = 1}, Stage::experts, pass);
+  }
+
+ private:
+  /// The oracle sums over the tokens of all ranks, so this can be compared with one rank only.
+  void add_weight_gradients(const Oracle& oracle, CheckMode mode, std::vector<CheckItem>& items) {
+    const auto units = spread(shape_.ffn, mode == CheckMode::full ? shape_.ffn : kSampledUnits);
+    const auto expected = oracle.units(0, units);
+    const auto w1 = download(bench_.backend, parameters_.gradient(Parameter::w1));
+    const auto w2 = download(bench_.backend, parameters_.gradient(Parameter::w2));
+    Difference dw1, dw2;
+    const std::int64_t columns = shape_.w1_cols() / shape_.ffn;
+    for (std::size_t u = 0; u < units.size(); ++u)
+      for (std::int64_t i = 0; i < shape_.hidden; ++i) {
+        dw2.add(w2[units[u] * shape_.hidden + i], expected[u].dw2[i]);
+        for (std::int64_t c = 0; c < columns; ++c)
+          dw1.add(w1[i * shape_.w1_cols() + c * shape_.ffn + units[u]], expected[u].dw1[c * shape_.hidden + i]);
+      }
+    items.push_back({"dw1", dw1.relative(), error_bound(shape_.dtype)});
+    items.push_back({"dw2", dw2.relative(), error_bound(shape_.dtype)});
+  }
+
+  Shape shape_;
+  Bench bench_;
+  bool backward_;
+  Workload workload_;
+  Parameters parameters_;
+  std::unique_ptr<Engine> engine_;
+  Buffer offsets_;
+  std::vector<std::int64_t> host_offsets_;
+  std::vector<InputSet> inputs_;
+  Tensor y_, dx_;
+};
+
+}  // namespace
+
+std::unique_ptr<Subject> make_linear_subject(const Case& measured, Bench bench) {
+  return std::make_unique<LinearSubject>(measured, bench);
+}
+std::unique_ptr<Subject> make_dense_subject(const Case& measured, Bench bench) {
+  return std::make_unique<DenseSubject>(measured, bench);
+}
+
+}  // namespace moebench

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Input sets that iterations rotate over, so that no iteration finds its input in the cache.
+#pragma once
+
+#include <vector>
+
+#include "backends/backend.h"
+#include "moe/workload.h"
+
+namespace moebench {
+
+/// x and dy [T, H] of one step; dy only with backward.
+struct InputSet {
+  Tensor x, dy;
+};
+
+/// How many sets of this size together exceed twice the last-level cache: 1 … 16.
+int input_sets_needed(const Shape& shape, std::size_t cache_bytes);
+
+/// Sets 0 … n-1 hold this rank's tokens of steps 0 … n-1.
+std::vector<InputSet> make_inputs(const Workload& workload, int rank, bool backward, Backend& backend);
+
+}  // namespace moebench

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// The MoE layer as a subject.
+#include "base/error.h"
+#include "base/text.h"
+#include "bench/inputs.h"
+#include "bench/subject.h"
+#include "layer/layer.h"
+#include "layer/verify.h"
+
+namespace moebench {
+namespace {
+
+class LayerSubject final : public Subject {
+ public:
+  LayerSubject(const Case& measured, Bench bench)
+      : case_(measured),
+        bench_(bench),
+        backward_(measured.passes != PassSet::fwd),
+        workload_(measured.shape, measured.skew, measured.seed),
+        groups_(bench.ranks.make_comm(bench.backend.memory(), bench.backend.stream()), measured.shape.ep),
+        layer_(measured.shape, groups_, bench.backend, {.engine = measured.engine, .backward = backward_}) {
+    const int rank = bench.ranks.rank();
+    layer_.load(workload_);
+    inputs_ = make_inputs(workload_, rank, backward_, bench.backend);
+    y_ = Tensor(bench.backend.memory(), case_.shape.dtype, case_.shape.tokens_of(rank), case_.shape.hidden);
+    if (backward_) dx_ = Tensor(bench.backend.memory(), case_.shape.dtype, y_.view().rows, case_.shape.hidden);
+  }
+
+  void run(Pass pass, int step, Trace& trace) override {
+    const InputSet& input = inputs_[static_cast<std::size_t>(step) % inputs_.size()];
+    switch (pass) {
+      case Pass::forward: return layer_.forward(input.x, y_, trace);
+      case Pass::backward: return layer_.backward(input.x, input.dy, dx_, trace);
+      case Pass::sync: return layer_.sync(trace);
+    }
+  }
+  int input_sets() const override { return static_cast<int>(inputs_.size()); }
+
+  CheckRecord check(CheckMode mode) override {
+    CheckRecord record{.mode = std::string(name_of(mode)), .passed = true};
+    for (const CheckItem& item : verify(layer_, workload_, bench_.ranks, bench_.backend, bench_.pool,
+                                        {.full = mode == CheckMode::full, .backward = backward_})) {
+      record.items.push_back({item.name, item.error, item.bound});
+      record.passed = record.passed && item.passed();
+    }
+    return record;
+  }
+
+  StageCost cost(Pass pass) const override { return cost_of(case_.shape, layer_.load(), pass); }
+  std::vector<StageWork> stages() const override {
+    const RankLoad load = layer_.load();
+    std::vector<StageWork> work;
+    const auto add = [&](Stage stage, Pass pass) {
+      std::optional<Stage> fused_into;
+      if (layer_.fuses(stage, pass)) fused_into = Stage::experts;
+      work.push_back({stage, pass, fused_into, cost_of(case_.shape, load, stage, pass)});
+    };
+    for (const Stage stage : kForwardStages) add(stage, Pass::forward);
+    if (backward_)
+      for (const Stage stage : kBackwardStages) add(stage, Pass::backward);
+    if (case_.passes == PassSet::step) add(Stage::sync, Pass::sync);
+    return work;
+  }
+  std::vector<std::int64_t> rows_of_experts() const override { return layer_.rows_of_experts(); }
+
+ private:
+  Case case_;
+  Bench bench_;
+  bool backward_;
+  Workload workload_;
+  Groups groups_;
+  Layer layer_;
+  std::vector<InputSet> inputs_;
+  Tensor y_, dx_;
+};
+
+}  // namespace
+
+std::unique_ptr<Subject> make_layer_subject(const Case& measured, Bench bench) {
+  return std::make_unique<LayerSubject>(measured, bench);
+}
+
+std::unique_ptr<Subject> make_subject(const Case& measured, Bench bench) {
+  if (!bench.backend.supports(measured.shape.dtype))
+    throw UsageError(cat("backend ", bench.backend.name(), " does not compute in ", name_of(measured.shape.dtype)));
+  switch (measured.subject) {
+    case SubjectKind::layer: return make_layer_subject(measured, bench);
+    case SubjectKind::linear: return make_linear_subject(measured, bench);
+    case SubjectKind::dense: return make_dense_subject(measured, bench);
+  }
+  MB_ASSERT(false);
+}
+
+}  // namespace moebench

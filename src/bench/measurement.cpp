@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/measurement.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/interrupt.h"
+#include "base/text.h"
+#include "bench/roofline.h"
+#include "bench/stage_clock.h"
+
+namespace moebench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double us_since(Clock::time_point start) { return std::chrono::duration<double, std::micro>(Clock::now() - start).count(); }
+
+}  // namespace
+
+Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks)
+    : case_(measured), sampling_(sampling), bench_(bench), peaks_(peaks), passes_(passes_of(measured.passes)),
+      stopping_(sampling), slowest_(columns()), rank_total_(static_cast<std::size_t>(bench.ranks.size())),
+      times_slowest_(rank_total_.size()) {
+  bench.backend.memory().reset_peak();
+  const auto start = Clock::now();
+  subject_ = make_subject(measured, bench);
+  marks_ = bench.backend.make_marks(static_cast<int>(passes_.size()) + 1);
+  bench.backend.synchronize();
+  record_.setup_us = us_since(start);
+  record_.measured = measured;
+}
+
+bool Measurement::prepare() {
+  if (sampling_.check != CheckMode::none) {
+    record_.check = subject_->check(sampling_.check);
+    if (!record_.check.passed) {
+      record_.status = Status::incorrect;
+      for (const auto& item : record_.check.items)
+        if (!(item.error <= item.bound))
+          record_.reason += format("%s%s error %.2g exceeds %.2g", record_.reason.empty() ? "" : ", ", item.name.c_str(), item.error, item.bound);
+      return false;
+    }
+  }
+  if (sampling_.check_only) return true;
+  NoTrace trace;
+  // Every input set once: whatever grows with what is received has grown before anything is timed.
+  record_.stop.warmup = std::max({sampling_.warmup, subject_->input_sets(), 1});
+  for (int i = 0; i < record_.stop.warmup; ++i) {
+    const auto times = iterate(step_++, trace);
+    if (i == 0) record_.first_iteration_us = times.back();
+  }
+  return true;
+}
+
+/// Runs all passes once. Ranks start together; nothing but the passes lies between the first and last mark.
+std::vector<double> Measurement::iterate(int step, Trace& trace) {
+  throw_if_interrupted();
+  bench_.ranks.barrier();
+  bench_.backend.hold();
+  const auto start = Clock::now();
+  marks_->record(0);
+  for (std::size_t p = 0; p < passes_.size(); ++p) {
+    subject_->run(passes_[p], step, trace);
+    marks_->record(static_cast<int>(p) + 1);
+  }
+  bench_.backend.release();
+  bench_.backend.synchronize();
+  const double host_us = us_since(start);
+  std::vector<double> us;
+  const int last = static_cast<int>(passes_.size());
+  for (int p = 0; p < last; ++p) us.push_back(marks_->elapsed_us(p, p + 1));
+  us.push_back(marks_->elapsed_us(0, last));
+  us.push_back(host_us);
+  return us;
+}
+
+bool Measurement::sample() {
+  const auto allocations = bench_.backend.memory().allocations();
+  std::vector<std::vector<double>> mine;
+  NoTrace trace;
+  for (int i = stopping_.next_round(); i > 0; --i) mine.push_back(iterate(step_++, trace));
+  record_.memory.timed_allocations += static_cast<std::int64_t>(bench_.backend.memory().allocations() - allocations);
+  keep_round(mine);
+  return !stopping_.done();
+}
+
+/// Every rank gathers the same samples, so every rank stops at the same one.
+void Measurement::keep_round(const std::vector<std::vector<double>>& mine) {
+  std::vector<double> flat;
+  for (const auto& row : mine) flat.insert(flat.end(), row.begin(), row.end());
+  const auto all = bench_.ranks.gather(flat);
+  const std::size_t ranks = rank_total_.size(), total = passes_.size();
+  for (std::size_t i = 0; i < mine.size(); ++i) {
+    const auto at = [&](std::size_t rank, std::size_t column) { return all[rank * flat.size() + i * columns() + column]; };
+    std::size_t slowest_rank = 0;
+    for (std::size_t column = 0; column < columns(); ++column) {
+      double most = 0;
+      for (std::size_t rank = 0; rank < ranks; ++rank) most = std::max(most, at(rank, column));
+      slowest_[column].push_back(most);
+    }
+    for (std::size_t rank = 0; rank < ranks; ++rank) {
+      rank_total_[rank].push_back(at(rank, total));
+      if (at(rank, total) > at(slowest_rank, total)) slowest_rank = rank;
+    }
+    ++times_slowest_[slowest_rank];
+    stopping_.add(slowest_[total].back());
+  }
+}
+
+double Measurement::percentile_of_total(double p) const {
+  std::vector<double> sorted(stopping_.samples().begin(), stopping_.samples().end());
+  std::sort(sorted.begin(), sorted.end());
+  return percentile(sorted, p);
+}
+
+Record Measurement::finish() {
+  const int warmup = record_.stop.warmup;
+  record_.stop = stopping_.verdict();
+  record_.stop.warmup = warmup;
+  describe_load();
+  describe_times();
+  if (sampling_.stages) sample_stages();
+  const double peak_bytes = static_cast<double>(bench_.backend.memory().peak_bytes());
+  for (const double bytes : bench_.ranks.gather({&peak_bytes, 1}))
+    record_.memory.peak_bytes = std::max(record_.memory.peak_bytes, bytes);
+  if (record_.memory.timed_allocations > 0)
+    record_.warnings.push_back(cat(record_.memory.timed_allocations, " allocations inside the timed region"));
+  return record_;
+}
+
+/// Rows per expert over all ranks of the first expert-parallel group would hide the others: all groups count.
+void Measurement::describe_load() {
+  const auto mine = subject_->rows_of_experts();
+  if (mine.empty()) return;
+  std::vector<double> numbers(mine.begin(), mine.end());
+  const auto all = bench_.ranks.gather(numbers);
+  std::vector<std::int64_t> experts(all.begin(), all.end()), ranks(rank_total_.size());
+  for (std::size_t i = 0; i < experts.size(); ++i) ranks[i / mine.size()] += experts[i];
+  record_.rows_per_expert = load_stats(experts);
+  record_.rows_per_rank = load_stats(ranks);
+}
+
+void Measurement::describe_times() {
+  const auto describe = [&](std::size_t column, StageCost cost) {
+    TimeRecord time;
+    time.samples = slowest_[column];
+    time.device = summarize(time.samples);
+    const Floor floor = floor_of(cost, peaks_);
+    const double mine[] = {cost.flops, floor.us};
+    const auto all = bench_.ranks.gather(mine);
+    for (std::size_t i = 0; i < all.size(); i += 2) {
+      time.flops += all[i];
+      time.floor_us = std::max(time.floor_us, all[i + 1]);
+    }
+    time.tflops = time.device.p50 > 0 ? time.flops / time.device.p50 * 1e-6 : 0;
+    time.limit_pct = limit_pct(time.floor_us, time.device.p50);
+    return time;
+  };
+  StageCost total;
+  for (std::size_t p = 0; p < passes_.size(); ++p) {
+    const StageCost cost = subject_->cost(passes_[p]);
+    total += cost;
+    record_.time[std::string(name_of(passes_[p]))] = describe(p, cost);
+  }
+  TimeRecord& time = record_.time["total"] = describe(passes_.size(), total);
+  record_.host = summarize(slowest_.back());
+  record_.tokens_per_s = time.device.p50 > 0 ? static_cast<double>(case_.shape.tokens) / time.device.p50 * 1e6 : 0;
+  record_.ranks.slowest = static_cast<int>(std::max_element(times_slowest_.begin(), times_slowest_.end()) - times_slowest_.begin());
+  for (const auto& samples : rank_total_) record_.ranks.median_us.push_back(summarize(samples).p50);
+}
+
+/// A pass of its own: the marks between stages would disturb the whole-layer times, so those are taken without them.
+void Measurement::sample_stages() {
+  const auto work = subject_->stages();
+  if (work.empty()) return;
+  StageClock clock(bench_.backend);
+  // A quarter of the samples, and no longer than a quarter of the time the samples took.
+  const int iterations = std::clamp(record_.stop.samples / 4, 5, 50);
+  std::vector<double> mine;
+  for (int i = 0; i < iterations; ++i) {
+    iterate(step_++, clock);
+    for (const StageWork& stage : work) mine.push_back(clock.us(stage.stage, stage.pass));
+  }
+  const auto all = bench_.ranks.gather(mine);
+  double exchanged = 0, exchange_us = 0;
+  const auto final_work = subject_->stages();  // of the last iteration
+  for (std::size_t s = 0; s < work.size(); ++s) {
+    std::vector<double> samples;
+    for (int i = 0; i < iterations; ++i) {
+      double most = 0;
+      for (std::size_t at = static_cast<std::size_t>(i) * work.size() + s; at < all.size(); at += mine.size()) most = std::max(most, all[at]);
+      samples.push_back(most);
+    }
+    const StageCost& cost = final_work[s].cost;
+    const Floor floor = floor_of(cost, peaks_);
+    const double numbers[] = {floor.us, cost.flops, cost.bytes, cost.link_bytes, static_cast<double>(floor.bound)};
+    const auto ranks = bench_.ranks.gather(numbers);
+    std::size_t busiest = 0;
+    for (std::size_t r = 0; r < ranks.size(); r += 5)
+      if (ranks[r] > ranks[busiest]) busiest = r;
+    StageRecord record{.stage = work[s].stage, .pass = work[s].pass, .fused_into = work[s].fused_into, .time = summarize(samples),
+                       .flops = ranks[busiest + 1], .bytes = ranks[busiest + 2], .link_bytes = ranks[busiest + 3],
+                       .floor_us = ranks[busiest], .bound = static_cast<Bound>(static_cast<int>(ranks[busiest + 4]))};
+    record.limit_pct = limit_pct(record.floor_us, record.time.p50);
+    if (record.stage == Stage::dispatch || record.stage == Stage::collect) {
+      exchanged += record.link_bytes;
+      exchange_us += record.time.p50;
+    }
+    record_.stages.push_back(record);
+  }
+  record_.exchange_gbs = exchange_us > 0 ? exchanged / exchange_us * 1e-3 : 0;
+}
+
+}  // namespace moebench

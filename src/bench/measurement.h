@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// One case from verification to record, in steps that a runner can interleave with other cases.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "bench/subject.h"
+
+namespace moebench {
+
+/// Every call is collective over `bench.ranks`. Samples are kept for all passes and all ranks; the
+/// largest over ranks of each iteration is what statistics are made of.
+class Measurement {
+ public:
+  /// Builds the subject. Throws what building throws.
+  Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks);
+
+  /// Verifies, then warms up. False if the result is wrong: then nothing may be sampled.
+  bool prepare();
+  /// Takes some samples. True while more are wanted.
+  bool sample();
+  /// Measures the stages apart and works out the record.
+  Record finish();
+  const Record& record() const { return record_; }
+  /// Median so far in microseconds and its 95 % half width in percent, for progress.
+  double median_us() const { return percentile_of_total(50); }
+  double error_pct() const { return median_error_pct(stopping_.samples()); }
+
+ private:
+  struct Row {  ///< one iteration on one rank, microseconds: each pass, then their total, then the host's view
+    std::vector<double> us;
+  };
+  std::vector<double> iterate(int step, Trace& trace);
+  void keep_round(const std::vector<std::vector<double>>& mine);
+  void sample_stages();
+  void describe_load();
+  void describe_times();
+  double percentile_of_total(double p) const;
+  std::size_t columns() const { return passes_.size() + 2; }
+
+  Case case_;
+  Sampling sampling_;
+  Bench bench_;
+  Peaks peaks_;
+  std::vector<Pass> passes_;
+  std::unique_ptr<Subject> subject_;
+  std::unique_ptr<Marks> marks_;
+  Stopping stopping_;
+  int step_ = 0;
+  std::vector<std::vector<double>> slowest_;     ///< [column] samples, max over ranks
+  std::vector<std::vector<double>> rank_total_;  ///< [rank] samples of the total
+  std::vector<int> times_slowest_;               ///< [rank]
+  Record record_;
+};
+
+}  // namespace moebench

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/record.h"
+
+#include "base/text.h"
+
+namespace moebench {
+namespace {
+
+constexpr Words<Status, 6> kStatuses{{{
+    {Status::ok, "ok"},
+    {Status::incorrect, "incorrect"},
+    {Status::failed, "failed"},
+    {Status::skipped, "skipped"},
+    {Status::timed_out, "timed_out"},
+    {Status::interrupted, "interrupted"},
+}}};
+
+constexpr Words<Bound, 4> kBounds{{{
+    {Bound::compute, "compute"},
+    {Bound::memory, "memory"},
+    {Bound::link, "link"},
+    {Bound::latency, "latency"},
+}}};
+
+}  // namespace
+
+std::string_view name_of(Status status) { return kStatuses.name(status); }
+Status parse_status(std::string_view word) { return kStatuses.parse("status", word); }
+
+std::string_view name_of(Bound bound) { return kBounds.name(bound); }
+Bound parse_bound(std::string_view word) { return kBounds.parse("bound", word); }
+
+std::string id_of(const Case& measured) {
+  std::uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a, 64 bits
+  for (const auto& [flag, value] : measured.settings())
+    for (const char character : cat(flag, '=', value, '\n')) {
+      hash ^= static_cast<unsigned char>(character);
+      hash *= 0x100000001B3ull;
+    }
+  return format("%016llx", static_cast<unsigned long long>(hash));
+}
+
+bool has_times(const Record& record) {
+  const auto total = record.time.find("total");
+  return record.status == Status::ok && (record.check.mode == "none" || record.check.passed) &&
+         total != record.time.end() && total->second.device.n > 0;
+}
+
+}  // namespace moebench

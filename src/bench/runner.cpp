@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/runner.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "bench/inputs.h"
+
+namespace moebench {
+namespace {
+
+/// A case ended without being timed; the sweep goes on.
+struct CaseEnded {
+  Status status;
+  std::string reason;
+};
+
+/// Runs `work` on every rank. If it failed on any, ends the case on all of them, naming the first that failed. What
+/// breaks the ranks' agreement (a lost peer, an interrupt) passes through.
+template <class Work>
+void together(World& ranks, Work work) {
+  std::string failure;
+  try {
+    work();
+  } catch (const CommError&) {
+    throw;
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    failure = "out of host memory";
+  } catch (const std::exception& error) {
+    failure = error.what();
+  }
+  const auto failures = ranks.gather_text(failure);
+  for (std::size_t rank = 0; rank < failures.size(); ++rank)
+    if (!failures[rank].empty())
+      throw CaseEnded{Status::failed, ranks.size() == 1 ? failures[rank] : cat("rank ", rank, ": ", failures[rank])};
+}
+
+MemoryRecord estimate(const Case& measured, const Bench& bench) {
+  const int sets = input_sets_needed(measured.shape, bench.backend.device().cache_bytes);
+  const MemoryEstimate need = estimate_memory(measured.shape, measured.passes != PassSet::fwd, sets);
+  return {.estimated_bytes = need.total(), .weights_bytes = need.weights, .gradients_bytes = need.gradients,
+          .activations_bytes = need.activations, .inputs_bytes = need.inputs};
+}
+
+/// Ends the case if the fullest rank cannot hold it. Ranks of one host share its memory unless each has a device.
+void require_memory(const MemoryRecord& need, const Bench& bench) {
+  const double sharing = bench.backend.memory().host_accessible() ? bench.ranks.local_size() : 1;
+  const double mine = static_cast<double>(bench.backend.memory().available_bytes()) / sharing;
+  double available = mine;
+  for (const double other : bench.ranks.gather({&mine, 1})) available = std::min(available, other);
+  if (need.estimated_bytes > available)
+    throw CaseEnded{Status::skipped, format("needs %.3g GB on each rank, %.3g GB are available",
+                                            need.estimated_bytes * 1e-9, available * 1e-9)};
+}
+
+/// Runs the cases of one sweep on the worlds they need.
+class Runner {
+ public:
+  Runner(const Sampling& sampling, Bench bench, RunObserver& observer) : sampling_(sampling), bench_(bench), observer_(observer) {}
+
+  RunOutcome run(std::span<const Case> cases) {
+    try {
+      while (!cases.empty()) {
+        const std::size_t count = sampling_.interleave ? same_ranks(cases) : 1;
+        run_group(cases.first(count));
+        cases = cases.subspan(count);
+      }
+    } catch (const Error& error) {
+      return stop(error);
+    }
+    return outcome_;
+  }
+
+ private:
+  struct Turn {
+    Record record;  ///< of a case that has ended, or the beginnings of one
+    std::unique_ptr<Measurement> measurement;
+  };
+
+  static std::size_t same_ranks(std::span<const Case> cases) {
+    std::size_t count = 1;
+    while (count < cases.size() && cases[count].shape.ranks == cases[0].shape.ranks) ++count;
+    return count;
+  }
+
+  /// Cases on the same ranks, taking turns if there are several.
+  void run_group(std::span<const Case> cases) {
+    const int ranks = cases[0].shape.ranks;
+    if (ranks > bench_.ranks.size()) {
+      for (const Case& measured : cases) {
+        observer_begin(measured);
+        end({.measured = measured, .status = Status::skipped,
+             .reason = cat("needs ", ranks, " ranks, but ", bench_.ranks.size(),
+                           bench_.ranks.size() == 1 ? " runs" : " run", "; start with mpirun -np ", ranks)});
+      }
+      return;
+    }
+    World* const world = world_of(ranks);
+    if (world) measure({*world, bench_.backend, bench_.pool}, cases);
+    if (ranks < bench_.ranks.size()) bench_.ranks.wait_idle();
+  }
+
+  /// The world of the first `ranks` ranks; null on a rank that is not among them. Made once, by all ranks.
+  World* world_of(int ranks) {
+    if (ranks == bench_.ranks.size()) return &bench_.ranks;
+    const auto [found, is_new] = worlds_.try_emplace(ranks);
+    if (is_new) found->second = bench_.ranks.first(ranks);
+    return found->second.get();
+  }
+
+  void measure(Bench bench, std::span<const Case> cases) {
+    std::vector<Turn> turns(cases.size());
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      observer_begin(cases[i]);
+      attempt(turns[i], cases[i], [&] { prepare(turns[i], cases[i], bench); });
+    }
+    for (bool more = true; more;) {
+      more = false;
+      for (std::size_t i = 0; i < turns.size(); ++i)
+        if (turns[i].measurement) attempt(turns[i], cases[i], [&] { more |= take_turn(turns[i], bench); });
+    }
+  }
+
+  void prepare(Turn& turn, const Case& measured, Bench bench) {
+    turn.record.measured = measured;
+    turn.record.memory = estimate(measured, bench);
+    require_memory(turn.record.memory, bench);
+    const Peaks peaks = sampling_.check_only ? Peaks{} : peaks_of(bench, measured.shape.dtype);
+    together(bench.ranks, [&] { turn.measurement = std::make_unique<Measurement>(measured, sampling_, bench, peaks); });
+    bool right = true;
+    together(bench.ranks, [&] { right = turn.measurement->prepare(); });
+    const Record& found = turn.measurement->record();
+    turn.record.check = found.check;
+    if (!right) throw CaseEnded{Status::incorrect, found.reason};
+    if (sampling_.check_only) throw CaseEnded{Status::ok, ""};
+  }
+
+  const Peaks& peaks_of(Bench bench, DType dtype) {
+    const auto known = ceilings_.all().size();
+    const Peaks& peaks = ceilings_.of(bench, dtype);
+    if (ceilings_.all().size() != known && is_first_rank()) observer_.peaks(peaks);
+    return peaks;
+  }
+
+  /// One round of samples. True if the case wants another.
+  bool take_turn(Turn& turn, Bench bench) {
+    bool more = false;
+    together(bench.ranks, [&] { more = turn.measurement->sample(); });
+    if (is_first_rank()) observer_.sampled(turn.measurement->median_us(), turn.measurement->error_pct());
+    if (more) return true;
+    Record record;
+    together(bench.ranks, [&] { record = turn.measurement->finish(); });
+    keep_estimate(record, turn.record.memory);
+    turn.measurement.reset();
+    end(std::move(record));
+    return false;
+  }
+
+  static void keep_estimate(Record& record, MemoryRecord estimated) {
+    estimated.peak_bytes = record.memory.peak_bytes;
+    estimated.timed_allocations = record.memory.timed_allocations;
+    record.memory = estimated;
+  }
+
+  /// Does `step` of a case; whatever ends the case is recorded. What ends the run is recorded and thrown on.
+  template <class Step>
+  void attempt(Turn& turn, const Case& measured, Step step) {
+    const auto end_with = [&](Status status, const std::string& reason) {
+      turn.measurement.reset();
+      turn.record.measured = measured;
+      turn.record.status = status;
+      turn.record.reason = reason;
+      end(turn.record);
+    };
+    try {
+      step();
+    } catch (const CaseEnded& ended) {
+      end_with(ended.status, ended.reason);
+    } catch (const Interrupted& error) {
+      end_with(Status::interrupted, error.what());
+      throw;
+    } catch (const TimeoutError& error) {
+      end_with(Status::timed_out, error.what());
+      throw;
+    } catch (const Error& error) {
+      end_with(Status::failed, error.what());
+      throw;
+    }
+  }
+
+  bool is_first_rank() const { return bench_.ranks.rank() == 0; }
+  void observer_begin(const Case& measured) {
+    if (is_first_rank()) observer_.begin(measured);
+  }
+  void end(const Record& record) {
+    if (record.status == Status::incorrect) outcome_.code = ExitCode::incorrect;
+    else if (record.status != Status::ok && outcome_.code == ExitCode::ok) outcome_.code = ExitCode::partial;
+    if (is_first_rank()) observer_.end(record);
+  }
+
+  /// What remains to be said when the sweep cannot go on.
+  RunOutcome stop(const Error& error) const {
+    const bool alone = bench_.ranks.size() == 1;
+    return {error.code(), alone ? error.what() : cat("rank ", bench_.ranks.rank(), ": ", error.what()), !alone};
+  }
+
+  Sampling sampling_;
+  Bench bench_;
+  RunObserver& observer_;
+  Ceilings ceilings_;
+  std::map<int, std::unique_ptr<World>> worlds_;
+  RunOutcome outcome_;
+};
+
+}  // namespace
+
+void refuse_impossible(const Case& measured, const Backend& backend) {
+  const auto engines = backend.engines();
+  if (std::find(engines.begin(), engines.end(), measured.engine) == engines.end())
+    throw_unknown(cat("engine of backend ", backend.name()), measured.engine, engines);
+  if (!backend.supports(measured.shape.dtype))
+    throw UsageError(cat("backend ", backend.name(), " does not compute in ", name_of(measured.shape.dtype)));
+  if (measured.subject == SubjectKind::linear && measured.passes != PassSet::fwd)
+    throw UsageError(cat("subject linear has no ", name_of(measured.passes), " pass; valid: fwd"));
+}
+
+RunOutcome run_cases(std::span<const Case> cases, const Sampling& sampling, Bench bench, RunObserver& observer) {
+  for (const Case& measured : cases) refuse_impossible(measured, bench.backend);
+  return Runner(sampling, bench, observer).run(cases);
+}
+
+}  // namespace moebench

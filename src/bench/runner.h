@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs a sweep: which case, on which ranks, in which order, and what becomes of one that fails.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+
+#include "base/error.h"
+#include "bench/ceilings.h"
+#include "bench/measurement.h"
+
+namespace moebench {
+
+/// Who is told how the sweep goes. Called on rank 0 only.
+class RunObserver {
+ public:
+  virtual ~RunObserver() = default;
+  virtual void begin(const Case&) {}
+  /// After each round of samples: the median so far and its 95 % half width.
+  virtual void sampled(double /*median_us*/, double /*error_pct*/) {}
+  virtual void peaks(const Peaks&) {}
+  virtual void end(const Record&) {}
+};
+
+/// How a sweep ended. `code` is ok, incorrect, partial, or why it could not go on; `message` then says so.
+struct RunOutcome {
+  ExitCode code = ExitCode::ok;
+  std::string message;
+  /// The ranks cannot be trusted to meet again: end with World::abort, not by returning.
+  bool ranks_lost = false;
+};
+
+/// Throws UsageError for a case that no machine could run: an engine or dtype the backend lacks, a pass the subject
+/// lacks. Called for every case before the first is measured.
+void refuse_impossible(const Case& measured, const Backend& backend);
+
+/// Collective over `bench.ranks`, the ranks of the whole run. A case on fewer ranks runs on the first of them; one on
+/// more is skipped with the reason. A case that fails or does not fit is recorded and the next one runs.
+/// With sampling.interleave, cases on the same ranks take turns, a round of samples each. With sampling.check_only,
+/// each case is verified and nothing is timed.
+RunOutcome run_cases(std::span<const Case> cases, const Sampling& sampling, Bench bench, RunObserver& observer);
+
+}  // namespace moebench

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// What can be timed, pass by pass: the layer, or a dense product to compare it with.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "backends/backend.h"
+#include "base/thread_pool.h"
+#include "bench/record.h"
+#include "bench/sampling.h"
+#include "comm/world.h"
+#include "layer/trace.h"
+#include "moe/cost.h"
+
+namespace moebench {
+
+/// What a subject runs on. All outlive it.
+struct Bench {
+  World& ranks;      ///< the ranks of the case, and no others
+  Backend& backend;
+  ThreadPool& pool;  ///< for the oracle
+};
+
+/// One stage of a subject and this rank's work in it in the last iteration.
+struct StageWork {
+  Stage stage;
+  Pass pass;
+  std::optional<Stage> fused_into;
+  StageCost cost;
+};
+
+class Subject {
+ public:
+  virtual ~Subject() = default;
+
+  /// Queues one pass of iteration `step`; passes come in the case's order. Iterations rotate over input_sets()
+  /// inputs, together larger than the cache.
+  virtual void run(Pass pass, int step, Trace& trace) = 0;
+  virtual int input_sets() const = 0;
+  /// Collective. Compares one iteration with the oracle.
+  virtual CheckRecord check(CheckMode mode) = 0;
+
+  /// This rank's work in the last iteration.
+  virtual StageCost cost(Pass pass) const = 0;
+  /// Stages in the order they run; none if the subject has no parts.
+  virtual std::vector<StageWork> stages() const { return {}; }
+  /// Rows of each expert on this rank in the last iteration; none without experts.
+  virtual std::vector<std::int64_t> rows_of_experts() const { return {}; }
+};
+
+/// Throws UsageError for a case that the subject or backend cannot run.
+std::unique_ptr<Subject> make_subject(const Case& measured, Bench bench);
+std::unique_ptr<Subject> make_layer_subject(const Case& measured, Bench bench);
+std::unique_ptr<Subject> make_linear_subject(const Case& measured, Bench bench);
+std::unique_ptr<Subject> make_dense_subject(const Case& measured, Bench bench);
+
+}  // namespace moebench

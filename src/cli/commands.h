@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the user can ask for, one function and one file per command.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "cli/options.h"
+
+namespace moebench {
+
+/// `run` and `verify`. `argv` goes into the report.
+ExitCode run_command(const Options& options, const std::vector<std::string>& argv);
+ExitCode compare_command(const Options& options);
+ExitCode info_command(const Options& options);
+ExitCode list_command(const Options& options);
+
+/// "moebench 0.1.0 (commit …, Release, mpi)".
+std::string version_text();
+
+}  // namespace moebench

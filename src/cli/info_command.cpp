@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <iostream>
+
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/workplace.h"
+
+namespace moebench {
+namespace {
+
+void line(const std::string& name, const std::string& value) {
+  std::cout << format("  %-12s ", name.c_str()) << value << '\n';
+}
+
+void print_build(const ToolFacts& tool) {
+  std::cout << "build:\n";
+  line("version", version_text());
+  line("compiler", tool.compiler);
+  line("flags", tool.flags);
+  for (const std::string feature : {"mpi", "cuda", "nccl"}) {
+    const bool has = std::find(tool.features.begin(), tool.features.end(), feature) != tool.features.end();
+    line(feature, has ? "yes" : "no: not found when this was configured");
+  }
+}
+
+void print_machine(const Environment& environment) {
+  const CpuInfo& cpu = environment.cpu;
+  std::cout << "machine:\n";
+  line("host", cat(environment.host, ", ", environment.os, ", Linux ", environment.kernel,
+                   environment.container.empty() ? "" : cat(", in ", environment.container)));
+  line("cpu", cat(cpu.model, ", ", cpu.sockets, " socket(s), ", cpu.cores, " cores, ", cpu.usable_threads,
+                  " threads usable, ", cpu.numa_nodes, " NUMA node(s)"));
+  line("memory", format("%.1f GB", cpu.memory_bytes * 1e-9));
+}
+
+void print_ranks(const Machine& machine, Workplace& workplace) {
+  std::cout << "ranks:\n";
+  line("comm", cat(workplace.world().name(), machine.mpi ? cat(", ", machine.mpi->library) : std::string()));
+  for (const RankInfo& rank : machine.ranks)
+    line(cat("rank ", rank.rank), cat(rank.host, " pid ", rank.pid, ": ", rank.device));
+  std::cout << "backend " << workplace.backend().name() << ":\n";
+  line("engines", join(workplace.backend().engines(), ", "));
+  std::vector<std::string> dtypes;
+  for (const DType dtype : {DType::fp32, DType::tf32, DType::bf16, DType::fp16})
+    if (workplace.backend().supports(dtype)) dtypes.emplace_back(name_of(dtype));
+  line("dtypes", join(dtypes, ", "));
+  for (const auto& [library, version] : machine.libraries) line(library, version);
+}
+
+}  // namespace
+
+std::string version_text() {
+  const ToolFacts tool = tool_facts();
+  return cat("moebench ", tool.version, " (", tool.commit.empty() ? "no commit" : tool.commit.substr(0, 12),
+             tool.dirty ? ", modified" : "", ", ", tool.build_type, tool.features.empty() ? "" : ", ",
+             join(tool.features, ", "), ")");
+}
+
+ExitCode info_command(const Options& options) {
+  Workplace workplace("auto", "auto", options.timeout_s);
+  const Machine machine = workplace.describe();
+  if (workplace.world().rank() != 0) return ExitCode::ok;
+  const Environment environment = read_environment();
+  print_build(tool_facts());
+  print_machine(environment);
+  print_ranks(machine, workplace);
+  for (const std::string& sentence : doubts(environment, tool_facts()))
+    std::cout << "warning: " << sentence << '\n';
+  return ExitCode::ok;
+}
+
+}  // namespace moebench

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <iostream>
+
+#include "backends/cpu/cpu_backend.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/workplace.h"
+#include "suite/presets.h"
+#include "suite/suite_file.h"
+
+namespace moebench {
+namespace {
+
+void list_suites() {
+  for (const Suite& suite : built_in_suites())
+    std::cout << format("  %-16s ", suite.name.c_str()) << suite.question << '\n';
+}
+
+void list_presets() {
+  std::cout << format("  %-18s %7s %6s %8s %6s  %-11s %s\n", "name", "hidden", "ffn", "experts", "top-k",
+                      "activation", "source");
+  for (const Preset& preset : presets()) {
+    std::cout << format("  %-18s %7lld %6lld %8lld %6lld  %-11s ", std::string(preset.name).c_str(),
+                        static_cast<long long>(preset.hidden), static_cast<long long>(preset.ffn),
+                        static_cast<long long>(preset.experts), static_cast<long long>(preset.top_k),
+                        cat(name_of(preset.activation), preset.bias ? "+bias" : "").c_str())
+              << preset.source << (preset.note.empty() ? "" : "; ") << preset.note << '\n';
+  }
+}
+
+void list_engines() {
+  for (const std::string& name : make_cpu_backend(1)->engines()) std::cout << "  " << name << '\n';
+}
+
+void list_backends() {
+  for (const std::string& name : backend_names())
+    std::cout << "  " << name << (name == best_backend() ? "  (auto)" : "") << '\n';
+}
+
+void list_comms() {
+  for (const std::string& name : comm_names()) std::cout << "  " << name << '\n';
+}
+
+struct Topic {
+  std::string_view name;
+  void (*list)();
+};
+constexpr Topic kTopics[] = {{"suites", list_suites},
+                             {"presets", list_presets},
+                             {"engines", list_engines},
+                             {"backends", list_backends},
+                             {"comms", list_comms}};
+
+}  // namespace
+
+ExitCode list_command(const Options& options) {
+  std::vector<std::string> names;
+  bool listed = false;
+  for (const Topic& topic : kTopics) {
+    names.emplace_back(topic.name);
+    if (!options.arguments.empty() && options.arguments[0] != topic.name) continue;
+    std::cout << topic.name << ":\n";
+    topic.list();
+    listed = true;
+  }
+  if (!listed) throw_unknown("topic of list", options.arguments[0], names);
+  return ExitCode::ok;
+}
+
+}  // namespace moebench

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cxxopts.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cli/options_flags.h"
+
+namespace moebench {
+namespace {
+
+constexpr std::string_view kPrefix = "MOEBENCH_";
+
+constexpr Words<Command, 6> kCommands{{{
+    {Command::run, "run"},
+    {Command::verify, "verify"},
+    {Command::compare, "compare"},
+    {Command::info, "info"},
+    {Command::list, "list"},
+    {Command::help, "help"},
+}}};
+
+/// apply_flag(), with `given` (--iters or MOEBENCH_ITERS) in front of what went wrong.
+void apply_named(Options& options, Settings& settings, const FlagLine& flag, std::string_view text,
+                 const std::string& given) {
+  try {
+    if (!flag.value.empty() && text.size() > 1 && text.starts_with('-'))
+      throw UsageError(cat("needs a value, but '", text, "' follows"));
+    apply_flag(options, settings, flag.name, text);
+  } catch (const UsageError& error) {
+    const std::string_view what = error.what();
+    throw UsageError(what.starts_with(given) ? std::string(what) : cat(given, ": ", what));
+  }
+}
+
+void apply_environment(Options& options, const Variables& environment) {
+  std::vector<std::string> known;
+  for (const std::string_view name : {"run", "verify", "compare", "info"})
+    for (const FlagLine& flag : flags_of(kCommands.parse("command", name)))
+      known.push_back(variable_of(flag.name));
+  for (const auto& [name, value] : environment) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    const auto guess = nearest(name, known);
+    options.warnings.push_back(cat(name, " is not a setting of moebench and is ignored",
+                                   guess ? cat("; did you mean ", *guess, "?") : std::string()));
+  }
+  for (const FlagLine& flag : flags_of(options.command)) {
+    const std::string name = variable_of(flag.name);
+    if (const auto found = environment.find(name); found != environment.end())
+      apply_named(options, options.sweep.environment, flag, found->second, name);
+  }
+}
+
+cxxopts::ParseResult tokenise(const std::vector<FlagLine>& flags, int argc, const char* const* argv) {
+  cxxopts::Options grammar("moebench");
+  grammar.allow_unrecognised_options();
+  auto add = grammar.add_options();
+  add("h,help", "");
+  for (const FlagLine& flag : flags) {
+    const auto text = cxxopts::value<std::string>();
+    add(std::string(flag.name), "", flag.value.empty() ? text->implicit_value("on") : text);
+  }
+  try {
+    return grammar.parse(argc, argv);
+  } catch (const cxxopts::exceptions::missing_argument&) {
+    throw UsageError(cat(argv[argc - 1], " needs a value"));  // only the last argument can lack one
+  } catch (const cxxopts::exceptions::exception& error) {
+    throw UsageError(error.what());
+  }
+}
+
+[[noreturn]] void refuse_flag(Command command, std::string_view given, const std::vector<FlagLine>& flags) {
+  std::vector<std::string> names;
+  for (const FlagLine& flag : flags) names.push_back(cat("--", flag.name));
+  const std::string name(given.substr(0, given.find('=')));
+  const auto guess = nearest(name, names);
+  throw UsageError(cat("unknown flag '", name, "'",
+                       guess ? cat("; did you mean '", *guess, "'?") : std::string(), " ('moebench help ",
+                       name_of(command), "' lists all)"));
+}
+
+/// The words between the flags, for the commands that take some.
+void check_arguments(Command command, const std::vector<std::string>& arguments) {
+  const std::size_t most = command == Command::compare                            ? 2
+                           : command == Command::help || command == Command::list ? 1
+                                                                                  : 0;
+  if (arguments.size() > most)
+    throw UsageError(cat("unexpected '", arguments[most], "' after '", name_of(command),
+                         "'; flags begin with -- and lists have no blanks"));
+  if (command == Command::compare && arguments.size() < 2)
+    throw UsageError("compare needs two reports: moebench compare BASE.json NEW.json");
+}
+
+/// False if help was asked for instead.
+bool apply_arguments(Options& options, int argc, const char* const* argv) {
+  const auto flags = flags_of(options.command);
+  const auto parsed = tokenise(flags, argc, argv);
+  if (parsed.count("help")) return false;
+  for (const std::string& word : parsed.unmatched()) {
+    if (word.size() > 1 && word.starts_with('-')) refuse_flag(options.command, word, flags);
+    options.arguments.push_back(word);
+  }
+  std::set<std::string> seen;
+  for (const auto& argument : parsed.arguments()) {
+    const std::string given = cat("--", argument.key());
+    if (!seen.insert(given).second)
+      throw UsageError(cat(given, " is given twice; separate values with commas"));
+    const auto flag =
+        std::find_if(flags.begin(), flags.end(), [&](auto& f) { return f.name == argument.key(); });
+    apply_named(options, options.sweep.command_line, *flag, argument.value(), given);
+  }
+  check_arguments(options.command, options.arguments);
+  return true;
+}
+
+void check_together(const Options& options) {
+  const Sampling& sampling = options.sampling;
+  if (sampling.min_time_s > sampling.max_time_s)
+    throw UsageError(cat("--min-time ", sampling.min_time_s, " exceeds --max-time ", sampling.max_time_s));
+  if (options.resume && options.force)
+    throw UsageError("--resume keeps a report and --force replaces it: give one");
+  if (options.resume && options.json.empty())
+    throw UsageError("--resume needs --json FILE, the report to go on with");
+}
+
+Options help_about(std::string_view topic) {
+  Options options;
+  if (!topic.empty()) options.arguments.emplace_back(topic);
+  return options;
+}
+
+}  // namespace
+
+std::string_view name_of(Command command) {
+  return command == Command::version ? "version" : kCommands.name(command);
+}
+
+std::string variable_of(std::string_view flag) {
+  std::string name(kPrefix);
+  for (const char c : flag)
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
+}
+
+Variables moebench_variables() {
+  Variables environment;
+  for (char** entry = environ; entry && *entry; ++entry) {
+    const std::string_view text = *entry;
+    const std::size_t equals = text.find('=');
+    if (text.starts_with(kPrefix) && equals != std::string_view::npos)
+      environment.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return environment;
+}
+
+Options parse_options(int argc, const char* const* argv, const Variables& environment) {
+  const std::string_view word = argc > 1 ? argv[1] : "help";
+  if (word == "-h" || word == "--help") return help_about("");
+  if (word == "--version") return {.command = Command::version};
+  if (word.starts_with('-'))
+    throw UsageError(
+        cat("'", word, "' comes before the command; valid: moebench run|verify|compare|info|list|help …"));
+  Options options{.command = kCommands.parse("command", word)};
+  if (options.command == Command::verify) options.sampling.check = CheckMode::full;
+  apply_environment(options, environment);
+  if (argc > 1 && !apply_arguments(options, argc - 1, argv + 1)) return help_about(word);
+  check_together(options);
+  return options;
+}
+
+}  // namespace moebench

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line and the environment as plain data.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/sampling.h"
+#include "suite/sweep.h"
+
+namespace moebench {
+
+enum class Command { run, verify, compare, info, list, help, version };
+std::string_view name_of(Command command);
+
+/// All that a user can say. Which fields a command looks at is in the table of options_flags.h.
+struct Options {
+  Command command = Command::help;
+  std::vector<std::string> arguments;  ///< compare: the two reports; help and list: a topic, or none
+  SweepRequest sweep;
+  Sampling sampling;
+  std::string json, csv;              ///< files to write; empty for none
+  std::string trace;                  ///< file for a timeline of one iteration; empty for none
+  bool samples = false;               ///< keep every sample in the report
+  bool plan = false;                  ///< print the cases, run nothing
+  bool resume = false;                ///< skip what the report at `json` already holds
+  bool force = false;                 ///< replace the report at `json`
+  bool quiet = false;                 ///< no progress on stderr
+  double timeout_s = 300;             ///< longest wait between ranks
+  double threshold_pct = 3;           ///< compare: slower by more than this is a regression
+  std::vector<std::string> warnings;  ///< MOEBENCH_ variables that mean nothing
+};
+
+/// MOEBENCH_… variables of this process, by name.
+using Variables = std::map<std::string, std::string>;
+Variables moebench_variables();
+
+/// "MOEBENCH_TOP_K" for "top-k".
+std::string variable_of(std::string_view flag);
+
+/// No arguments ask for help. -h after any command asks for that command's help. Reads no files. Throws
+/// UsageError: one line, what was given and what is valid.
+Options parse_options(int argc, const char* const* argv, const Variables& environment);
+
+}  // namespace moebench

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/options_flags.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "suite/filter.h"
+#include "suite/flag.h"
+
+namespace moebench {
+namespace {
+
+constexpr std::int64_t kMostIterations = 1000000;
+
+std::int64_t count(std::string_view text, std::int64_t least, std::int64_t most) {
+  const auto value = to_int(text);
+  if (!value || *value < least || *value > most)
+    throw UsageError(cat("'", text, "' is not a whole number from ", least, " to ", most));
+  return *value;
+}
+
+int iterations(std::string_view text) { return static_cast<int>(count(text, 0, kMostIterations)); }
+
+double at_least_zero(std::string_view text) {
+  const auto value = to_double(text);
+  if (!value || *value < 0) throw UsageError(cat("'", text, "' is not a number of at least 0"));
+  return *value;
+}
+
+double above_zero(std::string_view text) {
+  const double value = at_least_zero(text);
+  if (value == 0) throw UsageError(cat("'", text, "' is not a number above 0"));
+  return value;
+}
+
+double fraction(std::string_view text) {
+  const auto value = to_double(text);
+  if (!value || *value <= 0 || *value > 1) throw UsageError(cat("'", text, "' is not a number in (0, 1]"));
+  return *value;
+}
+
+bool on(std::string_view word) {
+  for (const std::string_view yes : {"on", "1", "true", "yes"})
+    if (word == yes) return true;
+  for (const std::string_view no : {"off", "0", "false", "no"})
+    if (word == no) return false;
+  throw UsageError(cat("'", word, "' is neither on nor off"));
+}
+
+const std::vector<Command> kRun{Command::run};
+const std::vector<Command> kSweeps{Command::run, Command::verify};
+
+std::vector<OptionFlag> selection_flags() {
+  constexpr std::string_view kGroup = "Which cases";
+  return {
+      {kGroup, "suite", "NAME|FILE", "", "an experiment: built in, or a .json file", kSweeps,
+       [](Options& o, std::string_view v) { o.sweep.suite = v; }},
+      {kGroup, "preset", "NAME", "", "the layer of a published model; see 'moebench list'", kSweeps,
+       [](Options& o, std::string_view v) { o.sweep.preset = v; }},
+      {kGroup, "scale", "F", "1", "shrink hidden, ffn and tokens to F of their size, 0 < F <= 1", kSweeps,
+       [](Options& o, std::string_view v) { o.sweep.scale = fraction(v); }},
+      {kGroup, "filter", "EXPR", "", "keep cases where all hold: experts<=16,engine=loop", kSweeps,
+       [](Options& o, std::string_view v) {
+         parse_filter(v);
+         o.sweep.filter = v;
+       }},
+      {kGroup, "max-points", "N", "", "keep the first N cases", kSweeps,
+       [](Options& o, std::string_view v) {
+         o.sweep.max_points = static_cast<std::size_t>(count(v, 1, std::numeric_limits<int>::max()));
+       }},
+      {kGroup, "plan", "", "", "print the cases and run nothing", kSweeps,
+       [](Options& o, std::string_view v) { o.plan = on(v); }},
+  };
+}
+
+std::vector<OptionFlag> sampling_flags() {
+  constexpr std::string_view kGroup = "How to measure";
+  return {
+      {kGroup, "warmup", "N", "3", "iterations before the first sample, at least", kRun,
+       [](Options& o, std::string_view v) { o.sampling.warmup = iterations(v); }},
+      {kGroup, "iters", "N", "0", "exactly N samples; 0: until --noise or --max-time", kRun,
+       [](Options& o, std::string_view v) { o.sampling.iters = iterations(v); }},
+      {kGroup, "min-time", "S", "0.2", "seconds to sample each case, at least", kRun,
+       [](Options& o, std::string_view v) { o.sampling.min_time_s = at_least_zero(v); }},
+      {kGroup, "max-time", "S", "10", "seconds to sample each case, at most", kRun,
+       [](Options& o, std::string_view v) { o.sampling.max_time_s = above_zero(v); }},
+      {kGroup, "noise", "PCT", "1", "stop when the median is known this well (half its 95 % interval)", kRun,
+       [](Options& o, std::string_view v) { o.sampling.noise_pct = above_zero(v); }},
+      {kGroup, "interleave", "", "", "sample the cases in turns, so that drift hits all alike", kRun,
+       [](Options& o, std::string_view v) { o.sampling.interleave = on(v); }},
+      {kGroup, "no-stages", "", "", "skip the separate pass that times each stage", kRun,
+       [](Options& o, std::string_view v) { o.sampling.stages = !on(v); }},
+      {kGroup, "check", "none|quick|full", "quick; verify: full", "compare results with the oracle first",
+       kSweeps, [](Options& o, std::string_view v) { o.sampling.check = parse_check(v); }},
+      {kGroup,
+       "timeout",
+       "S",
+       "300",
+       "longest wait between ranks, in seconds",
+       {Command::run, Command::verify, Command::info},
+       [](Options& o, std::string_view v) { o.timeout_s = above_zero(v); }},
+  };
+}
+
+std::vector<OptionFlag> output_flags() {
+  constexpr std::string_view kGroup = "Output";
+  return {
+      {kGroup, "json", "FILE", "", "write the report here", kRun,
+       [](Options& o, std::string_view v) { o.json = v; }},
+      {kGroup, "csv", "FILE", "", "write the table here as CSV", kRun,
+       [](Options& o, std::string_view v) { o.csv = v; }},
+      {kGroup, "trace", "FILE", "", "write a timeline of one iteration per case (Chrome trace format)", kRun,
+       [](Options& o, std::string_view v) { o.trace = v; }},
+      {kGroup, "samples", "", "", "keep every sample in the report", kRun,
+       [](Options& o, std::string_view v) { o.samples = on(v); }},
+      {kGroup, "resume", "", "", "skip the cases that the report at --json already holds", kRun,
+       [](Options& o, std::string_view v) { o.resume = on(v); }},
+      {kGroup, "force", "", "", "replace files that exist", kRun,
+       [](Options& o, std::string_view v) { o.force = on(v); }},
+      {kGroup, "quiet", "", "", "no progress on stderr", kSweeps,
+       [](Options& o, std::string_view v) { o.quiet = on(v); }},
+      {"How to compare",
+       "threshold",
+       "PCT",
+       "3",
+       "slower by more than this is a regression",
+       {Command::compare},
+       [](Options& o, std::string_view v) { o.threshold_pct = at_least_zero(v); }},
+  };
+}
+
+std::vector<OptionFlag> all_flags() {
+  std::vector<OptionFlag> flags = selection_flags();
+  for (auto& flag : sampling_flags()) flags.push_back(std::move(flag));
+  for (auto& flag : output_flags()) flags.push_back(std::move(flag));
+  return flags;
+}
+
+bool takes_case_flag(Command command, std::string_view flag) {
+  if (command == Command::info) return flag == "backend" || flag == "comm";
+  return command == Command::run || command == Command::verify;
+}
+
+}  // namespace
+
+std::span<const OptionFlag> option_flags() {
+  static const std::vector<OptionFlag> kFlags = all_flags();
+  return kFlags;
+}
+
+std::vector<FlagLine> flags_of(Command command) {
+  std::vector<FlagLine> lines;
+  for (const Flag& flag : flags())
+    if (takes_case_flag(command, flag.name))
+      lines.push_back({"What to measure", flag.name, flag.value, flag.standard, flag.help});
+  for (const OptionFlag& flag : option_flags())
+    if (std::find(flag.commands.begin(), flag.commands.end(), command) != flag.commands.end())
+      lines.push_back({flag.group, flag.name, flag.value, flag.standard, flag.help});
+  return lines;
+}
+
+void apply_flag(Options& options, Settings& settings, std::string_view flag, std::string_view text) {
+  for (const OptionFlag& known : option_flags()) {
+    if (known.name != flag) continue;
+    if (text.empty()) throw UsageError("needs a value");
+    known.apply(options, text);
+    return;
+  }
+  set(settings, flag, text);
+}
+
+}  // namespace moebench

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/program.h"
+
+#include <iostream>
+
+#include "base/interrupt.h"
+#include "base/text.h"
+#include "bench/environment.h"
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "comm/world.h"
+
+namespace moebench {
+namespace {
+
+ExitCode dispatch(const Options& options, const std::vector<std::string>& argv) {
+  switch (options.command) {
+    case Command::run:
+    case Command::verify:
+      return run_command(options, argv);
+    case Command::compare:
+      return compare_command(options);
+    case Command::info:
+      return info_command(options);
+    case Command::list:
+      return list_command(options);
+    case Command::help:
+      std::cout << help_text(options.arguments.empty() ? "" : options.arguments[0]);
+      break;
+    case Command::version:
+      std::cout << version_text() << '\n';
+      break;
+  }
+  return ExitCode::ok;
+}
+
+/// Whether this process should say what every rank finds out alike.
+bool speaks_for_all() {
+  try {
+    return detect_launch().rank == 0;
+  } catch (const Error&) {
+    return true;
+  }
+}
+
+}  // namespace
+
+ExitCode run_program(int argc, const char* const* argv) {
+  catch_interrupts();
+  try {
+    const Options options = parse_options(argc, argv, moebench_variables());
+    if (speaks_for_all())
+      for (const std::string& warning : options.warnings)
+        std::cerr << "moebench: warning: " << warning << '\n';
+    const ExitCode code = dispatch(options, {argv, argv + argc});
+    if (!std::cout.flush()) throw EnvironmentError("cannot write to standard output");
+    return code;
+  } catch (const Error& error) {
+    if (speaks_for_all()) std::cerr << "moebench: " << error.what() << '\n';
+    return error.code();
+  } catch (const std::bad_alloc&) {
+    std::cerr << "moebench: out of host memory\n";
+    return ExitCode::environment;
+  } catch (const std::exception& error) {
+    std::cerr << "moebench: internal error: " << error.what() << '\n';
+    return ExitCode::internal;
+  }
+}
+
+}  // namespace moebench

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/repro.h"
+
+#include "base/text.h"
+
+namespace moebench {
+namespace {
+
+std::string quoted(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,/:@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+}  // namespace
+
+std::string repro_line(const std::vector<std::string>& argv, int ranks, const Variables& environment) {
+  std::vector<std::string> words;
+  for (const auto& [name, value] : environment) words.push_back(cat(name, "=", quoted(value)));
+  if (ranks > 1) words.push_back(cat("mpirun -np ", ranks));
+  words.emplace_back("moebench");
+  bool writes = false, forces = false;
+  for (std::size_t i = 1; i < argv.size(); ++i) {
+    if (argv[i] == "--resume") continue;
+    writes |= argv[i].starts_with("--json");
+    forces |= argv[i] == "--force";
+    words.push_back(quoted(argv[i]));
+  }
+  if (writes && !forces) words.emplace_back("--force");
+  return join(words, " ");
+}
+
+}  // namespace moebench

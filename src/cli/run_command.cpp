@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// `run` and `verify`: expand the sweep, open the report, run, show.
+#include <unistd.h>
+
+#include <iostream>
+
+#include "base/text.h"
+#include "bench/runner.h"
+#include "cli/commands.h"
+#include "cli/repro.h"
+#include "cli/workplace.h"
+#include "report/csv.h"
+#include "report/journal.h"
+#include "report/progress.h"
+#include "report/table.h"
+#include "suite/sweep.h"
+
+namespace moebench {
+namespace {
+
+/// The one word a flag has over the whole sweep: ranks and backend are opened once, for all cases.
+std::string only_word(const SweepRequest& request, std::string_view flag) {
+  const auto words = values_of(request, flag);
+  if (words.size() > 1) throw UsageError(cat("--", flag, " takes one value per run, not ", join(words, ",")));
+  return words.empty() ? "auto" : words.front();
+}
+
+/// One line per case: what would be measured.
+void print_plan(const Sweep& sweep) {
+  int number = 0;
+  for (const Case& measured : sweep.cases) {
+    std::cout << ++number << "  ";
+    for (const auto& [flag, value] : measured.settings())
+      if (!value.empty()) std::cout << ' ' << flag << '=' << value;
+    std::cout << '\n';
+  }
+}
+
+/// What rank 0 shows and keeps of a run: progress, the growing report, the table at the end.
+class Show final : public RunObserver {
+ public:
+  Show(const Options& options, int cases)
+      : options_(options), progress_(make_progress(cases, options.quiet)) {}
+
+  void write_to(Journal* journal) { journal_ = journal; }
+  void held(const Record& record) {
+    progress_.held(record.measured);
+    records_.push_back(record);
+  }
+  void note(const std::string& sentence) { progress_.note(sentence); }
+
+  void begin(const Case& measured) override { progress_.begin(measured); }
+  void sampled(double median_us, double error_pct) override { progress_.sampled(median_us, error_pct); }
+  void peaks(const Peaks& peaks) override {
+    if (journal_) journal_->add(peaks);
+  }
+  void end(const Record& found) override {
+    Record record = found;
+    record.id = id_of(record.measured);
+    progress_.end(record);
+    records_.push_back(record);
+    if (journal_) journal_->add(std::move(record));
+  }
+
+  void print_tables() const {
+    std::cout << table(records_);
+    if (records_.size() == 1) std::cout << stage_table(records_.front());
+    if (!options_.csv.empty()) replace_file(options_.csv, csv(records_));
+  }
+
+ private:
+  const Options& options_;
+  Journal* journal_ = nullptr;
+  Progress progress_;
+  std::vector<Record> records_;
+};
+
+Document head_of(const std::vector<std::string>& argv, Machine machine, int ranks) {
+  Document head;
+  head.tool = tool_facts();
+  head.environment = read_environment();
+  head.machine = std::move(machine);
+  head.warnings = doubts(head.environment, head.tool);
+  head.run.start = utc_text(std::chrono::system_clock::now());
+  head.run.id = cat(head.run.start, "-", getpid());
+  head.run.argv = argv;
+  head.run.repro = repro_line(argv, ranks, moebench_variables());
+  return head;
+}
+
+/// Opens what will be written, before the first case. Null without --json.
+std::unique_ptr<Journal> open_journal(const Options& options, Document head) {
+  if (!options.csv.empty()) require_writable(options.csv);
+  if (options.json.empty()) return nullptr;
+  const OnExisting on_existing = options.force    ? OnExisting::replace
+                                 : options.resume ? OnExisting::resume
+                                                  : OnExisting::refuse;
+  return std::make_unique<Journal>(options.json, on_existing, std::move(head), options.samples);
+}
+
+/// Does `work` on rank 0; if it fails there, throws the same error on every rank.
+template <class Work>
+void on_first_rank(World& world, Work work) {
+  std::string failure;
+  ExitCode code = ExitCode::ok;
+  if (world.rank() == 0) {
+    try {
+      work();
+    } catch (const Error& error) {
+      code = error.code();
+      failure = error.what();
+    }
+  }
+  failure = world.broadcast(failure);
+  const auto agreed = to_int(world.broadcast(cat(static_cast<int>(code))));
+  if (!failure.empty()) throw Error(static_cast<ExitCode>(agreed.value_or(1)), failure);
+}
+
+/// Takes what the resumed report already holds out of the sweep; every rank does the same.
+std::vector<Case> still_to_run(const std::vector<Case>& cases, World& world, const Journal* journal,
+                               Show* show) {
+  std::string held;
+  for (const Case& measured : cases) {
+    const Record* record = journal ? journal->find(id_of(measured)) : nullptr;
+    held += record ? '1' : '0';
+    if (record) show->held(*record);
+  }
+  held = world.broadcast(held);
+  std::vector<Case> left;
+  for (std::size_t i = 0; i < cases.size(); ++i)
+    if (held[i] == '0') left.push_back(cases[i]);
+  return left;
+}
+
+Sampling sampling_of(const Options& options) {
+  Sampling sampling = options.sampling;
+  sampling.check_only = options.command == Command::verify;
+  return sampling;
+}
+
+/// After an error that some ranks may not know of: rank 0 has said all it has to, the others give it time for
+/// that.
+void leave(World& world, const RunOutcome& outcome) {
+  constexpr unsigned kGrace_s = 3;
+  if (world.rank() != 0) {
+    if (outcome.code != ExitCode::interrupted) std::cerr << "moebench: " << outcome.message << std::endl;
+    sleep(kGrace_s);
+  }
+  std::cout.flush();
+  world.abort(static_cast<int>(outcome.code));
+}
+
+}  // namespace
+
+ExitCode run_command(const Options& options, const std::vector<std::string>& argv) {
+  Workplace workplace(only_word(options.sweep, "comm"), only_word(options.sweep, "backend"),
+                      options.timeout_s);
+  World& world = workplace.world();
+  const Sweep sweep = expand_sweep(options.sweep, workplace.available());
+  if (options.plan) {
+    if (world.rank() == 0) print_plan(sweep);
+    return ExitCode::ok;
+  }
+  for (const Case& measured : sweep.cases) refuse_impossible(measured, workplace.backend());
+
+  std::unique_ptr<Journal> journal;
+  std::unique_ptr<Show> show;
+  Machine machine = workplace.describe();
+  on_first_rank(world, [&] {
+    Document head = head_of(argv, std::move(machine), world.size());
+    show = std::make_unique<Show>(options, static_cast<int>(sweep.cases.size()));
+    for (const std::string& sentence : sweep.notes) show->note(sentence);
+    for (const std::string& sentence : head.warnings) show->note(cat("warning: ", sentence));
+    journal = open_journal(options, std::move(head));
+    show->write_to(journal.get());
+  });
+  const auto cases = still_to_run(sweep.cases, world, journal.get(), show.get());
+
+  RunObserver nobody;
+  const RunOutcome outcome = run_cases(cases, sampling_of(options), workplace.bench(), show ? *show : nobody);
+  if (show) {
+    if (journal) journal->finish(outcome.code, outcome.code == ExitCode::interrupted);
+    show->print_tables();
+    if (!outcome.message.empty()) std::cerr << "moebench: " << outcome.message << std::endl;
+    if (journal) show->note(cat("report: ", journal->file().string()));
+  }
+  if (outcome.ranks_lost) leave(world, outcome);
+  return outcome.code;
+}
+
+}  // namespace moebench

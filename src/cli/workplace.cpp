@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/workplace.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "backends/cpu/cpu_backend.h"
+#include "base/text.h"
+
+namespace moebench {
+namespace {
+
+/// Cores for one rank: those it is bound to, or its share of the host's if it is not bound.
+int threads_of(const World& world) {
+  const int usable = usable_cores();
+  const int host = static_cast<int>(std::thread::hardware_concurrency());
+  return std::max(1, usable < host ? usable : host / world.local_size());
+}
+
+std::unique_ptr<Backend> open_backend(std::string_view name, int threads) {
+  if (name == "cpu") return make_cpu_backend(threads);
+  throw_unknown("backend", name, backend_names());
+}
+
+std::string host_name() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+}  // namespace
+
+std::vector<std::string> backend_names() { return {"cpu"}; }
+std::string best_backend() { return "cpu"; }
+
+Workplace::Workplace(std::string_view comm, std::string_view backend, double timeout_s)
+    : world_(make_world(comm, timeout_s)),
+      pool_(std::make_unique<ThreadPool>(threads_of(*world_))),
+      backend_(open_backend(backend == "auto" ? best_backend() : std::string(backend), threads_of(*world_))) {
+}
+
+Available Workplace::available() const {
+  return {.ranks = world_->size(),
+          .backend = std::string(backend_->name()),
+          .comm = std::string(world_->name()),
+          .words = {{"backend", backend_names()}, {"comm", comm_names()}, {"engine", backend_->engines()}}};
+}
+
+Machine Workplace::describe() {
+  const DeviceInfo& device = backend_->device();
+  Machine machine;
+  if (device.kind == "cuda")
+    machine.gpus.push_back({.name = device.name,
+                            .multiprocessors = device.units,
+                            .memory_bytes = static_cast<double>(device.memory_bytes),
+                            .cache_bytes = static_cast<double>(device.cache_bytes)});
+  machine.libraries = device.versions;
+  const std::string separator("\n");
+  const auto ranks =
+      world_->gather_text(cat(host_name(), separator, getpid(), separator, device.name, ", ", device.units,
+                              device.kind == "cpu" ? " threads" : " multiprocessors"));
+  for (int rank = 0; rank < world_->size(); ++rank) {
+    const auto parts = split(ranks[static_cast<std::size_t>(rank)], '\n');
+    machine.ranks.push_back({rank, parts[0], to_int(parts[1]).value_or(0), parts[2]});
+  }
+  if (world_->name() == "mpi") machine.mpi = MpiInfo{world_->library(), detect_launch().launcher};
+  return machine;
+}
+
+}  // namespace moebench

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// What this process has to work with: its ranks and its backend.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backends/backend.h"
+#include "base/thread_pool.h"
+#include "bench/subject.h"
+#include "comm/world.h"
+#include "report/document.h"
+#include "suite/resolve.h"
+
+namespace moebench {
+
+/// Backends of this build, best first.
+std::vector<std::string> backend_names();
+/// What "auto" stands for here: the best that is usable.
+std::string best_backend();
+
+class Workplace {
+ public:
+  /// Joins the ranks (`comm` as in --comm) and opens the backend. Throws EnvironmentError or UsageError.
+  Workplace(std::string_view comm, std::string_view backend, double timeout_s);
+
+  World& world() { return *world_; }
+  Backend& backend() { return *backend_; }
+  Bench bench() { return {*world_, *backend_, *pool_}; }
+  /// For expand_sweep: what "auto" and absent flags stand for here.
+  Available available() const;
+  /// For the report. Collective.
+  Machine describe();
+
+ private:
+  std::unique_ptr<World> world_;
+  std::unique_ptr<ThreadPool> pool_;  ///< the oracle's
+  std::unique_ptr<Backend> backend_;
+};
+
+}  // namespace moebench

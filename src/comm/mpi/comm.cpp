@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sizes, rows and sums as MPI messages.
+#include "comm/mpi/comm.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "comm/mpi/sum.h"
+
+namespace moebench {
+namespace {
+
+enum Tag { kSizesTag, kRowsTag };
+
+/// Where the rows of a message start and what they look like to MPI.
+struct Layout {
+  void* start;
+  int count;
+  MPI_Datatype type;
+  Datatype owned;  ///< the type, if it was made for this message
+};
+
+/// Adjacent rows are `count` rows; scattered ones are one element of a type that knows where they are.
+Layout layout_of(const TensorView& tensor, const std::vector<Segment>& segments, MPI_Datatype row) {
+  if (segments.size() == 1) {
+    const TensorView rows = tensor.slice(segments[0].first, segments[0].rows);
+    return {rows.data, checked_count(rows.rows, "rows"), row, {}};
+  }
+  std::vector<int> lengths;
+  std::vector<MPI_Aint> offsets;
+  for (const Segment& segment : segments) {
+    lengths.push_back(checked_count(segment.rows, "rows"));
+    offsets.push_back(static_cast<MPI_Aint>(segment.first) * static_cast<MPI_Aint>(tensor.row_bytes()));
+  }
+  MPI_Datatype handle;
+  MB_MPI(MPI_Type_create_hindexed(checked_count(segments.size(), "segments"), lengths.data(), offsets.data(),
+                                  row, &handle));
+  Datatype type(handle);
+  const MPI_Datatype view = type.get();
+  return {tensor.data, 1, view, std::move(type)};
+}
+
+/// Peers in the order rank+1, rank+2, …: no peer is everybody's first.
+std::vector<int> peers_of(const Group& group) {
+  std::vector<int> peers;
+  for (int i = 1; i < group.size; ++i) peers.push_back((group.rank + i) % group.size);
+  return peers;
+}
+
+}  // namespace
+
+MpiComm::MpiComm(std::shared_ptr<Session> session, Group group, Memory& memory)
+    : session_(std::move(session)), group_(std::move(group)), memory_(memory) {}
+
+void MpiComm::exchange_sizes(std::span<const std::int64_t> send, std::span<std::int64_t> recv) {
+  MB_ASSERT(send.size() == recv.size() && send.size() % group_.size == 0);
+  const std::size_t n = send.size() / group_.size;
+  const int count = checked_count(n, "sizes");
+  Requests requests(group_);
+  for (const int peer : peers_of(group_))
+    requests.receive(recv.data() + peer * n, count, MPI_INT64_T, peer, kSizesTag);
+  for (const int peer : peers_of(group_))
+    requests.send(send.data() + peer * n, count, MPI_INT64_T, peer, kSizesTag);
+  std::copy_n(send.begin() + group_.rank * n, n, recv.begin() + group_.rank * n);
+  requests.wait("sizes");
+}
+
+MPI_Datatype MpiComm::row_type(std::size_t bytes) {
+  if (bytes != row_bytes_) {
+    MPI_Datatype handle;
+    MB_MPI(MPI_Type_contiguous(checked_count(bytes, "bytes per row"), MPI_BYTE, &handle));
+    row_ = Datatype(handle);
+    row_bytes_ = bytes;
+  }
+  return row_.get();
+}
+
+void MpiComm::exchange_rows(const RowExchange& exchange) {
+  check_exchange(exchange, *this);
+  if (exchange.send.row_bytes() == 0) return;
+  if (memory_.host_accessible())
+    exchange_direct(exchange);
+  else
+    exchange_staged(exchange);
+}
+
+void MpiComm::exchange_direct(const RowExchange& exchange) {
+  const MPI_Datatype row = row_type(exchange.send.row_bytes());
+  // A peer may be waiting for a message that an earlier error here would never send: make all layouts first.
+  std::vector<std::pair<int, Layout>> recvs, sends;
+  for (const int peer : peers_of(group_)) {
+    if (const auto segments = received_from(peer, exchange); !segments.empty())
+      recvs.emplace_back(peer, layout_of(exchange.recv, segments, row));
+    if (const auto segments = sent_to(peer, exchange); !segments.empty())
+      sends.emplace_back(peer, layout_of(exchange.send, segments, row));
+  }
+  Requests requests(group_);
+  for (const auto& [peer, rows] : recvs) requests.receive(rows.start, rows.count, rows.type, peer, kRowsTag);
+  for (const auto& [peer, rows] : sends) requests.send(rows.start, rows.count, rows.type, peer, kRowsTag);
+  copy_own_rows(memory_, exchange, group_.rank);
+  requests.wait("rows");
+}
+
+void MpiComm::exchange_staged(const RowExchange& exchange) {
+  const std::size_t row_bytes = exchange.send.row_bytes();
+  const MPI_Datatype row = row_type(row_bytes);
+  const auto reserve = [&](std::vector<std::byte>& box, std::span<const Segment> segments) {
+    box.resize(std::max(box.size(), static_cast<std::size_t>(rows_in(segments)) * row_bytes));
+    return box.data();
+  };
+  std::byte* out = reserve(outbox_, exchange.sends);
+  std::byte* const inbox = reserve(inbox_, exchange.recvs);
+  Requests requests(group_);
+  std::byte* in = inbox;
+  for (const int peer : peers_of(group_)) {
+    const std::int64_t rows = rows_in(received_from(peer, exchange));
+    if (rows > 0) requests.receive(in, checked_count(rows, "rows"), row, peer, kRowsTag);
+    in += static_cast<std::size_t>(rows) * row_bytes;
+  }
+  for (const int peer : peers_of(group_)) {
+    const auto segments = sent_to(peer, exchange);
+    std::byte* const start = out;
+    out = copy_out(memory_, exchange.send, segments, out);
+    if (!segments.empty())
+      requests.send(start, checked_count(rows_in(segments), "rows"), row, peer, kRowsTag);
+  }
+  copy_own_rows(memory_, exchange, group_.rank);
+  requests.wait("rows");
+  const std::byte* arrived = inbox;
+  for (const int peer : peers_of(group_))
+    arrived = copy_in(memory_, exchange.recv, received_from(peer, exchange), arrived);
+}
+
+void MpiComm::all_reduce(TensorView tensor) {
+  if (memory_.host_accessible()) return sum_over(group_, tensor.data, tensor.size(), tensor.dtype);
+  inbox_.resize(std::max(inbox_.size(), tensor.bytes()));
+  memory_.copy_to_host(inbox_.data(), tensor.data, tensor.bytes());
+  sum_over(group_, inbox_.data(), tensor.size(), tensor.dtype);
+  memory_.copy_from_host(tensor.data, inbox_.data(), tensor.bytes());
+}
+
+std::unique_ptr<Comm> MpiComm::split(int color) {
+  MB_ASSERT(color >= 0);
+  // MPI_Comm_split waits without a limit: nobody enters it before all are here.
+  meet(group_);
+  MPI_Comm handle;
+  MB_MPI(MPI_Comm_split(group_.comm.get(), color, group_.rank, &handle));
+  return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.patience), memory_);
+}
+
+}  // namespace moebench

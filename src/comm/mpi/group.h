@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages among the ranks of one communicator, waited for with a limit.
+#pragma once
+
+#include <mpi.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/mpi/handles.h"
+#include "comm/mpi/poll.h"
+
+namespace moebench {
+
+/// How long a wait may take and how it spends that time.
+struct Patience {
+  double timeout_s = 0;
+  bool crowded = false;  ///< this host has more ranks than cores
+
+  Poll poll() const { return {timeout_s, crowded}; }
+};
+
+/// A communicator and who is in it.
+struct Group {
+  Group(Communicator communicator, const Patience& waits);
+
+  Communicator comm;
+  Patience patience;
+  int rank = 0, size = 1;
+  std::vector<int> world_rank;  ///< of each rank of the group: errors name ranks as the launcher numbers them
+};
+
+/// Ends a wait of `group`: throws TimeoutError "rank 0 waited 30 s <what> rank 2, 3"; `peers` are ranks of
+/// the group.
+[[noreturn]] void throw_timeout(const Group& group, std::string_view what, const std::vector<int>& peers);
+
+/// Throws CommError naming `what` if a message of that many elements is beyond MPI's int counts.
+int checked_count(std::int64_t count, std::string_view what);
+
+/// The messages of one exchange, each with its peer. If destroyed unfinished, which only happens when the run
+/// is about to end, receives are cancelled and sends abandoned: memory must stay valid until the abort.
+class Requests {
+ public:
+  explicit Requests(const Group& group) : group_(group) {}
+  Requests(const Requests&) = delete;
+  Requests& operator=(const Requests&) = delete;
+  ~Requests();
+
+  void receive(void* data, int count, MPI_Datatype type, int peer, int tag);
+  void send(const void* data, int count, MPI_Datatype type, int peer, int tag);
+  /// Returns when all are done. Throws TimeoutError naming the peers that are not, CommError if a message
+  /// failed or was not as long as its receive. `what` completes "rank 0 waited 30 s for … from rank 2":
+  /// "rows".
+  void wait(std::string_view what);
+
+ private:
+  struct Message {
+    int peer;
+    bool receives;
+    MPI_Count bytes;  ///< expected
+  };
+  void finish(int index, const MPI_Status& status, std::string_view what);
+  [[noreturn]] void give_up(std::string_view what);
+  void add(MPI_Request handle, const Message& message);
+
+  const Group& group_;
+  std::vector<MPI_Request> handles_;  ///< MPI_REQUEST_NULL once done
+  std::vector<Message> messages_;
+};
+
+/// Every rank sends `mine` to every other and receives theirs[p], sized by the caller, from each p;
+/// theirs[rank] is left alone. R·(R-1) messages in all, so that a wait can name exactly who is missing:
+/// microseconds for a few ranks, milliseconds for hundreds, which is why it stays out of timed regions.
+void exchange_blocks(const Group& group, std::span<const std::byte> mine,
+                     const std::vector<std::span<std::byte>>& theirs, std::string_view what);
+
+/// Returns when every rank of the group has called it.
+void meet(const Group& group);
+
+/// Waits for a collective, which cannot tell whom it waits for: the error names all peers.
+void wait_collective(const Group& group, MPI_Request request, std::string_view what);
+
+}  // namespace moebench

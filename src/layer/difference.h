@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// How far an output is from the oracle, and which part of it is looked at.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+namespace moebench {
+
+/// Sums of squares of one comparison.
+struct Difference {
+  double error = 0, reference = 0;
+
+  void add(double out, double expected) {
+    error += (out - expected) * (out - expected);
+    reference += expected * expected;
+  }
+  /// Relative Frobenius norm; where the oracle is exactly zero, so must the output be. NaN stays NaN.
+  double relative() const {
+    if (reference > 0) return std::sqrt(error / reference);
+    return error == 0 || std::isnan(error) ? error : std::numeric_limits<double>::infinity();
+  }
+};
+
+/// `wanted` indices spread evenly over [0, count), both ends among them; all of them if there are no more.
+inline std::vector<std::int64_t> spread(std::int64_t count, std::int64_t wanted) {
+  std::vector<std::int64_t> indices;
+  wanted = std::min(wanted, count);
+  for (std::int64_t i = 0; i < wanted; ++i) indices.push_back(wanted == 1 ? 0 : i * (count - 1) / (wanted - 1));
+  return indices;
+}
+
+/// What a quick check looks at.
+inline constexpr std::int64_t kSampledTokens = 16, kSampledExperts = 4, kSampledUnits = 4;
+
+}  // namespace moebench

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report/csv.h"
+
+#include <array>
+
+#include "base/text.h"
+#include "report/record_json.h"
+#include "suite/flag.h"
+
+namespace moebench {
+namespace {
+
+void add_stages(std::vector<std::string>& columns, std::string_view pass, std::span<const Stage> stages) {
+  for (const Stage stage : stages) columns.push_back(cat("stages.", pass, ".", name_of(stage), ".p50_us"));
+}
+
+std::vector<std::string> column_names() {
+  std::vector<std::string> columns{"id", "status", "reason"};
+  for (const Flag& flag : flags()) columns.push_back(cat("case.", flag.name));
+  for (const char* pass : {"total", "forward", "backward", "sync"})
+    for (const char* key :
+         {"n", "p50_us", "ci95_low_us", "ci95_high_us", "noise_pct", "mean_us", "stdev_us", "min_us", "p5_us",
+          "p25_us", "p75_us", "p95_us", "p99_us", "max_us", "tflops", "floor_us", "limit_pct"})
+      columns.push_back(cat("time.", pass, ".", key));
+  columns.push_back("host.p50_us");
+  add_stages(columns, "forward", kForwardStages);
+  add_stages(columns, "backward", kBackwardStages);
+  add_stages(columns, "sync", std::array{Stage::sync});
+  for (const char* name : {"rates.tokens_per_s",
+                           "rates.exchange_gbs",
+                           "stop.reason",
+                           "stop.unmet",
+                           "stop.samples",
+                           "ranks.slowest",
+                           "load.rows_per_expert.min",
+                           "load.rows_per_expert.median",
+                           "load.rows_per_expert.max",
+                           "load.rows_per_expert.imbalance",
+                           "load.rows_per_rank.min",
+                           "load.rows_per_rank.median",
+                           "load.rows_per_rank.max",
+                           "load.rows_per_rank.imbalance",
+                           "memory.estimated_bytes",
+                           "memory.peak_bytes",
+                           "setup_us",
+                           "first_iteration_us",
+                           "check.mode",
+                           "check.passed",
+                           "warnings"})
+    columns.push_back(name);
+  return columns;
+}
+
+/// Stages by pass and name instead of in a list, so that a path leads to each.
+Json stages_by_name(const Json& stages) {
+  Json named = Json::object();
+  if (stages.is_array())
+    for (const Json& stage : stages)
+      named[stage["pass"].get<std::string>()][stage["stage"].get<std::string>()] = stage["time"];
+  return named;
+}
+
+std::string cell_at(const Json& point, const std::string& path) {
+  const Json* at = &point;
+  for (const auto& key : split(path, '.')) {
+    if (!at->is_object() || !at->contains(key)) return {};
+    at = &(*at)[key];
+  }
+  if (at->is_null()) return {};
+  if (at->is_string()) return at->get<std::string>();
+  if (!at->is_array()) return at->dump();
+  return join(at->get<std::vector<std::string>>(), "; ");
+}
+
+/// Only where RFC 4180 asks for quotes.
+std::string in_quotes(const std::string& cell) {
+  if (cell.find_first_of(",\"\r\n") == std::string::npos) return cell;
+  std::string text = "\"";
+  for (const char character : cell)
+    text += character == '"' ? std::string("\"\"") : std::string(1, character);
+  return text + "\"";
+}
+
+std::string row(const std::vector<std::string>& cells) {
+  std::string text;
+  for (std::size_t i = 0; i < cells.size(); ++i) text += (i > 0 ? "," : "") + in_quotes(cells[i]);
+  return text + "\r\n";
+}
+
+}  // namespace
+
+std::string csv(std::span<const Record> records) {
+  const auto columns = column_names();
+  std::string text = row(columns);
+  for (const auto& record : records) {
+    Json point = to_json(record);
+    point["stages"] = stages_by_name(point["stages"]);
+    std::vector<std::string> cells;
+    for (const auto& path : columns) cells.push_back(cell_at(point, path));
+    text += row(cells);
+  }
+  return text;
+}
+
+}  // namespace moebench

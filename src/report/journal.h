@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// The report while it grows: every record is on the disk as soon as it exists, so that a crash keeps what was
+// measured. FILE.part holds one JSON object per line; at the end it is folded into FILE.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "report/document.h"
+#include "report/durable_file.h"
+
+namespace moebench {
+
+/// What to do when there is a report already, finished or not.
+enum class OnExisting { refuse, replace, resume };
+
+class Journal {
+ public:
+  /// Before the first case: opens FILE.part and writes `head` (a document without points) and, to resume, all
+  /// that FILE and FILE.part hold. FILE itself stays as it is until finish(). `keep_samples`: write raw
+  /// samples. Throws EnvironmentError if it cannot be written, UsageError naming --force and --resume if it
+  /// exists.
+  Journal(std::filesystem::path file, OnExisting on_existing, Document head, bool keep_samples = false);
+
+  /// The point of that id if it is held and ok: --resume need not measure it again.
+  const Record* find(const std::string& id) const;
+
+  /// On the disk when it returns; in place of an earlier one of the same id. Throws EnvironmentError for a
+  /// full disk: what was written before stays in FILE.part, and the record stays in document().
+  void add(Record record);
+  void add(const Peaks& peaks);
+  void warn(const std::string& sentence);
+
+  /// Folds everything into FILE and removes FILE.part. Throws EnvironmentError; FILE.part then stays.
+  void finish(ExitCode code, bool interrupted = false);
+
+  const Document& document() const { return document_; }
+  const std::filesystem::path& file() const { return file_; }
+
+ private:
+  void write_line(const char* kind, const Json& json);
+
+  std::filesystem::path file_, part_;
+  Document document_;
+  bool keep_samples_;
+  std::chrono::steady_clock::time_point opened_ = std::chrono::steady_clock::now();
+  std::unique_ptr<AppendFile> lines_;
+};
+
+}  // namespace moebench

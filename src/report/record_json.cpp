@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report/record_json.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "suite/flag.h"
+
+namespace moebench {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+Stage parse_stage(std::string_view word) {
+  constexpr std::array kStages{Stage::gate,    Stage::plan,    Stage::pack,    Stage::sizes, Stage::dispatch,
+                               Stage::experts, Stage::collect, Stage::combine, Stage::sync};
+  std::vector<std::string> words;
+  for (const Stage stage : kStages) {
+    if (name_of(stage) == word) return stage;
+    words.emplace_back(name_of(stage));
+  }
+  throw_unknown("stage", word, words);
+}
+
+Pass parse_pass(std::string_view word) {
+  for (const Pass pass : {Pass::forward, Pass::backward, Pass::sync})
+    if (name_of(pass) == word) return pass;
+  throw_unknown("pass", word, {"forward", "backward", "sync"});
+}
+
+/// In a const record for a writer, in a mutable one for a reader.
+template <class Io, class S>
+void summary_fields(Io& io, S& s) {
+  io("n", s.n);
+  io("mean_us", s.mean);
+  io("stdev_us", s.stdev);
+  io("min_us", s.min);
+  io("max_us", s.max);
+  io("p5_us", s.p5);
+  io("p25_us", s.p25);
+  io("p50_us", s.p50);
+  io("p75_us", s.p75);
+  io("p95_us", s.p95);
+  io("p99_us", s.p99);
+  io("noise_pct", s.noise_pct);
+  io("ci95_low_us", s.ci95_low, -kInfinity);
+  io("ci95_high_us", s.ci95_high, kInfinity);
+}
+
+template <class Io, class T>
+void time_fields(Io& io, T& t) {
+  summary_fields(io, t.device);
+  io("tflops", t.tflops);
+  io("flops", t.flops);
+  io("floor_us", t.floor_us, 0);
+  io("limit_pct", t.limit_pct, 0);
+  if (Io::kReads || !t.samples.empty()) io.numbers("samples_us", t.samples);
+}
+
+template <class Io, class L>
+void load_fields(Io& io, L& load) {
+  io("min", load.min);
+  io("median", load.median);
+  io("max", load.max);
+  io("mean", load.mean);
+  io("imbalance", load.imbalance);
+  io("empty", load.empty);
+}
+
+template <class Io, class C>
+void check_fields(Io& io, C& check) {
+  io("mode", check.mode);
+  io("passed", check.passed);
+  io.list("items", check.items, [](auto& item_io, auto& item) {
+    item_io("name", item.name);
+    item_io("error", item.error);
+    item_io("bound", item.bound);
+  });
+}
+
+template <class Io, class S>
+void stage_fields(Io& io, S& s) {
+  io.word("stage", s.stage, parse_stage);
+  io.word("pass", s.pass, parse_pass);
+  std::string fused_into = s.fused_into ? std::string(name_of(*s.fused_into)) : std::string();
+  io.text("fused_into", fused_into);
+  if constexpr (Io::kReads) {
+    if (!fused_into.empty()) s.fused_into = parse_stage(fused_into);
+  }
+  io.object(
+      "time", [&](auto& inner) { summary_fields(inner, s.time); }, !s.fused_into);
+  io("flops", s.flops);
+  io("bytes", s.bytes);
+  io("link_bytes", s.link_bytes);
+  io("floor_us", s.floor_us, 0);
+  io("limit_pct", s.limit_pct, 0);
+  std::string bound = s.floor_us > 0 ? std::string(name_of(s.bound)) : std::string();
+  io.text("bound", bound);
+  if constexpr (Io::kReads) {
+    if (!bound.empty()) s.bound = parse_bound(bound);
+  }
+}
+
+template <class Io, class M>
+void memory_fields(Io& io, M& memory) {
+  io("estimated_bytes", memory.estimated_bytes);
+  io("weights_bytes", memory.weights_bytes);
+  io("gradients_bytes", memory.gradients_bytes);
+  io("activations_bytes", memory.activations_bytes);
+  io("inputs_bytes", memory.inputs_bytes);
+  io("peak_bytes", memory.peak_bytes);
+  io("timed_allocations", memory.timed_allocations);
+}
+
+template <class Io, class R>
+void timing_fields(Io& io, R& record, bool timed) {
+  io.object(
+      "time",
+      [&](auto& times) {
+        for (const char* key : {"total", "forward", "backward", "sync"}) {
+          if constexpr (Io::kReads) {
+            if (times.find(key)) times.object(key, [&](auto& time) { time_fields(time, record.time[key]); });
+          } else if (const auto found = record.time.find(key); found != record.time.end()) {
+            times.object(key, [&](auto& time) { time_fields(time, found->second); });
+          }
+        }
+      },
+      timed);
+  io.object(
+      "host", [&](auto& host) { summary_fields(host, record.host); }, timed && record.host.n > 0);
+  io.list(
+      "stages", record.stages, [](auto& inner, auto& stage) { stage_fields(inner, stage); }, timed);
+  io.object(
+      "rates",
+      [&](auto& rates) {
+        rates("tokens_per_s", record.tokens_per_s, 0);
+        rates("exchange_gbs", record.exchange_gbs, 0);
+      },
+      timed);
+  io.object(
+      "stop",
+      [&](auto& stop) {
+        stop("reason", record.stop.reason);
+        stop.text("unmet", record.stop.unmet);
+        stop("warmup", record.stop.warmup);
+        stop("samples", record.stop.samples);
+        stop("noise_target_pct", record.stop.noise_target_pct);
+      },
+      timed);
+  io.object(
+      "ranks",
+      [&](auto& ranks) {
+        ranks("slowest", record.ranks.slowest);
+        ranks.numbers("median_us", record.ranks.median_us);
+      },
+      timed);
+}
+
+template <class Io, class R>
+void record_fields(Io& io, R& record, bool timed) {
+  io.word("status", record.status, parse_status);
+  io.text("reason", record.reason);
+  io.object("check", [&](auto& check) { check_fields(check, record.check); });
+  io.object("load", [&](auto& load) {
+    load.object("rows_per_expert", [&](auto& rows) { load_fields(rows, record.rows_per_expert); });
+    load.object("rows_per_rank", [&](auto& rows) { load_fields(rows, record.rows_per_rank); });
+  });
+  timing_fields(io, record, timed);
+  io.object("memory", [&](auto& memory) { memory_fields(memory, record.memory); });
+  io("setup_us", record.setup_us, 0);
+  io("first_iteration_us", record.first_iteration_us, 0);
+  io("warnings", record.warnings);
+}
+
+/// A number if the text is how JSON writes that number, else the text: "8" → 8, "zipf:1.2" → "zipf:1.2".
+Json scalar(const std::string& text) {
+  if (const auto whole = to_int(text); whole && cat(*whole) == text) return *whole;
+  if (const auto real = to_double(text); real && Json(*real).dump() == text) return *real;
+  return text;
+}
+
+Json pairs_to_json(const std::vector<std::pair<std::string, std::string>>& pairs) {
+  Json json = Json::object();
+  for (const auto& [key, value] : pairs) json[key] = scalar(value);
+  return json;
+}
+
+std::vector<std::pair<std::string, std::string>> pairs_from_json(const Json* json, const std::string& where) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  if (!json) return pairs;
+  if (!json->is_object()) throw UsageError(cat(where, ": expected an object, found ", json->type_name()));
+  for (const auto& [key, value] : json->items()) {
+    if (!value.is_string() && !value.is_number())
+      throw UsageError(cat(where, ".", key, ": expected a number or a text, found ", value.type_name()));
+    pairs.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return pairs;
+}
+
+/// The case that has these settings; those that this program does not know are passed over.
+Case case_of(const std::vector<std::pair<std::string, std::string>>& settings, const std::string& where) {
+  Case measured;
+  for (const Flag& flag : flags())  // in this order: a later flag may build on an earlier one
+    for (const auto& [key, value] : settings) {
+      if (key != flag.name) continue;
+      const auto number = to_int(value);
+      if (flag.number && (!number || *number < flag.least || *number > flag.most))
+        throw UsageError(cat(where, key, ": expected a whole number from ", flag.least, " to ", flag.most,
+                             ", found ", value));
+      try {
+        flag.write(measured, value);
+      } catch (const UsageError& error) {
+        throw UsageError(cat(where, key, ": ", error.what()));
+      }
+    }
+  return measured;
+}
+
+}  // namespace
+
+Json to_json(const Record& record) {
+  const bool timed = has_times(record);
+  Record copy = record;
+  if (!timed) copy.setup_us = copy.first_iteration_us = 0;
+  Json json = Json::object();
+  json["id"] = record.id.empty() ? id_of(record.measured) : record.id;
+  json["axes"] = pairs_to_json(record.measured.axes);
+  json["case"] = pairs_to_json(record.measured.settings());
+  std::vector<std::string> odd;
+  JsonWriter writer(json, "", odd);
+  record_fields(writer, copy, timed);
+  auto& warnings = copy.warnings;
+  for (const auto& sentence : odd)
+    if (std::find(warnings.begin(), warnings.end(), sentence) == warnings.end()) warnings.push_back(sentence);
+  json["warnings"] = warnings;
+  return json;
+}
+
+Record record_from_json(const Json& json, const std::string& where) {
+  JsonReader reader(json, where);
+  Record record;
+  const auto settings = pairs_from_json(reader.find("case"), where + "case");
+  record.measured = case_of(settings, where + "case.");
+  record.measured.axes = pairs_from_json(reader.find("axes"), where + "axes");
+  record_fields(reader, record, true);
+  reader("id", record.id);
+  if (record.id.empty()) record.id = id_of(record.measured);
+  return record;
+}
+
+std::string text_of(const Json& json, bool indented) {
+  return json.dump(indented ? 2 : -1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace moebench

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report/table.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "base/text.h"
+#include "report/grid.h"
+#include "report/quantity.h"
+
+namespace moebench {
+namespace {
+
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+std::string value_of(const Pairs& pairs, std::string_view key) {
+  for (const auto& [name, value] : pairs)
+    if (name == key) return value;
+  return "–";
+}
+
+/// Every key of any of the lists, in order of first sight.
+std::vector<std::string> keys_of(const std::vector<Pairs>& lists) {
+  std::vector<std::string> keys;
+  std::set<std::string> seen;
+  for (const auto& pairs : lists)
+    for (const auto& [key, value] : pairs)
+      if (seen.insert(key).second) keys.push_back(key);
+  return keys;
+}
+
+bool varies(const std::vector<Pairs>& lists, const std::string& key) {
+  return std::any_of(lists.begin(), lists.end(), [&](const Pairs& pairs) {
+    return value_of(pairs, key) != value_of(lists.front(), key);
+  });
+}
+
+/// Whether some of `chosen` are alike though their `settings` differ in `key`.
+bool splits(const std::vector<Pairs>& chosen, const std::vector<Pairs>& settings, const std::string& key) {
+  std::map<Pairs, std::string> first;
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    const auto value = value_of(settings[i], key);
+    if (first.emplace(chosen[i], value).first->second != value) return true;
+  }
+  return false;
+}
+
+const TimeRecord* time_of(const Record& record, const std::string& pass) {
+  const auto found = record.time.find(pass);
+  return has_times(record) && found != record.time.end() ? &found->second : nullptr;
+}
+
+/// A column of figures: what a record has for it, NaN for nothing.
+template <class Figure>
+std::vector<double> column(std::span<const Record> records, Figure figure) {
+  std::vector<double> values;
+  for (const auto& record : records) values.push_back(figure(record));
+  return values;
+}
+
+bool any_positive(const std::vector<double>& values) {
+  return std::any_of(values.begin(), values.end(), [](double value) { return value > 0; });
+}
+
+constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+
+std::vector<double> medians(std::span<const Record> records, const std::string& pass) {
+  return column(records, [&](const Record& record) {
+    const TimeRecord* time = time_of(record, pass);
+    return time ? time->device.p50 : kNothing;
+  });
+}
+
+/// The columns right of the axes. `cells[i]` is of record i.
+struct Column {
+  std::string header;
+  std::vector<std::string> cells;
+};
+
+Column scaled(const std::string& name, const std::vector<double>& values, const Scale& scale) {
+  Column result{name.empty() ? scale.unit : cat(name, " ", scale.unit), {}};
+  for (const double value : values) result.cells.push_back(scale.text(value));
+  return result;
+}
+
+std::vector<Column> figures(std::span<const Record> records) {
+  std::vector<Column> columns;
+  const auto totals = medians(records, "total");
+  columns.push_back(scaled("time", totals, time_scale(totals)));
+  for (std::size_t i = 0; i < records.size(); ++i)
+    if (!has_times(records[i])) columns[0].cells[i] = name_of(records[i].status);
+  columns.push_back({"±", {}});
+  for (const auto& record : records) {
+    const TimeRecord* time = time_of(record, "total");
+    columns.back().cells.push_back(time ? percent_text(median_error_pct(time->device)) : "");
+  }
+  const bool several = any_positive(medians(records, "backward"));
+  for (const char* pass : {"forward", "backward", "sync"})
+    if (const auto values = medians(records, pass); several && any_positive(values))
+      columns.push_back(scaled(pass, values, time_scale(values)));
+  const auto rates = column(records, [](const Record& record) {
+    const TimeRecord* time = time_of(record, "total");
+    return time ? time->tflops : kNothing;
+  });
+  if (any_positive(rates)) columns.push_back(scaled("", rates, flops_scale(rates)));
+  const auto limits = column(records, [](const Record& record) {
+    const TimeRecord* time = time_of(record, "total");
+    return time && time->limit_pct > 0 ? time->limit_pct : kNothing;
+  });
+  if (any_positive(limits)) columns.push_back(scaled("% of", limits, {.unit = "limit"}));
+  // What has no time has no figures either: blank, where "–" would say that one is missing.
+  for (std::size_t c = 1; c < columns.size(); ++c)
+    for (std::size_t i = 0; i < records.size(); ++i)
+      if (!has_times(records[i])) columns[c].cells[i].clear();
+  return columns;
+}
+
+std::string caption(std::span<const Record> records) {
+  std::vector<Pairs> settings;
+  for (const auto& record : records) settings.push_back(record.measured.settings());
+  std::vector<std::string> parts;
+  for (const auto& key : keys_of(settings))
+    if (!varies(settings, key)) parts.push_back(cat(key, "=", value_of(settings.front(), key)));
+  return wrapped(parts, " ");
+}
+
+std::string footnotes(std::span<const Record> records) {
+  std::string text = "time: median; ±: half of its 95 % interval";
+  if (std::any_of(records.begin(), records.end(), [](const Record& record) {
+        const TimeRecord* time = time_of(record, "total");
+        return time && time->limit_pct > 0;
+      }))
+    text += "; limit: least time at this machine's measured peaks";
+  text += "\n";
+  std::vector<std::pair<std::string, int>> warnings;  // each sentence once, with the number of points
+  for (const auto& record : records)
+    for (const auto& sentence : record.warnings) {
+      const auto same = [&](const auto& entry) { return entry.first == sentence; };
+      const auto found = std::find_if(warnings.begin(), warnings.end(), same);
+      if (found == warnings.end())
+        warnings.emplace_back(sentence, 1);
+      else
+        ++found->second;
+    }
+  for (const auto& [sentence, count] : warnings)
+    text += count == 1 ? cat("! ", sentence, "\n") : cat("! ", sentence, " (", count, " points)\n");
+  return text;
+}
+
+}  // namespace
+
+std::vector<Pairs> varying(std::span<const Record> records) {
+  std::vector<Pairs> chosen(records.size()), axes, settings;
+  for (const auto& record : records) {
+    axes.push_back(record.measured.axes);
+    settings.push_back(record.measured.settings());
+  }
+  const auto choose = [&](const std::vector<Pairs>& lists, const std::string& key) {
+    for (std::size_t i = 0; i < records.size(); ++i) chosen[i].emplace_back(key, value_of(lists[i], key));
+  };
+  for (const auto& key : keys_of(axes))
+    if (varies(axes, key)) choose(axes, key);
+  for (const auto& key : keys_of(settings))
+    if (splits(chosen, settings, key)) choose(settings, key);
+  return chosen;
+}
+
+std::string table(std::span<const Record> records) {
+  if (records.empty()) return {};
+  const auto names = varying(records);
+  const auto columns = figures(records);
+  std::vector<std::string> header;
+  for (const auto& [name, value] : names.front()) header.push_back(name);
+  for (const auto& column : columns) header.push_back(column.header);
+  Grid grid(header);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    std::vector<std::string> cells;
+    for (const auto& [name, value] : names[i]) cells.push_back(value);
+    for (const auto& column : columns) cells.push_back(column.cells[i]);
+    grid.add_row(std::move(cells));
+    if (has_times(records[i])) continue;
+    grid.add_note(records[i].reason.empty() ? "no reason was recorded" : records[i].reason);
+  }
+  return caption(records) + "\n" + grid.text() + "\n" + footnotes(records);
+}
+
+std::string stage_table(const Record& record) {
+  if (!has_times(record) || record.stages.empty()) return {};
+  std::vector<double> times, floors;
+  double sum = 0;
+  for (const auto& stage : record.stages) {
+    if (!stage.fused_into) times.push_back(stage.time.p50);
+    if (stage.floor_us > 0) floors.push_back(stage.floor_us);
+    sum += stage.time.p50;
+  }
+  const Scale scale = time_scale(times), floor_scale = time_scale(floors);
+  Grid grid({"pass", "stage", cat("time ", scale.unit), "share", cat("floor ", floor_scale.unit),
+             "% of limit", "bound"});
+  for (const auto& stage : record.stages) {
+    std::vector<std::string> cells{std::string(name_of(stage.pass)), std::string(name_of(stage.stage))};
+    if (stage.fused_into) {
+      grid.add_row({cells[0], cells[1], "–", "–", "–", "–", cat("in ", name_of(*stage.fused_into))});
+      continue;
+    }
+    const bool limited = stage.floor_us > 0 && stage.limit_pct > 0;
+    grid.add_row({cells[0], cells[1], scale.text(stage.time.p50),
+                  sum > 0 ? format("%.1f %%", 100 * stage.time.p50 / sum) : "–",
+                  limited ? floor_scale.text(stage.floor_us) : "–",
+                  limited ? format("%.0f", stage.limit_pct) : "–",
+                  limited ? std::string(name_of(stage.bound)) : "–"});
+  }
+  return cat(record.measured.title(), "\n\n", grid.text(), "\n", "stages one by one: ", time_text(sum),
+             " in all; the whole, without looking at stages: ", time_text(record.time.at("total").device.p50),
+             "\n");
+}
+
+}  // namespace moebench

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Records as tables for people.
+#pragma once
+
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bench/record.h"
+
+namespace moebench {
+
+/// A caption with what all have in common, then one row per record: what varies, the median time and how
+/// precisely it is known, the rate, how near the limit. What has no time shows its status, with the reason
+/// beneath. Ends in a line break; empty for no records.
+std::string table(std::span<const Record> records);
+
+/// One row per stage of one record: where the time goes and what limits it. Empty if the stages were not
+/// measured.
+std::string stage_table(const Record& record);
+
+/// What tells these records apart: the axes that vary, and as many settings as are needed beyond them.
+/// One list per record, the same names in each; "–" where a record has none.
+std::vector<std::vector<std::pair<std::string, std::string>>> varying(std::span<const Record> records);
+
+}  // namespace moebench

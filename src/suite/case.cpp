@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "suite/case.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "suite/flag.h"
+
+namespace moebench {
+namespace {
+
+constexpr Words<SubjectKind, 3> kSubjects{{{
+    {SubjectKind::layer, "layer"},
+    {SubjectKind::linear, "linear"},
+    {SubjectKind::dense, "dense"},
+}}};
+
+constexpr Words<PassSet, 3> kPassSets{{{
+    {PassSet::fwd, "fwd"},
+    {PassSet::fwd_bwd, "fwd+bwd"},
+    {PassSet::step, "step"},
+}}};
+
+}  // namespace
+
+std::string_view name_of(SubjectKind subject) { return kSubjects.name(subject); }
+SubjectKind parse_subject(std::string_view word) { return kSubjects.parse("subject", word); }
+std::string_view name_of(PassSet passes) { return kPassSets.name(passes); }
+PassSet parse_passes(std::string_view word) { return kPassSets.parse("pass", word); }
+
+std::vector<Pass> passes_of(PassSet passes) {
+  std::vector<Pass> list{Pass::forward};
+  if (passes != PassSet::fwd) list.push_back(Pass::backward);
+  if (passes == PassSet::step) list.push_back(Pass::sync);
+  return list;
+}
+
+std::string Case::title() const {
+  std::string text(name_of(subject));
+  for (const auto& [flag, value] : axes)
+    if (flag != "subject") text += cat(" ", flag, "=", value);
+  return text;
+}
+
+std::vector<std::pair<std::string, std::string>> Case::settings() const {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const Flag& flag : flags()) {
+    // Of two flags that say the same, the first that has a value speaks.
+    const bool said =
+        std::any_of(pairs.begin(), pairs.end(), [&](auto& p) { return p.first == flag.instead; });
+    if (std::string value = flag.read(*this); !said && !value.empty())
+      pairs.emplace_back(flag.name, std::move(value));
+  }
+  return pairs;
+}
+
+}  // namespace moebench

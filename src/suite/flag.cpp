@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "suite/flag.h"
+
+#include "base/error.h"
+#include "base/text.h"
+#include "suite/axis.h"
+
+namespace moebench {
+namespace {
+
+constexpr std::int64_t kMostRanks = std::int64_t{1} << 20;
+
+std::int64_t number(std::string_view text) { return to_int(text).value(); }
+
+std::int64_t product(std::string_view what, std::int64_t a, std::string_view times, std::int64_t b) {
+  std::int64_t result = 0;
+  if (__builtin_mul_overflow(a, b, &result))
+    throw UsageError(cat(what, " ", a, " x ", times, " ", b, " overflows 64 bits"));
+  return result;
+}
+
+bool parse_switch(std::string_view word) {
+  return Words<bool, 2>{{{{false, "off"}, {true, "on"}}}}.parse("bias", word);
+}
+
+std::string tokens_per_rank(const Case& c) {
+  const auto& [tokens, ranks] = std::pair(c.shape.tokens, c.shape.ranks);
+  return tokens % ranks == 0 ? cat(tokens / ranks) : std::string();
+}
+
+// Defaults: the single-GPU experiment of the FastMoE paper (arXiv 2103.13262, section 5.2).
+constexpr Flag kFlags[] = {
+    {.name = "subject",
+     .value = "layer|linear|dense",
+     .standard = "layer",
+     .help = "the MoE layer, one matrix product, or a dense FFN of the same active FLOPs",
+     .read = [](const Case& c) { return std::string(name_of(c.subject)); },
+     .write = [](Case& c, std::string_view v) { c.subject = parse_subject(v); }},
+    {.name = "ranks",
+     .value = "N",
+     .standard = "",
+     .help = "processes that take part; default: all that were launched",
+     .number = true,
+     .least = 1,
+     .most = kMostRanks,
+     .read = [](const Case& c) { return cat(c.shape.ranks); },
+     .write = [](Case& c, std::string_view v) { c.shape.ranks = static_cast<int>(number(v)); }},
+    {.name = "ep",
+     .value = "N",
+     .standard = "",
+     .help = "ranks that share one set of experts; must divide the ranks; default: all of them",
+     .number = true,
+     .least = 1,
+     .most = kMostRanks,
+     .read = [](const Case& c) { return cat(c.shape.ep); },
+     .write = [](Case& c, std::string_view v) { c.shape.ep = static_cast<int>(number(v)); }},
+    {.name = "tokens",
+     .value = "N",
+     .standard = "4096",
+     .help = "tokens per rank",
+     .number = true,
+     .instead = "total-tokens",
+     .read = tokens_per_rank,
+     .write =
+         [](Case& c, std::string_view v) {
+           c.shape.tokens = product("tokens", number(v), "ranks", c.shape.ranks);
+         }},
+    {.name = "total-tokens",
+     .value = "N",
+     .standard = "",
+     .help = "instead of --tokens: tokens in all, dealt as evenly as possible",
+     .number = true,
+     .instead = "tokens",
+     .read = [](const Case& c) { return cat(c.shape.tokens); },
+     .write = [](Case& c, std::string_view v) { c.shape.tokens = number(v); }},
+    {.name = "hidden",
+     .value = "N",
+     .standard = "1024",
+     .help = "width of a token",
+     .number = true,
+     .least = 1,
+     .read = [](const Case& c) { return cat(c.shape.hidden); },
+     .write = [](Case& c, std::string_view v) { c.shape.hidden = number(v); }},
+    {.name = "ffn",
+     .value = "N",
+     .standard = "4096",
+     .help = "width inside an expert",
+     .number = true,
+     .least = 1,
+     .read = [](const Case& c) { return cat(c.shape.ffn); },
+     .write = [](Case& c, std::string_view v) { c.shape.ffn = number(v); }},
+    {.name = "experts",
+     .value = "N",
+     .standard = "8",
+     .help = "experts in all",
+     .number = true,
+     .least = 1,
+     .instead = "experts-per-rank",
+     .read = [](const Case& c) { return cat(c.shape.experts); },
+     .write = [](Case& c, std::string_view v) { c.shape.experts = number(v); }},
+    {.name = "experts-per-rank",
+     .value = "N",
+     .standard = "",
+     .help = "instead of --experts: experts on each rank; experts = this x ep",
+     .number = true,
+     .least = 1,
+     .instead = "experts",
+     .read =
+         [](const Case& c) {
+           return c.shape.experts % c.shape.ep == 0 ? cat(c.shape.experts_per_rank()) : std::string();
+         },
+     .write =
+         [](Case& c, std::string_view v) {
+           c.shape.experts = product("experts-per-rank", number(v), "ep", c.shape.ep);
+         }},
+    {.name = "top-k",
+     .value = "N",
+     .standard = "2",
+     .help = "experts that each token goes to",
+     .number = true,
+     .least = 1,
+     .read = [](const Case& c) { return cat(c.shape.top_k); },
+     .write = [](Case& c, std::string_view v) { c.shape.top_k = number(v); }},
+    {.name = "activation",
+     .value = "gelu|swiglu",
+     .standard = "gelu",
+     .help = "gelu: two matrices per expert; swiglu: three",
+     .read = [](const Case& c) { return std::string(name_of(c.shape.activation)); },
+     .write = [](Case& c, std::string_view v) { c.shape.activation = parse_activation(v); }},
+    {.name = "bias",
+     .value = "on|off",
+     .standard = "off",
+     .help = "biases in the experts",
+     .read = [](const Case& c) { return std::string(c.shape.bias ? "on" : "off"); },
+     .write = [](Case& c, std::string_view v) { c.shape.bias = parse_switch(v); }},
+    {.name = "dtype",
+     .value = "fp32|tf32|bf16|fp16",
+     .standard = "fp32",
+     .help = "number format; all accumulate in fp32; the cpu backend has fp32 only",
+     .read = [](const Case& c) { return std::string(name_of(c.shape.dtype)); },
+     .write = [](Case& c, std::string_view v) { c.shape.dtype = parse_dtype(v); }},
+    {.name = "gate",
+     .value = "topk",
+     .standard = "topk",
+     .help = "topk: softmax over the k largest logits, as in the paper",
+     .read = [](const Case& c) { return c.gate; },
+     .write =
+         [](Case& c, std::string_view v) {
+           if (v != "topk") throw_unknown("gate", v, {"topk"});
+           c.gate = v;
+         }},
+    {.name = "routing",
+     .value = "SKEW",
+     .standard = "random",
+     .help = "how tokens choose: random, balanced, zipf:S, hot:F, one",
+     .read = [](const Case& c) { return name_of(c.skew); },
+     .write = [](Case& c, std::string_view v) { c.skew = parse_skew(v); }},
+    {.name = "engine",
+     .value = "NAME",
+     .standard = "loop",
+     .help = "how the experts of a rank are run: see 'moebench list'",
+     .read = [](const Case& c) { return c.engine; },
+     .write = [](Case& c, std::string_view v) { c.engine = v; }},
+    {.name = "backend",
+     .value = "auto|cpu|cuda",
+     .standard = "auto",
+     .help = "what computes; auto: the fastest that works here",
+     .read = [](const Case& c) { return c.backend; },
+     .write = [](Case& c, std::string_view v) { c.backend = v; }},
+    {.name = "comm",
+     .value = "NAME",
+     .standard = "auto",
+     .help = "what exchanges between ranks; auto: self for one rank, else mpi",
+     .read = [](const Case& c) { return c.comm; },
+     .write = [](Case& c, std::string_view v) { c.comm = v; }},
+    {.name = "pass",
+     .value = "fwd|fwd+bwd|step",
+     .standard = "fwd+bwd",
+     .help = "what is timed; step adds the gradient synchronisation",
+     .read = [](const Case& c) { return std::string(name_of(c.passes)); },
+     .write = [](Case& c, std::string_view v) { c.passes = parse_passes(v); }},
+    {.name = "seed",
+     .value = "N",
+     .standard = "1",
+     .help = "seed of inputs, weights and routing",
+     .number = true,
+     .read = [](const Case& c) { return cat(c.seed); },
+     .write = [](Case& c, std::string_view v) { c.seed = static_cast<std::uint64_t>(number(v)); }},
+};
+
+}  // namespace
+
+std::span<const Flag> flags() { return kFlags; }
+
+std::vector<std::string> flag_names() {
+  std::vector<std::string> names;
+  for (const Flag& flag : kFlags) names.emplace_back(flag.name);
+  return names;
+}
+
+const Flag& find_flag(std::string_view name) {
+  for (const Flag& flag : kFlags)
+    if (flag.name == name) return flag;
+  throw_unknown("flag", name, flag_names());
+}
+
+void set(Settings& settings, std::string_view flag, std::string_view text) {
+  const Flag& known = find_flag(flag);
+  expand_axis(known, text);
+  if (!known.instead.empty() && settings.contains(known.instead))
+    throw UsageError(
+        cat("'", flag, "' and '", known.instead, "' say the same in two ways; give one of them"));
+  settings[std::string(flag)] = text;
+}
+
+}  // namespace moebench

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flags that decide what a case computes: the one table behind the command line, the environment, suite
+// files, presets, filters and records.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "suite/case.h"
+
+namespace moebench {
+
+/// One flag. Every flag is an axis: wherever a value may stand, several may (suite/axis.h).
+struct Flag {
+  std::string_view name;      ///< "top-k": --top-k, MOEBENCH_TOP_K, the key in suites and records
+  std::string_view value;     ///< what stands for its value in help: "N" or "gelu|swiglu"
+  std::string_view standard;  ///< its value if nobody gives one; empty if that follows from other flags
+  std::string_view help;
+  bool number = false;  ///< a whole number in [least, most]; otherwise a word
+  std::int64_t least = 0;
+  std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  std::string_view instead;  ///< the other flag that says the same thing in other terms, if any
+  /// The value in a case; empty if this case has none (`tokens` when they are not dealt evenly).
+  std::string (*read)(const Case&) = nullptr;
+  /// Puts a valid value into a case whose ranks and ep are set. Throws UsageError for an unknown word.
+  void (*write)(Case&, std::string_view) = nullptr;
+};
+
+/// In the order of help, of Case::settings() and of sweeps: the last one varies fastest.
+std::span<const Flag> flags();
+std::vector<std::string> flag_names();
+/// Throws UsageError naming the nearest flag.
+const Flag& find_flag(std::string_view name);
+
+/// What one place (a preset, a suite, the environment, the command line) says: flag → value or axis, as
+/// typed.
+using Settings = std::map<std::string, std::string, std::less<>>;
+
+/// Adds one setting. Throws UsageError for an unknown flag, a malformed value, or a flag whose other way of
+/// saying the same is already there.
+void set(Settings& settings, std::string_view flag, std::string_view text);
+
+}  // namespace moebench

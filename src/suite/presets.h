@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The MoE layers of published models.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "moe/shape.h"
+#include "suite/flag.h"
+
+namespace moebench {
+
+/// The shape of one model's MoE layer, as published. Tokens, dtype and ranks are the user's to choose.
+struct Preset {
+  std::string_view name;
+  std::int64_t hidden, ffn, experts, top_k;
+  Activation activation;
+  bool bias;
+  std::string_view source;  ///< where the numbers stand
+  std::string_view note;    ///< what of the model's layer is left out; empty if nothing
+};
+
+/// The paper's, then real models by the size of one expert.
+std::span<const Preset> presets();
+/// Throws UsageError naming the nearest preset.
+const Preset& find_preset(std::string_view name);
+Settings settings_of(const Preset& preset);
+
+}  // namespace moebench

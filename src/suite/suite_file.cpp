@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "suite/suite_file.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "suite/axis.h"
+#include "suite/embedded.h"
+#include "suite/json_entries.h"
+
+namespace moebench {
+namespace {
+
+constexpr std::size_t kMostBytes = std::size_t{1}
+                                   << 20;  // a suite is a page of text: a larger file is a mistake
+
+/// Runs `body`, putting "file:line: " before the message of any UsageError.
+template <class Body>
+void at_line(const std::string& origin, int line, const Body& body) {
+  try {
+    body();
+  } catch (const UsageError& error) {
+    throw UsageError(cat(origin, ":", line, ": ", error.what()));
+  }
+}
+
+const std::vector<std::string> kKeys{"name", "question", "expectation", "fixed", "axes"};
+
+void add_setting(Settings& settings, const JsonEntry& entry) {
+  const Flag& flag = find_flag(entry.key);
+  if (settings.contains(flag.name))
+    throw UsageError(cat("\"", flag.name, "\" is in both \"fixed\" and \"axes\""));
+  if (entry.values.empty()) throw UsageError(cat("\"", flag.name, "\" has no value"));
+  const std::string text = join(entry.values, ",");
+  if (entry.section == "fixed" && (entry.is_array || expand_axis(flag, text).size() != 1))
+    throw UsageError(cat("\"", flag.name, "\" in \"fixed\" must be one value; several belong in \"axes\""));
+  set(settings, flag.name, text);
+}
+
+void add_key(Suite& suite, const JsonEntry& entry) {
+  if (std::find(kKeys.begin(), kKeys.end(), entry.key) == kKeys.end()) throw_unknown("key", entry.key, kKeys);
+  if (entry.key == "fixed" || entry.key == "axes") {
+    if (!entry.is_object) throw UsageError(cat("\"", entry.key, "\" must be an object of flags"));
+    return;  // its flags are entries of their own
+  }
+  if (!entry.is_string || entry.is_array || entry.values.front().empty())
+    throw UsageError(cat("\"", entry.key, "\" must be a text that is not empty"));
+  (entry.key == "name"       ? suite.name
+   : entry.key == "question" ? suite.question
+                             : suite.expectation) = entry.values.front();
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kMostBytes + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  // A directory opens on Linux and fails to read: both end here, as a file that says nothing does.
+  if (text.empty()) throw UsageError(cat("suite '", path, "' cannot be read or is empty"));
+  if (text.size() > kMostBytes)
+    throw UsageError(cat("suite '", path, "' is larger than ", kMostBytes, " bytes"));
+  return text;
+}
+
+}  // namespace
+
+Suite parse_suite(std::string_view text, const std::string& origin) {
+  Suite suite;
+  for (const JsonEntry& entry : json_entries(text, origin)) {
+    at_line(origin, entry.line,
+            [&] { entry.section.empty() ? add_key(suite, entry) : add_setting(suite.settings, entry); });
+  }
+  if (suite.name.empty()) throw UsageError(cat(origin, ":1: the key \"name\" is missing"));
+  return suite;
+}
+
+Suite find_suite(const std::string& name_or_path) {
+  if (name_or_path.ends_with(".json")) return parse_suite(read_file(name_or_path), name_or_path);
+  std::vector<std::string> names;
+  for (const EmbeddedText& suite : embedded_suites()) {
+    if (suite.name == name_or_path) return parse_suite(suite.text, cat(suite.name, ".json"));
+    names.emplace_back(suite.name);
+  }
+  names.push_back("a path that ends in .json");
+  throw_unknown("suite", name_or_path, names);
+}
+
+std::vector<Suite> built_in_suites() {
+  std::vector<Suite> suites;
+  for (const EmbeddedText& suite : embedded_suites())
+    suites.push_back(parse_suite(suite.text, cat(suite.name, ".json")));
+  return suites;
+}
+
+}  // namespace moebench

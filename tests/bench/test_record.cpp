@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "bench/record.h"
+
+namespace moebench {
+namespace {
+
+Case some_case() {
+  Case measured;
+  measured.shape = {.tokens = 64, .hidden = 16, .ffn = 32, .experts = 4, .top_k = 2};
+  return measured;
+}
+
+TEST(Words, OfStatusAndBoundAreReadAndNamed) {
+  for (const auto status : {Status::ok, Status::incorrect, Status::failed, Status::skipped, Status::timed_out,
+                            Status::interrupted})
+    EXPECT_EQ(parse_status(name_of(status)), status);
+  for (const auto bound : {Bound::compute, Bound::memory, Bound::link, Bound::latency})
+    EXPECT_EQ(parse_bound(name_of(bound)), bound);
+  EXPECT_THROW(parse_status("fine"), UsageError);
+  EXPECT_THROW(parse_bound(""), UsageError);
+}
+
+TEST(RecordId, DependsOnEverySettingButNotOnTheAxes) {
+  const Case plain = some_case();
+  Case seeded = plain, swept = plain;
+  seeded.seed = 2;
+  swept.axes = {{"experts", "4"}};
+  EXPECT_EQ(id_of(plain).size(), 16u);
+  EXPECT_NE(id_of(plain), id_of(seeded));
+  EXPECT_EQ(id_of(plain), id_of(swept));
+}
+
+TEST(HasTimes, IsFalseForWhatIsNotOkOrFailedItsCheck) {
+  Record record{.measured = some_case()};
+  EXPECT_FALSE(has_times(record)) << "nothing was sampled";
+  record.time["total"].device.n = 3;
+  EXPECT_TRUE(has_times(record));
+  record.check.mode = "quick";
+  EXPECT_FALSE(has_times(record));
+  record.check.passed = true;
+  EXPECT_TRUE(has_times(record));
+  record.status = Status::interrupted;
+  EXPECT_FALSE(has_times(record));
+}
+
+}  // namespace
+}  // namespace moebench

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every expected number below is worked out by hand from docs/formulas.md.
+#include <gtest/gtest.h>
+
+#include "moe/cost.h"
+
+namespace moebench {
+namespace {
+
+// The paper's single-GPU experiment: 4096 tokens, 1024 -> 4096 -> 1024, 8 experts, top-2, fp32.
+const Shape kPaper{.tokens = 4096, .hidden = 1024, .ffn = 4096, .experts = 8, .top_k = 2};
+const RankLoad kAll{.tokens = 4096, .rows = 8192, .active_experts = 8};
+
+TEST(Cost, CountsTheExpertsMatrixProducts) {
+  // 8192 rows x (1024·4096 + 4096·1024) x 2
+  EXPECT_EQ(cost_of(kPaper, kAll, Stage::experts, Pass::forward).flops, 137438953472.0);
+  EXPECT_EQ(cost_of(kPaper, kAll, Stage::experts, Pass::backward).flops, 2 * 137438953472.0);
+}
+
+TEST(Cost, CountsThreeMatricesForSwiglu) {
+  Shape shape = kPaper;
+  shape.activation = Activation::swiglu;
+  EXPECT_EQ(cost_of(shape, kAll, Stage::experts, Pass::forward).flops, 206158430208.0);  // 6·8192·1024·4096
+}
+
+TEST(Cost, CountsTheGate) {
+  EXPECT_EQ(cost_of(kPaper, kAll, Stage::gate, Pass::forward).flops, 67108864.0);  // 2·4096·1024·8
+  EXPECT_EQ(cost_of(kPaper, kAll, Stage::gate, Pass::backward).flops, 134217728.0);
+}
+
+TEST(Cost, CountsBytesEachReadAndWrittenOnce) {
+  // pack: 4096 rows in, 8192 rows out, 4 KiB each, and 8192 indices of 4 bytes
+  EXPECT_EQ(cost_of(kPaper, kAll, Stage::pack, Pass::forward).bytes, 12288.0 * 4096 + 32768);
+  // combine backward: dy 4096 rows and outputs 8192 rows in, 8192 rows out; index, score and its gradient per slot
+  EXPECT_EQ(cost_of(kPaper, kAll, Stage::combine, Pass::backward).bytes, 20480.0 * 4096 + 8192 * 12);
+  // experts: 8 experts x 2 x 4 Mi weights x 4 bytes, rows in and out
+  EXPECT_EQ(cost_of(kPaper, kAll, Stage::experts, Pass::forward).bytes, 8.0 * 8388608 * 4 + 2 * 8192 * 4096.0);
+}
+
+TEST(Cost, ReadsOnlyTheWeightsOfExpertsThatHaveRows) {
+  RankLoad one = kAll;
+  one.active_experts = 1;
+  const double all_bytes = cost_of(kPaper, kAll, Stage::experts, Pass::forward).bytes;
+  EXPECT_EQ(all_bytes - cost_of(kPaper, one, Stage::experts, Pass::forward).bytes, 7.0 * 8388608 * 4);
+}
+
+TEST(Cost, SendsNothingWithOneRank) {
+  for (const Stage stage : {Stage::sizes, Stage::dispatch, Stage::collect}) {
+    const StageCost cost = cost_of(kPaper, kAll, stage, Pass::forward);
+    EXPECT_EQ(cost.bytes + cost.link_bytes + cost.messages, 0) << name_of(stage);
+  }
+}
+
+TEST(Cost, CountsTheLargerDirectionOfAnExchange) {
+  Shape shape = kPaper;
+  shape.ranks = shape.ep = 2;
+  shape.tokens = 8192;
+  const RankLoad load{.tokens = 4096, .rows = 9000, .active_experts = 4, .sent_rows = 4000, .received_rows = 4808, .peers = 1};
+  const StageCost cost = cost_of(shape, load, Stage::dispatch, Pass::forward);
+  EXPECT_EQ(cost.link_bytes, 4808.0 * 4096);
+  EXPECT_EQ(cost.bytes, 2.0 * (8192 - 4000) * 4096);  // rows that stay are copied
+  EXPECT_EQ(cost.messages, 1);
+  EXPECT_EQ(cost_of(shape, load, Stage::sizes, Pass::forward).link_bytes, 4 * 8);
+}
+
+TEST(Cost, SynchronisesByTag) {
+  Shape shape = kPaper;
+  shape.ranks = 4;
+  shape.ep = 4;  // every expert on one rank: only the gate is summed, over 4 ranks
+  EXPECT_EQ(cost_of(shape, kAll, Pass::sync).link_bytes, 2.0 * 3 / 4 * 1024 * 8 * 4);
+  shape.ep = 2;  // two replicas of each expert; 4 experts per rank
+  EXPECT_EQ(cost_of(shape, kAll, Pass::sync).link_bytes, 2.0 * 3 / 4 * 1024 * 8 * 4 + 2.0 * 1 / 2 * 4 * 8388608 * 4);
+}
+
+TEST(Cost, AddsUpOverAPass) {
+  // 4·T·k·d·h + 2·T·d·E forward, as the paper counts; twice that backward
+  EXPECT_EQ(cost_of(kPaper, kAll, Pass::forward).flops, 137438953472.0 + 67108864.0);
+  EXPECT_EQ(cost_of(kPaper, kAll, Pass::backward).flops, 2 * (137438953472.0 + 67108864.0));
+}
+
+TEST(Cost, EstimatesMemoryFromTheShape) {
+  const MemoryEstimate forward = estimate_memory(kPaper, false, 1), both = estimate_memory(kPaper, true, 1);
+  EXPECT_EQ(forward.weights, (8.0 * 8388608 + 8 * 1024) * 4);
+  EXPECT_EQ(forward.gradients, 0);
+  EXPECT_EQ(both.gradients, both.weights);
+  EXPECT_GT(both.total(), 2 * forward.weights);
+}
+
+}  // namespace
+}  // namespace moebench

@@ -1,0 +1,37 @@
+# Tests under mpirun, on this machine's cores and as any user, labelled "mpi".
+
+set(MOEBENCH_MPI_TEST_ENVIRONMENT
+    # Ranks outnumber cores, and tests run side by side: no binding, or all would share the first core.
+    OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+    PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    # Open MPI keeps memory until exit, and synchronises in ways that ThreadSanitizer does not see. Its libraries
+    # have no frame pointers: only the slow unwinder finds whose an allocation was.
+    ASAN_OPTIONS=fast_unwind_on_malloc=0
+    LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/mpi/lsan.supp:print_suppressions=0
+    TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/mpi/tsan.supp)
+
+# moebench_mpi_command(<test> NP <ranks> [BEFORE …] COMMAND …): any command on <ranks> ranks; BEFORE goes ahead of
+# mpirun.
+function(moebench_mpi_command name)
+  cmake_parse_arguments(ARG "" "NP" "BEFORE;COMMAND" ${ARGN})
+  add_test(NAME ${name} COMMAND ${ARG_BEFORE} ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ARG_NP} ${ARG_COMMAND})
+  set_tests_properties(${name} PROPERTIES LABELS mpi PROCESSORS ${ARG_NP} TIMEOUT 120
+                                          ENVIRONMENT "${MOEBENCH_MPI_TEST_ENVIRONMENT}")
+endfunction()
+
+# moebench_mpi_test(<name> NP 1 2 4 SOURCES … USES …): one GoogleTest program, one test for each number of ranks.
+# Its cases reach the other ranks through world_under_test() of mpi/world_under_test.h. Nothing without MPI.
+function(moebench_mpi_test name)
+  if(NOT MOEBENCH_HAVE_MPI)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "NP;SOURCES;USES" ${ARGN})
+  add_executable(test_${name} ${ARG_SOURCES} ${CMAKE_SOURCE_DIR}/tests/mpi/main.cpp)
+  target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_link_libraries(test_${name} PRIVATE ${ARG_USES} mb_comm GTest::gtest)
+  foreach(np ${ARG_NP})
+    moebench_mpi_command(${name}.np${np} NP ${np} COMMAND $<TARGET_FILE:test_${name}>)
+  endforeach()
+endfunction()

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// A rank that does not do its part: `mpi_fault FAULT WAIT`, the last rank of mpirun being the faulty one.
+// Prints what the others throw and ends with its code.
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "comm/memories.h"
+#include "comm/world.h"
+
+namespace moebench {
+namespace {
+
+constexpr double kTimeoutS = 1;
+
+void exchange(World& world, Comm& comm, Memory& memory) {
+  const std::int64_t rows = 100'000;
+  const Tensor from(memory, DType::fp32, rows, 4), to(memory, DType::fp32, rows * world.size(), 4);
+  const std::vector<Segment> sends(world.size(), {0, rows});
+  std::vector<Segment> recvs;
+  for (int peer = 0; peer < world.size(); ++peer) recvs.push_back({peer * rows, rows});
+  comm.exchange_rows({from, to, sends, recvs});
+}
+
+void wait(const std::string& what, World& world, Comm& comm, Memory& memory) {
+  std::vector<std::int64_t> sizes(world.size());
+  const Tensor tensor(memory, DType::fp32, 10, 10);
+  const std::map<std::string, std::function<void()>> waits{
+      {"barrier", [&] { world.barrier(); }},
+      {"gather", [&] { world.gather(std::vector<double>{1.0}); }},
+      {"sizes", [&] { comm.exchange_sizes(std::vector<std::int64_t>(sizes), sizes); }},
+      {"rows", [&] { exchange(world, comm, memory); }},
+      {"sum", [&] { comm.all_reduce(tensor); }},
+      {"split", [&] { comm.split(0); }},
+      {"first", [&] { world.first(1); }},
+      {"idle", [&] { world.wait_idle(); }},
+  };
+  waits.at(what)();
+}
+
+void misbehave(const std::string& fault) {
+  if (fault == "sleep") sleep(60);
+  if (fault == "stop") raise(SIGSTOP);
+  if (fault == "kill") raise(SIGKILL);
+}
+
+}  // namespace
+}  // namespace moebench
+
+int main(int argc, char** argv) {
+  using namespace moebench;
+  if (argc != 3) return 2;
+  const std::string fault = argv[1], what = argv[2];
+  catch_interrupts();
+  const auto world = make_world("mpi", kTimeoutS);
+  HostMemory memory;
+  const auto comm = world->make_comm(memory, {});
+  try {
+    world->barrier();
+    if (fault == "interrupt" && world->rank() == 0) raise(SIGTERM);
+    if (world->rank() == world->size() - 1) misbehave(fault);
+    wait(what, *world, *comm, memory);
+    sleep(60);  // only an error may end this program in time
+  } catch (const Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    std::fflush(stderr);
+    world->abort(static_cast<int>(error.code()));
+  }
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// Records and a report made by hand, with something in every field.
+#pragma once
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "base/text.h"
+#include "report/document.h"
+
+namespace moebench::example {
+
+/// `n` samples evenly from 0.99 to 1.01 times `median_us`.
+inline std::vector<double> samples_around(double median_us, int n = 21) {
+  std::vector<double> samples;
+  for (int i = 0; i < n; ++i) samples.push_back(median_us * (0.99 + 0.02 * i / (n - 1)));
+  return samples;
+}
+
+inline TimeRecord time_record(std::vector<double> samples, double flops) {
+  TimeRecord time{.device = summarize(samples), .samples = std::move(samples), .flops = flops};
+  time.tflops = flops / time.device.p50 / 1e6;
+  time.floor_us = time.device.p50 / 2;
+  time.limit_pct = 50;
+  return time;
+}
+
+inline Record record(int experts, const std::string& engine, double median_us) {
+  Record r;
+  r.measured.shape = {.tokens = 4096, .hidden = 1024, .ffn = 4096, .experts = experts, .top_k = 2};
+  r.measured.engine = engine;
+  r.measured.axes = {{"experts", cat(experts)}, {"engine", engine}};
+  r.id = id_of(r.measured);
+  r.check = {.mode = "quick", .passed = true, .items = {{"y", 3e-7, 1e-5}, {"dx", 4e-7, 1e-5}}};
+  r.rows_per_expert = {.min = 1, .max = 4096, .median = 1024, .mean = 1024.5, .imbalance = 3, .empty = 1};
+  r.rows_per_rank = {.min = 8192, .max = 8192, .median = 8192, .mean = 8192, .imbalance = 0, .empty = 0};
+  r.time["total"] = time_record(samples_around(median_us), 3e11);
+  r.time["forward"] = time_record(samples_around(median_us / 3), 1e11);
+  r.time["backward"] = time_record(samples_around(median_us / 1.5), 2e11);
+  r.host = summarize(samples_around(median_us * 1.1));
+  const Summary time = summarize(samples_around(median_us / 4));
+  r.stages = {{.stage = Stage::plan, .pass = Pass::forward, .fused_into = Stage::experts},
+              {.stage = Stage::experts,
+               .pass = Pass::forward,
+               .time = time,
+               .flops = 1e11,
+               .bytes = 1e9,
+               .floor_us = median_us / 8,
+               .limit_pct = 50,
+               .bound = Bound::compute},
+              {.stage = Stage::dispatch, .pass = Pass::backward, .time = time, .link_bytes = 1e6}};
+  r.tokens_per_s = 4096 / median_us * 1e6;
+  r.exchange_gbs = 1.25;
+  r.stop = {.reason = "noise", .warmup = 3, .samples = 21, .noise_target_pct = 1};
+  r.ranks = {.slowest = 1, .median_us = {median_us * 0.9, median_us}};
+  r.memory = {.estimated_bytes = 5e9,
+              .weights_bytes = 1e9,
+              .gradients_bytes = 1e9,
+              .activations_bytes = 2e9,
+              .inputs_bytes = 1e9,
+              .peak_bytes = 4.5e9,
+              .timed_allocations = 0};
+  r.setup_us = 1234.5;
+  r.first_iteration_us = 98765;
+  return r;
+}
+
+/// A record that has no time.
+inline Record without_time(int experts, Status status, const std::string& reason) {
+  Record r = record(experts, "loop", 1000);
+  r.status = status;
+  r.reason = reason;
+  r.check.passed = status != Status::incorrect;
+  return r;
+}
+
+inline Document document() {
+  Document d;
+  d.tool = {.version = "0.1.0",
+            .commit = std::string(40, 'a'),
+            .dirty = true,
+            .build_type = "Release",
+            .compiler = "GNU 12.2.0",
+            .flags = "-O3",
+            .features = {"mpi"}};
+  d.run = {.id = "20260131T120000Z-host-42",
+           .argv = {"moebench", "run", "--experts", "8,16"},
+           .repro = "mpirun -np 2 moebench run --experts 8,16",
+           .start = "2026-01-31T12:00:00Z",
+           .end = "2026-01-31T12:01:00Z",
+           .wall_s = 60.5,
+           .exit_code = 6};
+  d.environment = {.host = "host",
+                   .os = "Debian 12",
+                   .kernel = "Linux 6.1",
+                   .container = "docker",
+                   .load_average = 0.25,
+                   .variables = {{"OMP_NUM_THREADS", "2"}},
+                   .cpu = {.model = "Some CPU",
+                           .architecture = "x86_64",
+                           .sockets = 1,
+                           .cores = 2,
+                           .threads = 4,
+                           .numa_nodes = 1,
+                           .usable_threads = 4,
+                           .quota_threads = 2,
+                           .caches = {{.level = 3, .type = "Unified", .bytes = 33554432, .shared_by = 4}},
+                           .memory_bytes = 8e9,
+                           .governor = "performance",
+                           .virtual_machine = true,
+                           .turbo = false},
+                   .warnings = {"CPU turbo is on"}};
+  d.machine = {.gpus = {{"Some GPU", 132, 8e10, 5e7}},
+               .mpi = MpiInfo{"Open MPI 4.1.4", "mpirun"},
+               .ranks = {{0, "host", 42, "cpu"}, {1, "host", 43, "cpu"}},
+               .libraries = {{"OpenBLAS", "0.3.21"}}};
+  d.peaks = {{.backend = "cpu",
+              .dtype = DType::fp32,
+              .ranks = 2,
+              .gemm_tflops = 0.2,
+              .copy_gbs = 20,
+              .launch_us = 3}};
+  d.points = {record(8, "loop", 183420), record(16, "loop", 184100), record(8, "naive-mask", 250000),
+              without_time(32, Status::incorrect, "y: error 0.031 exceeds bound 1e-05"),
+              without_time(64, Status::skipped, "needs 12.0 GB, 8.0 GB are free")};
+  d.warnings = {"one of all"};
+  return d;
+}
+
+/// A directory of this process' own, removed at the end.
+class Directory {
+ public:
+  explicit Directory(const std::string& name)
+      : path_(std::filesystem::temp_directory_path() / cat("moebench-", name, "-", getpid())) {
+    std::filesystem::remove_all(path_);
+    std::filesystem::create_directories(path_);
+  }
+  ~Directory() { std::filesystem::remove_all(path_); }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline std::string contents(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline void write(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+}  // namespace moebench::example

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "base/error.h"
+#include "report/example.h"
+#include "report/record_json.h"
+
+namespace moebench {
+namespace {
+
+Record read_back(const Record& record) {
+  return record_from_json(Json::parse(text_of(to_json(record))), "test: ");
+}
+
+TEST(RecordJson, WritesNumbersAsNumbersAndUnitsInNames) {
+  const Json json = to_json(example::record(8, "loop", 200));
+  EXPECT_EQ(json["axes"]["experts"], 8);
+  EXPECT_TRUE(json["case"]["tokens"].is_number_integer());
+  EXPECT_EQ(json["case"]["engine"], "loop");
+  EXPECT_DOUBLE_EQ(json["time"]["total"]["p50_us"].get<double>(), 200);
+  EXPECT_EQ(json["time"]["total"]["n"], 21);
+  EXPECT_EQ(json["stages"][0]["fused_into"], "experts");
+  EXPECT_TRUE(json["stages"][0]["time"].is_null());
+  EXPECT_EQ(json["stages"][1]["bound"], "compute");
+  EXPECT_EQ(json["time"]["total"]["samples_us"].size(), 21u);
+}
+
+TEST(RecordJson, ReadsBackAllThatItWrote) {
+  const Record record = example::record(8, "loop", 183.42);
+  EXPECT_EQ(to_json(read_back(record)), to_json(record));
+  const Record again = read_back(record);
+  EXPECT_EQ(again.measured.settings(), record.measured.settings());
+  EXPECT_EQ(again.measured.axes, record.measured.axes);
+  EXPECT_EQ(again.id, id_of(again.measured));
+  EXPECT_EQ(again.time.at("total").samples, record.time.at("total").samples);  // to the last bit
+  EXPECT_EQ(again.stages[0].fused_into, Stage::experts);
+  EXPECT_EQ(again.stages[1].bound, Bound::compute);
+}
+
+TEST(RecordJson, ReadsBackACaseWithUnusualSettings) {
+  Record record = example::record(8, "loop", 10);
+  record.measured.shape.ranks = 3;
+  record.measured.shape.tokens = 100;  // not even over the ranks: told as total-tokens
+  record.measured.shape.bias = true;
+  record.measured.skew = {Skew::Kind::zipf, 1.25};
+  record.measured.axes = {{"routing", "zipf:1.25"}, {"top-k", "02"}, {"x", "0.50"}, {"y", "0.5"}};
+  const Record again = read_back(record);
+  EXPECT_EQ(again.measured.settings(), record.measured.settings());
+  EXPECT_EQ(again.measured.shape, record.measured.shape);
+  EXPECT_EQ(again.measured.axes, record.measured.axes);
+}
+
+TEST(RecordJson, ShowsNoTimeOfWhatIsNotOk) {
+  for (const Status status :
+       {Status::incorrect, Status::failed, Status::skipped, Status::timed_out, Status::interrupted}) {
+    const Json json = to_json(example::without_time(8, status, "why"));
+    for (const char* key :
+         {"time", "host", "stages", "rates", "stop", "ranks", "setup_us", "first_iteration_us"})
+      EXPECT_TRUE(json[key].is_null()) << key << " of " << name_of(status);
+    EXPECT_EQ(json["reason"], "why");
+    EXPECT_EQ(json["load"]["rows_per_expert"]["max"], 4096);
+  }
+}
+
+TEST(RecordJson, ShowsNoTimeOfAFailedCheckEvenIfTheStatusSaysOk) {
+  Record record = example::record(8, "loop", 10);
+  record.check.passed = false;
+  EXPECT_TRUE(to_json(record)["time"].is_null());
+}
+
+TEST(RecordJson, WritesWhatIsNotFiniteAsNullWithAReason) {
+  Record record = example::without_time(8, Status::incorrect, "y is not finite");
+  record.check.items[0].error = std::nan("");
+  const Json json = to_json(record);
+  EXPECT_TRUE(json["check"]["items"][0]["error"].is_null());
+  EXPECT_EQ(json["warnings"][0], "check.items[0].error is nan");
+  // Reading and writing once more adds no second reason.
+  EXPECT_EQ(to_json(record_from_json(json, "")), json);
+}
+
+TEST(RecordJson, WritesWhatWasNotMeasuredAsNull) {
+  Record record = example::record(8, "loop", 10);
+  record.time["total"].limit_pct = record.time["total"].floor_us = record.exchange_gbs = 0;
+  const Json json = to_json(record);
+  EXPECT_TRUE(json["time"]["total"]["limit_pct"].is_null());
+  EXPECT_TRUE(json["rates"]["exchange_gbs"].is_null());
+  EXPECT_TRUE(json["stages"][2]["bound"].is_null());
+  EXPECT_TRUE(json["warnings"].empty());
+}
+
+TEST(RecordJson, KeepsAnUnknownIntervalUnknown) {
+  Record record = example::record(8, "loop", 10);
+  record.time["total"].device = summarize(std::vector<double>{1, 2, 3});
+  const Json json = to_json(record);
+  EXPECT_TRUE(json["time"]["total"]["ci95_low_us"].is_null());
+  EXPECT_EQ(record_from_json(json, "").time["total"].device.ci95_high, HUGE_VAL);
+}
+
+TEST(RecordJson, WritesSamplesOnlyIfItHasThem) {
+  Record record = example::record(8, "loop", 10);
+  record.time["total"].samples.clear();
+  EXPECT_FALSE(to_json(record)["time"]["total"].contains("samples_us"));
+}
+
+TEST(RecordJson, SurvivesTextThatIsNotUtf8) {
+  Record record = example::without_time(8, Status::failed, "library said \xff\xfe");
+  EXPECT_NO_THROW(Json::parse(text_of(to_json(record))));
+}
+
+TEST(RecordJson, PassesOverWhatItDoesNotKnow) {
+  Json json = to_json(example::record(8, "loop", 10));
+  json["future"] = 1;
+  json["case"]["future"] = "x";
+  EXPECT_NO_THROW(record_from_json(json, ""));
+}
+
+TEST(RecordJson, RefusesHostileValuesNamingTheirPlace) {
+  const auto refusal = [](const std::function<void(Json&)>& spoil) -> std::string {
+    Json json = to_json(example::record(8, "loop", 10));
+    spoil(json);
+    try {
+      record_from_json(json, "a.json: ");
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_EQ(refusal([](Json& j) { j["time"]["total"]["p50_us"] = "fast"; }),
+            "a.json: time.total.p50_us: expected a number, found \"fast\"");
+  EXPECT_EQ(refusal([](Json& j) { j["time"]["total"]["n"] = 1e300; }),
+            "a.json: time.total.n: expected a whole number, found 1e+300");
+  EXPECT_EQ(refusal([](Json& j) { j["time"]["total"]["n"] = 1ll << 40; }),
+            "a.json: time.total.n: expected a smaller whole number, found 1099511627776");
+  EXPECT_EQ(refusal([](Json& j) { j["case"]["ranks"] = 0; }),
+            "a.json: case.ranks: expected a whole number from 1 to 1048576, found 0");
+  EXPECT_EQ(refusal([](Json& j) { j["stages"] = 3; }), "a.json: stages: expected a list, found 3");
+  EXPECT_EQ(refusal([](Json& j) { j["time"]["total"]["samples_us"][0] = nullptr; }),
+            "a.json: time.total.samples_us: expected numbers, found null");
+  for (const auto& spoil : std::vector<std::function<void(Json&)>>{
+           [](Json& j) { j = 3; }, [](Json& j) { j["time"] = true; }, [](Json& j) { j["status"] = "?"; },
+           [](Json& j) { j["case"] = "x"; }, [](Json& j) { j["case"]["hidden"] = -1; },
+           [](Json& j) { j["case"]["dtype"] = "fp7"; }, [](Json& j) { j["axes"]["experts"] = Json::array(); },
+           [](Json& j) { j["stages"][0]["stage"] = "route"; }, [](Json& j) { j["stages"][0]["pass"] = 1; },
+           [](Json& j) { j["warnings"] = "w"; }, [](Json& j) { j["check"]["passed"] = 1; }})
+    EXPECT_NE(refusal(spoil), "accepted");
+}
+
+}  // namespace
+}  // namespace moebench

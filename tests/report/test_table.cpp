@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "report/example.h"
+#include "report/table.h"
+
+namespace moebench {
+namespace {
+
+bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST(Table, ShowsWhatVariesAndCaptionsTheRest) {
+  const std::vector<Record> records{example::record(8, "loop", 183420), example::record(16, "loop", 184100),
+                                    example::record(32, "loop", 187000)};
+  const std::string text = table(records);
+  EXPECT_TRUE(holds(text,
+                    "experts  time ms       ±  forward ms  backward ms  TFLOP/s  % of limit\n"
+                    "───────  ───────  ──────  ──────────  ───────────  ───────  ──────────\n"
+                    "      8      183  0.50 %        61.1          122     1.64          50\n"
+                    "     16      184  0.50 %        61.4          123     1.63          50\n"
+                    "     32      187  0.50 %        62.3          125     1.60          50\n"))
+      << text;
+  EXPECT_TRUE(holds(text, "engine=loop")) << text;
+  EXPECT_FALSE(holds(text, "experts=")) << text;
+}
+
+TEST(Table, ShowsAStatusAndItsReasonInPlaceOfATime) {
+  const std::vector<Record> records{
+      example::record(8, "loop", 1500),
+      example::without_time(16, Status::incorrect, "y: error 0.031 exceeds bound 1e-05")};
+  const std::string text = table(records);
+  EXPECT_TRUE(holds(text, "     16  incorrect\n  └ y: error 0.031 exceeds bound 1e-05\n")) << text;
+  EXPECT_FALSE(holds(text, "1000")) << "the time of a wrong result: " << text;
+}
+
+TEST(Table, OfNothingButFailuresShowsNoFigure) {
+  const std::string text = table(std::vector{example::without_time(8, Status::failed, "no memory")});
+  EXPECT_TRUE(holds(text, "failed\n  └ no memory\n")) << text;
+  EXPECT_FALSE(holds(text, "FLOP")) << text;
+}
+
+TEST(Table, AddsTheSettingsThatTellRowsApart) {
+  std::vector<Record> records{example::record(8, "loop", 100), example::record(8, "loop", 200)};
+  records[1].measured.shape.ranks = 2;  // of two reports of one suite
+  const auto names = varying(records);
+  ASSERT_EQ(names[0].size(), 1u);
+  EXPECT_EQ(names[0][0], (std::pair<std::string, std::string>("ranks", "1")));
+  EXPECT_EQ(names[1][0].second, "2");
+}
+
+TEST(Table, OfOneRecordNeedsNoAxis) {
+  const std::string text = table(std::vector{example::record(8, "loop", 100)});
+  EXPECT_TRUE(holds(text, "time µs")) << text;
+  EXPECT_TRUE(holds(text, "experts=8")) << text;
+}
+
+TEST(Table, ShowsEachWarningOnce) {
+  std::vector<Record> records{example::record(8, "loop", 100), example::record(16, "loop", 200)};
+  for (auto& record : records) record.warnings = {"clocks fell"};
+  EXPECT_TRUE(holds(table(records), "! clocks fell (2 points)\n"));
+}
+
+TEST(Table, MarksAnUnknownPrecision) {
+  Record record = example::record(8, "loop", 100);
+  record.time["total"].device = summarize(std::vector<double>{99, 100, 101});
+  EXPECT_TRUE(holds(table(std::vector{record}), "?"));
+}
+
+TEST(Table, OfNoRecordsIsEmpty) { EXPECT_EQ(table({}), ""); }
+
+TEST(StageTable, ShowsWhereTheTimeGoes) {
+  const std::string text = stage_table(example::record(8, "loop", 4000));
+  EXPECT_TRUE(holds(text, "forward   plan            –       –         –           –  in experts\n")) << text;
+  EXPECT_TRUE(holds(text, "forward   experts      1.00  50.0 %       500          50  compute\n")) << text;
+  EXPECT_TRUE(holds(text, "backward  dispatch     1.00  50.0 %         –           –  –\n")) << text;
+  EXPECT_TRUE(holds(text, "2.00 ms in all; the whole, without looking at stages: 4.00 ms")) << text;
+}
+
+TEST(StageTable, OfAWrongResultIsEmpty) {
+  EXPECT_EQ(stage_table(example::without_time(8, Status::incorrect, "x")), "");
+}
+
+}  // namespace
+}  // namespace moebench

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "suite/case.h"
+#include "suite/flag.h"
+#include "suite/resolve.h"
+
+namespace moebench {
+namespace {
+
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+Case example() {
+  Case point;
+  point.subject = SubjectKind::dense;
+  point.shape = {.tokens = 12, .hidden = 64, .ffn = 96, .experts = 6, .top_k = 3, .ranks = 4, .ep = 2};
+  point.shape.activation = Activation::swiglu;
+  point.shape.bias = true;
+  point.shape.dtype = DType::bf16;
+  point.skew = parse_skew("hot:0.5");
+  point.passes = PassSet::step;
+  point.backend = "cuda";
+  point.engine = "naive-rau";
+  point.comm = "mpi";
+  point.seed = 7;
+  return point;
+}
+
+TEST(Case, ListsEverySettingInTableOrder) {
+  EXPECT_EQ(example().settings(), (Pairs{{"subject", "dense"},
+                                         {"ranks", "4"},
+                                         {"ep", "2"},
+                                         {"tokens", "3"},
+                                         {"hidden", "64"},
+                                         {"ffn", "96"},
+                                         {"experts", "6"},
+                                         {"top-k", "3"},
+                                         {"activation", "swiglu"},
+                                         {"bias", "on"},
+                                         {"dtype", "bf16"},
+                                         {"gate", "topk"},
+                                         {"routing", "hot:0.5"},
+                                         {"engine", "naive-rau"},
+                                         {"backend", "cuda"},
+                                         {"comm", "mpi"},
+                                         {"pass", "step"},
+                                         {"seed", "7"}}));
+}
+
+TEST(Case, ListsTotalTokensIfRanksHoldUnequalNumbers) {
+  Case point = example();
+  point.shape.tokens = 13;
+  const Pairs settings = point.settings();
+  EXPECT_EQ(settings[3], (std::pair<std::string, std::string>("total-tokens", "13")));
+  EXPECT_EQ(settings.size(), example().settings().size());
+}
+
+TEST(Case, ComesBackFromItsSettings) {
+  for (const std::int64_t tokens : {12, 13}) {
+    Case point = example();
+    point.shape.tokens = tokens;
+    Settings settings;
+    for (const auto& [flag, value] : point.settings()) set(settings, flag, value);
+    const Case again = resolve(settings, {});
+    EXPECT_EQ(again.shape, point.shape);
+    EXPECT_EQ(again.skew, point.skew);
+    EXPECT_EQ(again.settings(), point.settings());
+  }
+}
+
+TEST(Case, TitleNamesTheAxesThatVary) {
+  Case point;
+  EXPECT_EQ(point.title(), "layer");
+  point.axes = {{"experts", "8"}, {"engine", "loop"}};
+  EXPECT_EQ(point.title(), "layer experts=8 engine=loop");
+}
+
+TEST(Case, TitleSaysTheSubjectOnce) {
+  Case point;
+  point.axes = {{"subject", "layer"}, {"experts", "8"}};
+  EXPECT_EQ(point.title(), "layer experts=8");
+}
+
+TEST(Case, RunsTheForwardPassFirst) {
+  EXPECT_EQ(passes_of(PassSet::fwd), (std::vector{Pass::forward}));
+  EXPECT_EQ(passes_of(PassSet::fwd_bwd), (std::vector{Pass::forward, Pass::backward}));
+  EXPECT_EQ(passes_of(PassSet::step), (std::vector{Pass::forward, Pass::backward, Pass::sync}));
+}
+
+TEST(Flags, EveryStandardValueIsValid) {
+  for (const Flag& flag : flags()) {
+    if (flag.standard.empty()) continue;
+    Settings settings;
+    EXPECT_NO_THROW(set(settings, flag.name, flag.standard)) << flag.name;
+  }
+}
+
+TEST(Flags, NameEachOtherAsTheOtherWay) {
+  for (const Flag& flag : flags()) {
+    if (flag.instead.empty()) continue;
+    EXPECT_EQ(find_flag(flag.instead).instead, flag.name);
+  }
+}
+
+}  // namespace
+}  // namespace moebench

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "suite/expect_usage_error.h"
+#include "suite/suite_file.h"
+#include "suite/sweep.h"
+
+namespace moebench {
+namespace {
+
+Sweep sweep_of(const Settings& command_line, int ranks = 1) {
+  SweepRequest request;
+  request.command_line = command_line;
+  return expand_sweep(request, {.ranks = ranks});
+}
+
+Case only_case(const Settings& command_line, int ranks = 1) {
+  const Sweep sweep = sweep_of(command_line, ranks);
+  EXPECT_EQ(sweep.cases.size(), 1u);
+  return sweep.cases.front();
+}
+
+std::vector<std::string> titles(const Sweep& sweep) {
+  std::vector<std::string> list;
+  for (const Case& point : sweep.cases) list.push_back(point.title());
+  return list;
+}
+
+TEST(Sweep, IsThePapersCaseWithoutFlags) {
+  const Case point = only_case({});
+  EXPECT_EQ(
+      point.shape,
+      (Shape{.tokens = 4096, .hidden = 1024, .ffn = 4096, .experts = 8, .top_k = 2, .ranks = 1, .ep = 1}));
+  EXPECT_EQ(point.passes, PassSet::fwd_bwd);
+  EXPECT_EQ(point.engine, "loop");
+  EXPECT_TRUE(point.axes.empty());
+  EXPECT_EQ(point.title(), "layer");
+}
+
+TEST(Sweep, CountsTokensPerRank) {
+  EXPECT_EQ(only_case({{"tokens", "100"}}, 4).shape.tokens, 400);
+  EXPECT_EQ(only_case({{"tokens", "100"}, {"ranks", "2"}}, 4).shape.tokens, 200);
+  EXPECT_EQ(only_case({{"total-tokens", "101"}}, 4).shape.tokens, 101);
+}
+
+TEST(Sweep, CountsExpertsPerRankOverTheExpertParallelSize) {
+  EXPECT_EQ(only_case({{"experts-per-rank", "4"}}, 4).shape.experts, 16);
+  EXPECT_EQ(only_case({{"experts-per-rank", "4"}, {"ep", "2"}}, 4).shape.experts, 8);
+}
+
+TEST(Sweep, SharesExpertsOverAllRanksOfTheCase) {
+  EXPECT_EQ(only_case({}, 4).shape.ep, 4);
+  EXPECT_EQ(only_case({{"ranks", "2"}}, 4).shape.ep, 2);
+}
+
+TEST(Sweep, HasNoExpertParallelismWithoutExperts) {
+  // 8 experts cannot be dealt to 3 ranks, but a linear layer has none.
+  EXPECT_EQ(only_case({{"subject", "linear"}}, 3).shape.ep, 1);
+}
+
+TEST(Sweep, CombinesAxesInTableOrderLastFastest) {
+  EXPECT_EQ(titles(sweep_of({{"engine", "naive-mask,loop"}, {"experts", "4,16"}})),
+            (std::vector<std::string>{"layer experts=4 engine=naive-mask", "layer experts=4 engine=loop",
+                                      "layer experts=16 engine=naive-mask", "layer experts=16 engine=loop"}));
+}
+
+TEST(Sweep, ShowsAxesAsTyped) {
+  const Sweep sweep = sweep_of({{"experts-per-rank", "2,4"}, {"hidden", "64"}}, 2);
+  EXPECT_EQ(titles(sweep),
+            (std::vector<std::string>{"layer experts-per-rank=2", "layer experts-per-rank=4"}));
+  EXPECT_EQ(sweep.cases[1].shape.experts, 8);
+}
+
+TEST(Sweep, LaterLayersReplaceAWholeAxis) {
+  SweepRequest request;
+  request.preset = "mixtral-8x7b";
+  request.suite = "paper-experts";
+  request.environment = {{"experts", "2,4"}, {"engine", "loop"}};
+  request.command_line = {{"experts", "8"}};
+  const Sweep sweep = expand_sweep(request, {});
+  ASSERT_EQ(sweep.cases.size(), 1u);
+  EXPECT_EQ(sweep.cases[0].shape.experts, 8);    // command line over environment over suite over preset
+  EXPECT_EQ(sweep.cases[0].engine, "loop");      // environment over suite
+  EXPECT_EQ(sweep.cases[0].shape.hidden, 1024);  // suite over preset
+  EXPECT_EQ(sweep.cases[0].shape.bias, false);
+  ASSERT_EQ(sweep.notes.size(), 1u);
+  EXPECT_NE(sweep.notes[0].find("overrides activation, experts, ffn, hidden, top-k"), std::string::npos)
+      << sweep.notes[0];
+}
+
+TEST(Sweep, ALaterLayerReplacesTheOtherWayOfSayingTheSame) {
+  SweepRequest request;
+  request.environment = {{"experts", "64"}, {"total-tokens", "7"}};
+  request.command_line = {{"experts-per-rank", "4"}, {"tokens", "16"}};
+  const Case point = expand_sweep(request, {.ranks = 2}).cases.at(0);
+  EXPECT_EQ(point.shape.experts, 8);
+  EXPECT_EQ(point.shape.tokens, 32);
+}
+
+TEST(Sweep, ReplacesAutoByWhatTheMachineHas) {
+  SweepRequest request;
+  const Available machine{.ranks = 2, .backend = "cuda", .comm = "mpi"};
+  const Case point = expand_sweep(request, machine).cases.at(0);
+  EXPECT_EQ(point.backend, "cuda");
+  EXPECT_EQ(point.comm, "mpi");
+  request.command_line = {{"backend", "auto,cuda,cpu"}};
+  EXPECT_EQ(expand_sweep(request, machine).cases.size(), 2u);  // auto is cuda here
+}
+
+TEST(Sweep, RefusesWordsThisMachineDoesNotKnow) {
+  SweepRequest request;
+  request.command_line = {{"backend", "cudaa"}};
+  const Available machine{.words = {{"backend", {"cpu", "cuda"}}}};
+  expect_usage_error([&] { expand_sweep(request, machine); },
+                     "unknown backend 'cudaa'; did you mean 'cuda'?");
+}
+
+TEST(Sweep, KeepsCasesThatNeedMoreRanksThanWereLaunched) {
+  const Sweep sweep = sweep_of({{"ranks", "1,2,8"}}, 2);
+  ASSERT_EQ(sweep.cases.size(), 3u);
+  EXPECT_EQ(sweep.cases[2].shape.ep, 8);
+}
+
+TEST(Sweep, ScalesWidthsToMultiplesOf16AndTokens) {
+  SweepRequest request;
+  request.command_line = {{"tokens", "100"}, {"hidden", "1000"}, {"ffn", "40"}};
+  request.scale = 0.25;
+  Shape shape = expand_sweep(request, {}).cases.at(0).shape;
+  EXPECT_EQ(shape.tokens, 25);
+  EXPECT_EQ(shape.hidden, 256);  // 250 is nearest to 16 x 16
+  EXPECT_EQ(shape.ffn, 16);
+  EXPECT_EQ(shape.experts, 8);
+  request.scale = 0.001;
+  shape = expand_sweep(request, {}).cases.at(0).shape;
+  EXPECT_EQ(shape.tokens, 1);
+  EXPECT_EQ(shape.hidden, 16);
+  request.scale = 1;
+  EXPECT_EQ(expand_sweep(request, {}).cases.at(0).shape.hidden, 1000);
+}
+
+TEST(Sweep, NeverScalesUp) {
+  SweepRequest request;
+  request.command_line = {{"tokens", "0"}, {"hidden", "8"}};
+  request.scale = 0.5;
+  const Shape shape = expand_sweep(request, {}).cases.at(0).shape;
+  EXPECT_EQ(shape.tokens, 0);
+  EXPECT_EQ(shape.hidden, 8);
+}
+
+TEST(Sweep, DropsCasesThatScalingMadeEqualAndSaysSo) {
+  SweepRequest request;
+  request.command_line = {{"tokens", "1:64:*2"}};
+  request.scale = 0.25;
+  const Sweep sweep = expand_sweep(request, {});
+  EXPECT_EQ(titles(sweep), (std::vector<std::string>{"layer tokens=1", "layer tokens=2", "layer tokens=4",
+                                                     "layer tokens=8", "layer tokens=16"}));
+  EXPECT_EQ(sweep.notes, std::vector<std::string>{"2 cases are the same as another: dropped"});
+}
+
+TEST(Sweep, NamesOnlyTheAxesThatStillVary) {
+  SweepRequest request;
+  request.command_line = {{"experts", "4,8"}, {"engine", "loop,naive-mask"}};
+  request.filter = "engine=loop";
+  EXPECT_EQ(titles(expand_sweep(request, {})),
+            (std::vector<std::string>{"layer experts=4", "layer experts=8"}));
+}
+
+TEST(Sweep, RefusesAFilterThatLeavesNothing) {
+  SweepRequest request;
+  request.filter = "experts>8";
+  expect_usage_error([&] { expand_sweep(request, {}); }, "--filter 'experts>8' leaves no case");
+}
+
+TEST(Sweep, CutsAtMaxPointsAndSaysSo) {
+  SweepRequest request;
+  request.command_line = {{"experts", "2,4,8,16"}};
+  request.max_points = 3;
+  const Sweep sweep = expand_sweep(request, {});
+  EXPECT_EQ(sweep.cases.size(), 3u);
+  EXPECT_EQ(sweep.notes, std::vector<std::string>{"--max-points 3 drops the last 1 of 4 cases"});
+  request.max_points = 4;
+  EXPECT_TRUE(expand_sweep(request, {}).notes.empty());
+}
+
+TEST(Sweep, RefusesAnImpossibleShape) {
+  expect_usage_error([] { sweep_of({{"top-k", "9"}}); }, "top_k 9 exceeds experts 8");
+  expect_usage_error(
+      [] {
+        sweep_of({{"routing", "one"}, {"experts", "128"}, {"hidden", "64"}});
+      },
+      "routing 'one' needs experts <= hidden");
+  expect_usage_error([] { sweep_of({}, 3); }, "experts 8 cannot be dealt evenly to ep 3");
+}
+
+TEST(Sweep, RefusesTheWholeSweepForOneImpossibleCaseAndNamesIt) {
+  const Settings settings{{"experts", "8,16"}, {"top-k", "2,9"}};
+  expect_usage_error([&] { sweep_of(settings); },
+                     "top_k 9 exceeds experts 8 (in the case 'layer experts=8 top-k=9'");
+  SweepRequest request;
+  request.command_line = settings;
+  request.filter = "experts>=16";
+  EXPECT_EQ(expand_sweep(request, {}).cases.size(), 2u);
+}
+
+TEST(Sweep, RefusesSizesThatOverflow) {
+  expect_usage_error([] { sweep_of({{"tokens", "9223372036854775807"}}, 2); }, "overflows 64 bits");
+  expect_usage_error([] { sweep_of({{"tokens", "9223372036854775807"}}); }, "overflows");
+  expect_usage_error([] { sweep_of({{"experts-per-rank", "9223372036854775807"}}, 2); }, "overflows 64 bits");
+  expect_usage_error([] { sweep_of({{"hidden", "9223372036854775807"}}); }, "overflows");
+}
+
+TEST(Sweep, RefusesTooManyCases) {
+  expect_usage_error(
+      [] {
+        sweep_of({{"tokens", "1:10000:1"}, {"seed", "1:10000:1"}});
+      },
+      "more than 100000 cases");
+}
+
+TEST(Sweep, TellsTheValuesOfOneFlagBeforeTheMachineIsKnown) {
+  SweepRequest request;
+  EXPECT_EQ(values_of(request, "comm"), std::vector<std::string>{"auto"});
+  EXPECT_TRUE(values_of(request, "ranks").empty());
+  request.suite = "paper-scaling";
+  EXPECT_EQ(values_of(request, "ranks"), (std::vector<std::string>{"1", "2", "4", "8"}));
+}
+
+TEST(BuiltInSuites, ExpandAtFullSizeAndScaled) {
+  for (const Suite& suite : built_in_suites()) {
+    SweepRequest request;
+    request.suite = suite.name;
+    EXPECT_GT(expand_sweep(request, {}).cases.size(), 1u) << suite.name;
+    request.scale = 0.125;
+    EXPECT_GT(expand_sweep(request, {}).cases.size(), 1u) << suite.name;
+  }
+}
+
+TEST(BuiltInSuites, HaveThePapersSizes) {
+  SweepRequest request;
+  request.suite = "paper-gemm";
+  EXPECT_EQ(expand_sweep(request, {}).cases.size(), 13u);
+  request.suite = "paper-experts";
+  EXPECT_EQ(expand_sweep(request, {}).cases.size(), 18u);
+  request.suite = "paper-scaling";
+  const Sweep sweep = expand_sweep(request, {.ranks = 8});
+  ASSERT_EQ(sweep.cases.size(), 4u);
+  const Shape largest = sweep.cases.back().shape;
+  EXPECT_EQ(largest.tokens, 8 * 4096);
+  EXPECT_EQ(largest.experts, 32);
+  EXPECT_EQ(largest.ep, 8);
+}
+
+}  // namespace
+}  // namespace moebench
