@@ -62,8 +62,10 @@ def contradictions(report):
 
 
 def errors_of(report, validator):
+    import jsonschema
     found = []
     for error in sorted(validator.iter_errors(report), key=lambda e: list(map(str, e.absolute_path))):
+        error = jsonschema.exceptions.best_match([error])  # of alternatives, what went wrong in the likely one
         found.append(f"{'.'.join(map(str, error.absolute_path)) or 'report'}: {error.message[:200]}")
     return found or list(contradictions(report))
 

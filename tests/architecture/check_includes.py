@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Who may include whom: the table of docs/architecture.md as data, checked against every file of src/."""
+import pathlib
+import re
+import sys
+
+# A room may include itself and these. `backends/cpu` and the like are rooms of their own.
+MAY_INCLUDE = {
+    "base": [],
+    "moe": ["base"],
+    "comm": ["base", "comm/mpi", "comm/nccl"],  # world.cpp makes whichever was asked for
+    "comm/mpi": ["base", "comm"],
+    "comm/nccl": ["base", "comm"],
+    "backends": ["base", "moe"],
+    "backends/cpu": ["base", "moe", "backends"],
+    "backends/cuda": ["base", "moe", "backends"],
+    "suite": ["base", "moe"],
+    "layer": ["base", "moe", "backends", "comm"],
+    "bench": ["base", "moe", "backends", "comm", "layer", "suite"],
+    "report": ["base", "moe", "layer", "suite", "bench"],
+    "cli": ["base", "moe", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "suite", "bench", "report"],
+    ".": ["cli"],  # main.cpp
+}
+# Libraries that only these rooms may see.
+ONLY_IN = {
+    r"mpi\.h": ["comm/mpi"],
+    r"nccl\.h": ["comm/nccl"],
+    r"cuda.*|cublas.*|nvtx3/.*": ["backends/cuda", "comm/nccl"],
+    r"cblas\.h": ["backends/cpu"],
+    r"nlohmann/.*": ["suite", "report"],
+    r"cxxopts\.hpp": ["cli"],
+}
+
+
+def room_of(path):
+    """The longest room of the table that holds this path."""
+    folder = str(pathlib.PurePosixPath(path).parent)
+    while folder not in MAY_INCLUDE:
+        folder = str(pathlib.PurePosixPath(folder).parent)
+    return folder
+
+
+def complaints(src):
+    for file in sorted(p for p in src.rglob("*") if p.suffix in {".h", ".cpp", ".cu", ".cuh"}):
+        name = file.relative_to(src).as_posix()
+        room = room_of(name)
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            found = re.match(r'\s*#\s*include\s*(["<])([^">]+)[">]', line)
+            if not found:
+                continue
+            quoted, target = found[1] == '"', found[2]
+            if quoted and (src / target).exists():
+                other = room_of(target)
+                if other != room and other not in MAY_INCLUDE[room]:
+                    yield f"{name}:{number}: {room} may not include {other} ({target})"
+            elif quoted and not target.endswith("build_facts.h"):
+                yield f"{name}:{number}: '{target}' is not a path from src/"
+            for library, rooms in ONLY_IN.items():
+                if re.fullmatch(library, target) and room not in rooms:
+                    yield f"{name}:{number}: {target} belongs in {' and '.join(rooms)} only"
+
+
+if __name__ == "__main__":
+    found = list(complaints(pathlib.Path(sys.argv[1])))
+    print("\n".join(found) or "every include is allowed")
+    sys.exit(bool(found))
