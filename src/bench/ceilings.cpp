@@ -36,7 +36,8 @@ Tensor random_tensor(Backend& backend, DType dtype, std::int64_t rows, std::int6
 double gemm_tflops(Backend& backend, DType dtype) {
   constexpr std::int64_t kSmallest = 512, kLargest = 8192;
   double best = 0;
-  for (std::int64_t n = kSmallest; n <= kLargest; n *= 2) {
+  const auto room = static_cast<double>(backend.memory().available_bytes()) / 8;
+  for (std::int64_t n = kSmallest; n <= kLargest && 3.0 * static_cast<double>(n * n * 4) <= room; n *= 2) {
     const Tensor a = random_tensor(backend, dtype, n, n, 1), b = random_tensor(backend, dtype, n, n, 2);
     const Tensor c(backend.memory(), dtype, n, n);
     const double us = least_us(backend, [&] { backend.gemm(a, b, c); });

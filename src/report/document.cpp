@@ -90,7 +90,7 @@ void machine_fields(Io& io, D& document) {
   io.object(
       "mpi",
       [&](auto& inner) {
-        if constexpr (inner.kReads) machine.mpi.emplace();
+        if constexpr (Io::kReads) machine.mpi.emplace();
         inner("library", machine.mpi->library);
         inner("launcher", machine.mpi->launcher);
       },

@@ -39,12 +39,14 @@ void hold(Document& document, const fs::path& path) {
     if (std::find(document.warnings.begin(), document.warnings.end(), sentence) == document.warnings.end())
       document.warnings.push_back(std::move(sentence));
   if (earlier.points.empty()) return;
+  const auto build = [](const ToolFacts& tool) {
+    return cat(tool.commit.empty() ? "unknown" : tool.commit, tool.dirty ? " (dirty)" : "");
+  };
   document.warnings.push_back(cat(earlier.points.size(), " points were held from the run of ",
-                                  earlier.run.start, " (commit ", earlier.tool.commit,
-                                  earlier.tool.dirty ? ", dirty" : "", ")"));
-  if (earlier.tool.commit != document.tool.commit)
+                                  earlier.run.start, ", commit ", build(earlier.tool)));
+  if (build(earlier.tool) != build(document.tool))
     document.warnings.push_back(
-        cat("resumed with another commit: ", earlier.tool.commit, " / ", document.tool.commit));
+        cat("resumed with another commit: ", build(earlier.tool), " / ", build(document.tool)));
   for (const auto& difference : differences(earlier, document))
     document.warnings.push_back(cat("resumed under other conditions: ", difference));
   for (auto& point : earlier.points) put(document.points, std::move(point));

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/dtype.h"
+#include "base/error.h"
+
+namespace moebench {
+namespace {
+
+TEST(DType, NamesGoBothWays) {
+  for (const DType dtype : {DType::fp32, DType::tf32, DType::bf16, DType::fp16}) EXPECT_EQ(parse_dtype(name_of(dtype)), dtype);
+  EXPECT_THROW(parse_dtype("float"), UsageError);
+}
+
+TEST(DType, RoundsToTheNearestAndTiesToEven) {
+  EXPECT_EQ(round_to(DType::bf16, 1.0f + 1.0f / 256), 1.0f);          // tie: down to the even one
+  EXPECT_EQ(round_to(DType::bf16, 1.0f + 3.0f / 256), 1.0f + 4.0f / 256);  // tie: up to the even one
+  EXPECT_EQ(round_to(DType::bf16, 1.0f + 1.1f / 256), 1.0f + 2.0f / 256);
+  EXPECT_EQ(round_to(DType::fp16, 1.0f + 1.0f / 2048), 1.0f);
+  EXPECT_EQ(round_to(DType::fp16, 65536.0f), INFINITY);
+  EXPECT_EQ(round_to(DType::fp32, 0.1f), 0.1f);
+  EXPECT_EQ(round_to(DType::tf32, 0.1f), 0.1f);  // stored as fp32; rounded only when multiplied
+  EXPECT_TRUE(std::isnan(round_to(DType::bf16, NAN)));
+}
+
+}  // namespace
+}  // namespace moebench

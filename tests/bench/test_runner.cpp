@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// The runner against a backend with a scripted clock: what is measured is known beforehand.
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "bench/inputs.h"
+#include "bench/runner.h"
+#include "fakes/fake_backend.h"
+
+namespace moebench {
+namespace {
+
+struct Kept final : RunObserver {
+  std::vector<Record> records;
+  std::vector<std::string> events;
+  void begin(const Case& measured) override { events.push_back("begin " + std::to_string(measured.shape.experts)); }
+  void sampled(double, double) override { events.push_back("sampled"); }
+  void end(const Record& record) override {
+    events.push_back("end " + std::to_string(record.measured.shape.experts));
+    records.push_back(record);
+  }
+};
+
+class Running : public testing::Test {
+ protected:
+  RunOutcome run(const std::vector<Case>& cases) { return run_cases(cases, sampling_, {*world_, backend_, pool_}, kept_); }
+  static Case with_experts(std::int64_t experts) {
+    return {.shape = {.tokens = 16, .hidden = 8, .ffn = 8, .experts = experts, .top_k = 2}, .backend = "fake"};
+  }
+  int warmup() const { return std::max(sampling_.warmup, input_sets_needed(with_experts(4).shape, backend_.device().cache_bytes)); }
+
+  std::unique_ptr<World> world_ = make_self_world();
+  FakeBackend backend_;
+  ThreadPool pool_{1};
+  Sampling sampling_{.iters = 20};
+  Kept kept_;
+};
+
+TEST_F(Running, ReportsTheMedianOfTheSamplesAfterWarmup) {
+  // Iterations before the samples take 9 ms, then 100 … 119 us forward and twice that backward.
+  const int first = warmup();
+  int base = -1;
+  backend_.script.us = [&](int iteration, int mark) {
+    if (base < 0) base = 0;
+    return iteration < first ? 9000.0 : (100.0 + iteration - first) * (mark + 1);
+  };
+  sampling_.stages = false;
+  EXPECT_EQ(run({with_experts(4)}).code, ExitCode::ok);
+  const Record& record = kept_.records.at(0);
+  EXPECT_EQ(record.status, Status::ok);
+  EXPECT_TRUE(record.check.passed);
+  EXPECT_EQ(record.stop.samples, 20);
+  EXPECT_EQ(record.stop.warmup, first);
+  EXPECT_DOUBLE_EQ(record.time.at("forward").device.p50, 109.5);
+  EXPECT_DOUBLE_EQ(record.time.at("backward").device.p50, 219);
+  EXPECT_DOUBLE_EQ(record.time.at("total").device.p50, 328.5);
+  EXPECT_DOUBLE_EQ(record.time.at("total").device.max, 357);
+  EXPECT_DOUBLE_EQ(record.tokens_per_s, 16 / 328.5e-6);
+  EXPECT_DOUBLE_EQ(record.time.at("forward").flops, 4.0 * 32 * 8 * 8 + 2 * 16 * 8 * 4);
+  EXPECT_EQ(record.memory.timed_allocations, 0);
+}
+
+TEST_F(Running, GivesNoTimeToAWrongResult) {
+  backend_.script.spoil_output = true;
+  EXPECT_EQ(run({with_experts(4)}).code, ExitCode::incorrect);
+  const Record& record = kept_.records.at(0);
+  EXPECT_EQ(record.status, Status::incorrect);
+  EXPECT_TRUE(record.time.empty());
+  EXPECT_FALSE(has_times(record));
+  EXPECT_NE(record.reason.find("y error"), std::string::npos) << record.reason;
+}
+
+TEST_F(Running, GoesOnAfterACaseThatFails) {
+  int left = 1;
+  backend_.script.before_combine = [&] {
+    if (left-- == 1) throw DeviceError("the device coughed");
+  };
+  EXPECT_EQ(run({with_experts(4), with_experts(8)}).code, ExitCode::partial);
+  ASSERT_EQ(kept_.records.size(), 2u);
+  EXPECT_EQ(kept_.records[0].status, Status::failed);
+  EXPECT_EQ(kept_.records[0].reason, "the device coughed");
+  EXPECT_EQ(kept_.records[1].status, Status::ok);
+}
+
+TEST_F(Running, SkipsWhatDoesNotFitBeforeAllocatingIt) {
+  backend_.script.available_bytes = 5000;
+  const auto allocations = backend_.memory().allocations();
+  EXPECT_EQ(run({with_experts(4)}).code, ExitCode::partial);
+  EXPECT_EQ(kept_.records[0].status, Status::skipped);
+  EXPECT_NE(kept_.records[0].reason.find("5e-06 GB are available"), std::string::npos) << kept_.records[0].reason;
+  EXPECT_EQ(backend_.memory().allocations(), allocations);
+}
+
+TEST_F(Running, SkipsWhatNeedsMoreRanks) {
+  Case wide = with_experts(4);
+  wide.shape.ranks = wide.shape.ep = 2;
+  EXPECT_EQ(run({wide, with_experts(4)}).code, ExitCode::partial);
+  EXPECT_EQ(kept_.records[0].status, Status::skipped);
+  EXPECT_EQ(kept_.records[0].reason, "needs 2 ranks, but 1 runs; start with mpirun -np 2");
+  EXPECT_EQ(kept_.records[1].status, Status::ok);
+}
+
+TEST_F(Running, RefusesImpossibleCasesBeforeTheFirst) {
+  Case typo = with_experts(4);
+  typo.engine = "lop";
+  EXPECT_THROW(run({with_experts(4), typo}), UsageError);
+  Case half = with_experts(4);
+  half.shape.dtype = DType::bf16;
+  EXPECT_THROW(run({with_experts(4), half}), UsageError);
+  Case linear = with_experts(4);
+  linear.subject = SubjectKind::linear;
+  EXPECT_THROW(run({with_experts(4), linear}), UsageError);
+  EXPECT_TRUE(kept_.events.empty());
+}
+
+TEST_F(Running, TakesTurnsWhenInterleaved) {
+  sampling_ = {.iters = 0, .min_time_s = 0, .max_time_s = 0.05, .noise_pct = 1e-9, .stages = false, .interleave = true};
+  backend_.script.us = [](int iteration, int) { return 100.0 + iteration % 7; };
+  EXPECT_EQ(run({with_experts(4), with_experts(8)}).code, ExitCode::ok);
+  ASSERT_GE(kept_.events.size(), 6u);
+  EXPECT_EQ(kept_.events[0], "begin 4");
+  EXPECT_EQ(kept_.events[1], "begin 8");
+  EXPECT_EQ(kept_.events[2], "sampled");
+  EXPECT_EQ(kept_.records.size(), 2u);
+}
+
+TEST_F(Running, StopsAtTheNoiseTargetAndNamesWhatWasNotMet) {
+  sampling_ = {.min_time_s = 0, .max_time_s = 0.02, .stages = false};
+  EXPECT_EQ(run({with_experts(4)}).code, ExitCode::ok);
+  EXPECT_EQ(kept_.records[0].stop.reason, "noise");
+  EXPECT_EQ(kept_.records[0].stop.unmet, "");
+  backend_.script.us = [](int iteration, int) { return iteration % 2 ? 100.0 : 300.0; };
+  run({with_experts(4)});
+  EXPECT_EQ(kept_.records[1].stop.reason, "time");
+  EXPECT_NE(kept_.records[1].stop.unmet.find("noise"), std::string::npos) << kept_.records[1].stop.unmet;
+}
+
+TEST_F(Running, ChecksWithoutTimingWhenAsked) {
+  sampling_.check_only = true;
+  sampling_.check = CheckMode::full;
+  EXPECT_EQ(run({with_experts(4)}).code, ExitCode::ok);
+  EXPECT_TRUE(kept_.records[0].check.passed);
+  EXPECT_FALSE(has_times(kept_.records[0]));
+}
+
+TEST_F(Running, MeasuresEveryStageOfBothPasses) {
+  backend_.script.us = [](int, int mark) { return mark % 2 == 0 ? 10.0 : 1000.0; };
+  Case step = with_experts(4);
+  step.passes = PassSet::step;
+  run({step});
+  std::vector<std::string> seen;
+  for (const StageRecord& stage : kept_.records.at(0).stages)
+    seen.push_back(std::string(name_of(stage.pass)) + " " + std::string(name_of(stage.stage)));
+  EXPECT_EQ(seen, (std::vector<std::string>{"forward gate", "forward plan", "forward pack", "forward sizes", "forward dispatch",
+                                            "forward experts", "forward collect", "forward combine", "backward combine",
+                                            "backward collect", "backward experts", "backward dispatch", "backward pack",
+                                            "backward gate", "sync sync"}));
+}
+
+TEST_F(Running, MeasuresTheLinearAndDenseSubjects) {
+  Case linear = with_experts(4);
+  linear.subject = SubjectKind::linear;
+  linear.passes = PassSet::fwd;
+  Case dense = with_experts(4);
+  dense.subject = SubjectKind::dense;
+  const auto cpu = make_cpu_backend(1);
+  run_cases(std::vector<Case>{linear, dense}, sampling_, {*world_, *cpu, pool_}, kept_);
+  ASSERT_EQ(kept_.records.size(), 2u);
+  for (const Record& record : kept_.records) EXPECT_EQ(record.status, Status::ok) << record.reason;
+  EXPECT_EQ(kept_.records[0].time.at("total").flops, 2.0 * 16 * 8 * 8);
+  EXPECT_EQ(kept_.records[1].time.at("forward").flops, 4.0 * 16 * 8 * 16);  // one network twice as wide
+}
+
+TEST(Inputs, TogetherExceedTheCacheTwice) {
+  const Shape shape{.tokens = 1024, .hidden = 1024};  // 4 MiB
+  EXPECT_EQ(input_sets_needed(shape, std::size_t{32} << 20), 16);
+  EXPECT_EQ(input_sets_needed(shape, std::size_t{8} << 20), 4);
+  EXPECT_EQ(input_sets_needed(shape, 1), 1);
+  EXPECT_EQ(input_sets_needed({.tokens = 0, .hidden = 8}, 1 << 20), 16);
+}
+
+}  // namespace
+}  // namespace moebench

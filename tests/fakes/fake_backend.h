@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// A CPU backend whose clock, memory and faults follow a script.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "backends/cpu/cpu_backend.h"
+#include "base/error.h"
+
+namespace moebench {
+
+/// What the fake does differently. Tests change it while it runs.
+struct Script {
+  /// Microseconds between two neighbouring marks, by how many times mark 0 was recorded: the iteration.
+  std::function<double(int iteration, int mark)> us = [](int, int) { return 100.0; };
+  std::size_t available_bytes = std::size_t{1} << 28;  ///< little: ceilings are measured on what fits
+  std::function<void()> before_combine = [] {};  ///< may throw
+  bool spoil_output = false;                     ///< combine writes a wrong number
+};
+
+class FakeMemory final : public Memory {
+ public:
+  FakeMemory(Memory& inner, const Script& script) : inner_(inner), script_(script) {}
+  bool host_accessible() const override { return true; }
+  void* allocate(std::size_t bytes) override {
+    void* pointer = inner_.allocate(bytes);
+    count_allocation(bytes);
+    return pointer;
+  }
+  void deallocate(void* pointer, std::size_t bytes) noexcept override {
+    inner_.deallocate(pointer, bytes);
+    count_deallocation(bytes);
+  }
+  void copy_to_host(void* host, const void* device, std::size_t bytes) override { inner_.copy_to_host(host, device, bytes); }
+  void copy_from_host(void* device, const void* host, std::size_t bytes) override { inner_.copy_from_host(device, host, bytes); }
+  std::size_t available_bytes() const override { return script_.available_bytes; }
+
+ private:
+  Memory& inner_;
+  const Script& script_;
+};
+
+class FakeMarks final : public Marks {
+ public:
+  explicit FakeMarks(const Script& script) : script_(script) {}
+  void record(int mark) override { iteration_ += mark == 0; }
+  double elapsed_us(int from, int to) const override {
+    double sum = 0;
+    for (int mark = from; mark < to; ++mark) sum += script_.us(iteration_ - 1, mark);
+    return sum;
+  }
+
+ private:
+  const Script& script_;
+  int iteration_ = 0;
+};
+
+class FakeBackend final : public Backend {
+ public:
+  Script script;
+
+  std::string_view name() const override { return "fake"; }
+  const DeviceInfo& device() const override { return inner_->device(); }
+  Memory& memory() override { return memory_; }
+  StreamView stream() const override { return {}; }
+  bool supports(DType dtype) const override { return inner_->supports(dtype); }
+  std::vector<std::string> engines() const override { return inner_->engines(); }
+  std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override { return inner_->make_engine(name, shape); }
+  std::unique_ptr<Marks> make_marks(int) override { return std::make_unique<FakeMarks>(script); }
+  void synchronize() override {}
+  void fill(TensorView tensor, const UniformField& field, std::int64_t first) override { inner_->fill(tensor, field, first); }
+  void poison(TensorView tensor) override { inner_->poison(tensor); }
+  void upload(TensorView tensor, std::span<const float> host) override { inner_->upload(tensor, host); }
+  void download(std::span<float> host, TensorView tensor) override { inner_->download(host, tensor); }
+  void gate(const GateForward& args) override { inner_->gate(args); }
+  void gate(const GateBackward& args) override { inner_->gate(args); }
+  void plan(const PlanArgs& args) override { inner_->plan(args); }
+  void pack(const PackForward& args) override { inner_->pack(args); }
+  void pack(const PackBackward& args) override { inner_->pack(args); }
+  void combine(const CombineForward& args) override {
+    script.before_combine();
+    inner_->combine(args);
+    if (script.spoil_output) args.y.as<float>()[0] += 1;
+  }
+  void combine(const CombineBackward& args) override { inner_->combine(args); }
+  void gemm(TensorView, TensorView, TensorView) override {}
+  void activate(Activation activation, TensorView in, TensorView out) override { inner_->activate(activation, in, out); }
+  void copy(TensorView, TensorView) override {}
+
+ private:
+  std::unique_ptr<Backend> inner_ = make_cpu_backend(1);
+  FakeMemory memory_{inner_->memory(), script};
+};
+
+}  // namespace moebench
