@@ -107,7 +107,7 @@ std::vector<OptionFlag> sampling_flags() {
 std::vector<OptionFlag> output_flags() {
   constexpr std::string_view kGroup = "Output";
   return {
-      {kGroup, "json", "FILE", "", "write the report here", kRun,
+      {kGroup, "json", "FILE|DIR/", "", "write the report here; in DIR/ it is named after device and commit", kRun,
        [](Options& o, std::string_view v) { o.json = v; }},
       {kGroup, "csv", "FILE", "", "write the table here as CSV", kRun,
        [](Options& o, std::string_view v) { o.csv = v; }},

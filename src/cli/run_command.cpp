@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/repro.h"
 #include "cli/workplace.h"
+#include "report/check_table.h"
 #include "report/csv.h"
 #include "report/journal.h"
 #include "report/progress.h"
@@ -63,6 +64,10 @@ class Show final : public RunObserver {
   }
 
   void print_tables() const {
+    if (options_.command == Command::verify) {
+      std::cout << check_table(records_);
+      return;
+    }
     std::cout << table(records_);
     if (records_.size() == 1) std::cout << stage_table(records_.front());
     if (!options_.csv.empty()) replace_file(options_.csv, csv(records_));
@@ -84,18 +89,38 @@ Document head_of(const std::vector<std::string>& argv, Machine machine, int rank
   head.run.start = utc_text(std::chrono::system_clock::now());
   head.run.id = cat(head.run.start, "-", getpid());
   head.run.argv = argv;
+  head.run.argv[0] = "moebench";  // its path is the machine's own business
   head.run.repro = repro_line(argv, ranks, moebench_variables());
   return head;
+}
+
+/// "amd-epyc-9654": lower case, everything else to single dashes.
+std::string slug(std::string_view text) {
+  std::string result;
+  for (const char c : text)
+    if (std::isalnum(static_cast<unsigned char>(c))) result += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    else if (!result.empty() && result.back() != '-') result += '-';
+  return result;
+}
+
+/// A folder stands for a report in it that is named after the device and the commit.
+std::filesystem::path report_path(const std::string& given, const Document& head) {
+  if (!given.ends_with('/')) return given;
+  std::filesystem::create_directories(given);
+  const std::string& device = head.machine.gpus.empty() ? head.environment.cpu.model : head.machine.gpus.front().name;
+  const std::string commit = head.tool.commit.empty() ? "no-commit" : head.tool.commit.substr(0, 10);
+  return cat(given, slug(device), "-", commit, head.tool.dirty ? "-modified" : "", ".json");
 }
 
 /// Opens what will be written, before the first case. Null without --json.
 std::unique_ptr<Journal> open_journal(const Options& options, Document head) {
   if (!options.csv.empty()) require_writable(options.csv);
   if (options.json.empty()) return nullptr;
+  const auto path = report_path(options.json, head);
   const OnExisting on_existing = options.force    ? OnExisting::replace
                                  : options.resume ? OnExisting::resume
                                                   : OnExisting::refuse;
-  return std::make_unique<Journal>(options.json, on_existing, std::move(head), options.samples);
+  return std::make_unique<Journal>(path, on_existing, std::move(head), options.samples);
 }
 
 /// Does `work` on rank 0; if it fails there, throws the same error on every rank.

@@ -117,15 +117,6 @@ std::vector<Column> figures(std::span<const Record> records) {
   return columns;
 }
 
-std::string caption(std::span<const Record> records) {
-  std::vector<Pairs> settings;
-  for (const auto& record : records) settings.push_back(record.measured.settings());
-  std::vector<std::string> parts;
-  for (const auto& key : keys_of(settings))
-    if (!varies(settings, key)) parts.push_back(cat(key, "=", value_of(settings.front(), key)));
-  return wrapped(parts, " ");
-}
-
 std::string footnotes(std::span<const Record> records) {
   std::string text = "time: median; ±: half of its 95 % interval";
   if (std::any_of(records.begin(), records.end(), [](const Record& record) {
@@ -165,6 +156,15 @@ std::vector<Pairs> varying(std::span<const Record> records) {
   for (const auto& key : keys_of(settings))
     if (splits(chosen, settings, key)) choose(settings, key);
   return chosen;
+}
+
+std::string caption(std::span<const Record> records) {
+  std::vector<Pairs> settings;
+  for (const auto& record : records) settings.push_back(record.measured.settings());
+  std::vector<std::string> parts;
+  for (const auto& key : keys_of(settings))
+    if (!varies(settings, key)) parts.push_back(cat(key, "=", value_of(settings.front(), key)));
+  return wrapped(parts, " ");
 }
 
 std::string table(std::span<const Record> records) {

@@ -20,6 +20,9 @@ std::string table(std::span<const Record> records);
 /// measured.
 std::string stage_table(const Record& record);
 
+/// What all have in common: "hidden=64 ffn=128", in lines. Ends in a line break.
+std::string caption(std::span<const Record> records);
+
 /// What tells these records apart: the axes that vary, and as many settings as are needed beyond them.
 /// One list per record, the same names in each; "–" where a record has none.
 std::vector<std::vector<std::pair<std::string, std::string>>> varying(std::span<const Record> records);

@@ -28,9 +28,14 @@ void exchange(World& world, Comm& comm, Memory& memory) {
   comm.exchange_rows({from, to, sends, recvs});
 }
 
-void wait(const std::string& what, World& world, Comm& comm, Memory& memory) {
+void wait(const std::string& what, World& world, Comm& comm, Comm& group, Memory& memory) {
   std::vector<std::int64_t> sizes(world.size());
   const Tensor tensor(memory, DType::fp32, 10, 10);
+  // Ranks 1 and 2 are 0 and 1 of their group, and still must be named 1 and 2.
+  const auto group_sizes = [&] {
+    std::vector<std::int64_t> received(group.size());
+    group.exchange_sizes(std::vector<std::int64_t>(received), received);
+  };
   const std::map<std::string, std::function<void()>> waits{
       {"barrier", [&] { world.barrier(); }},
       {"gather", [&] { world.gather(std::vector<double>{1.0}); }},
@@ -39,6 +44,7 @@ void wait(const std::string& what, World& world, Comm& comm, Memory& memory) {
       {"sum", [&] { comm.all_reduce(tensor); }},
       {"split", [&] { comm.split(0); }},
       {"first", [&] { world.first(1); }},
+      {"group", group_sizes},
       {"idle", [&] { world.wait_idle(); }},
   };
   waits.at(what)();
@@ -61,11 +67,12 @@ int main(int argc, char** argv) {
   const auto world = make_world("mpi", kTimeoutS);
   HostMemory memory;
   const auto comm = world->make_comm(memory, {});
+  const auto group = comm->split(world->rank() == 0 ? 1 : 0);
   try {
     world->barrier();
     if (fault == "interrupt" && world->rank() == 0) raise(SIGTERM);
     if (world->rank() == world->size() - 1) misbehave(fault);
-    wait(what, *world, *comm, memory);
+    wait(what, *world, *comm, *group, memory);
     sleep(60);  // only an error may end this program in time
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -138,7 +138,9 @@ class CpuBackend final : public Backend {
     cpu::gemm(pool_, {a.as<float>(), a.rows, a.cols}, {b.as<float>(), b.rows, b.cols}, c.as<float>());
   }
   void activate(Activation activation, TensorView in, TensorView out) override {
-    cpu::activate_rows(pool_, activation, in.rows, out.cols, in.as<float>(), out.as<float>());
+    pool_.parallel_for(in.rows, 4, [&](std::int64_t begin, std::int64_t end) {
+      cpu::activate_rows(activation, end - begin, out.cols, in.as<float>() + begin * in.cols, out.as<float>() + begin * out.cols);
+    });
   }
   void copy(TensorView from, TensorView to) override {
     each(to, [&](float* values, std::int64_t begin, std::int64_t end) {

@@ -11,35 +11,94 @@
 namespace moebench::cpu {
 namespace {
 
+/// Rows sorted by expert, one product per expert and matrix. Rows, and in the gradients hidden units, are dealt to the
+/// threads by the work they make, whoever's they are: even routing, skew and the number of experts make no difference.
 class LoopEngine final : public Engine {
  public:
-  LoopEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape)
-      : experts_(shape.experts), ffn_(pool, memory, shape) {}
+  LoopEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape) : shape_(shape), pool_(pool), ffn_(memory, shape) {}
 
   void reserve(std::int64_t rows) override { ffn_.reserve(rows); }
   void forward(const ExpertsForward& args) override {
-    for (std::int64_t e = 0; e < experts_; ++e)
-      ffn_.forward(block(args, e), args.weights, args.x.as<float>(), args.out.as<float>());
+    each_block(args, [&](const RowBlock& block) { ffn_.forward(block, args.weights, args.x.as<float>(), args.out.as<float>()); });
   }
   void backward(const ExpertsBackward& args) override {
-    ffn_.clear(args.gradients);
-    for (std::int64_t e = 0; e < experts_; ++e)
-      ffn_.backward(block(args.forward, e), args.forward.weights, args.forward.x.as<float>(),
-                    args.dout.as<float>(), args.dx.as<float>(), args.gradients);
+    const float* dout = args.dout.as<float>();
+    each_block(args.forward, [&](const RowBlock& block) { ffn_.backward(block, args.forward.weights, dout, args.dx.as<float>()); });
+    each_unit(args.forward, [&](const RowBlock& block, std::int64_t begin, std::int64_t end) {
+      ffn_.weight_gradients(block, begin, end, args.forward.x.as<float>(), dout, args.gradients);
+    });
   }
 
  private:
-  static RowBlock block(const ExpertsForward& args, std::int64_t e) {
-    return {e, args.offsets[e], args.offsets[e + 1] - args.offsets[e]};
+  static RowBlock block_of(const ExpertsForward& args, std::int64_t e) { return {e, args.offsets[e], args.offsets[e + 1] - args.offsets[e]}; }
+
+  /// body(block) for each thread's share of the rows, cut where an expert ends.
+  template <class Body>
+  void each_block(const ExpertsForward& args, Body body) {
+    pool_.parallel_for(args.x.rows, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t e = 0; e < shape_.experts; ++e) {
+        const std::int64_t first = std::max<std::int64_t>(begin, args.offsets[e]);
+        const std::int64_t last = std::min<std::int64_t>(end, args.offsets[e + 1]);
+        if (first < last) body(RowBlock{e, first, last - first});
+      }
+    });
   }
-  std::int64_t experts_;
+
+  /// body(block, begin, end) for each thread's share of all experts' hidden units. A unit weighs its expert's rows, and one
+  /// more for writing its gradient.
+  template <class Body>
+  void each_unit(const ExpertsForward& args, Body body) {
+    const std::int64_t f = shape_.ffn, work = (args.x.rows + shape_.experts) * f;
+    pool_.parallel_for(work, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t e = 0; e < shape_.experts; ++e) {
+        const RowBlock block = block_of(args, e);
+        const std::int64_t weight = block.count + 1, before = (block.first + e) * f;
+        const auto unit_at = [&](std::int64_t position) { return std::clamp<std::int64_t>((position - before + weight - 1) / weight, 0, f); };
+        const std::int64_t first = begin <= before ? 0 : unit_at(begin), last = end <= before ? 0 : unit_at(end);
+        if (first < last) body(block, first, last);
+      }
+    });
+  }
+
+  EngineShape shape_;
+  ThreadPool& pool_;
   ExpertFfn ffn_;
 };
 
-/// Row by row, as a first implementation would: every product has one row.
+/// One expert's network on a block of rows, with all threads on each block, one block after the other: how a naive layer
+/// keeps a device busy.
+class BlockByBlock {
+ public:
+  BlockByBlock(ThreadPool& pool, Memory& memory, const EngineShape& shape) : ffn_size_(shape.ffn), pool_(pool), ffn_(memory, shape) {}
+
+  void reserve(std::int64_t rows) { ffn_.reserve(rows); }
+  void forward(const RowBlock& block, const ExpertTensors& weights, const float* x, float* out) {
+    each_row(block, [&](const RowBlock& part) { ffn_.forward(part, weights, x, out); });
+  }
+  void backward(const RowBlock& block, const ExpertTensors& weights, const float* x, const float* dout, float* dx,
+                const ExpertTensors& gradients, bool accumulate = false) {
+    each_row(block, [&](const RowBlock& part) { ffn_.backward(part, weights, dout, dx); });
+    pool_.parallel_for(ffn_size_, 16, [&](std::int64_t begin, std::int64_t end) {
+      ffn_.weight_gradients(block, begin, end, x, dout, gradients, accumulate);
+    });
+  }
+
+ private:
+  template <class Body>
+  void each_row(const RowBlock& block, Body body) {
+    pool_.parallel_for(block.count, 1, [&](std::int64_t begin, std::int64_t end) {
+      body(RowBlock{block.expert, block.first + begin, end - begin});
+    });
+  }
+  std::int64_t ffn_size_;
+  ThreadPool& pool_;
+  ExpertFfn ffn_;
+};
+
+/// Row by row, as a first implementation would: every product has one row, every gradient is added to.
 class SampleEngine final : public Engine {
  public:
-  SampleEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape) : ffn_(pool, memory, shape) {}
+  SampleEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape) : pool_(pool), ffn_(pool, memory, shape) {}
 
   RowOrder row_order() const override { return RowOrder::by_token; }
   void reserve(std::int64_t rows) override { ffn_.reserve(rows); }
@@ -48,14 +107,21 @@ class SampleEngine final : public Engine {
       ffn_.forward({args.expert_of_row[r], r, 1}, args.weights, args.x.as<float>(), args.out.as<float>());
   }
   void backward(const ExpertsBackward& args) override {
-    ffn_.clear(args.gradients);
+    for (const TensorView& gradient : {args.gradients.w1, args.gradients.b1, args.gradients.w2, args.gradients.b2}) clear(gradient);
     for (std::int64_t r = 0; r < args.dx.rows; ++r)
       ffn_.backward({args.forward.expert_of_row[r], r, 1}, args.forward.weights, args.forward.x.as<float>(),
-                    args.dout.as<float>(), args.dx.as<float>(), args.gradients);
+                    args.dout.as<float>(), args.dx.as<float>(), args.gradients, true);
   }
 
  private:
-  ExpertFfn ffn_;
+  void clear(const TensorView& gradient) {
+    if (!gradient.data) return;
+    pool_.parallel_for(gradient.size(), 4096, [&](std::int64_t begin, std::int64_t end) {
+      std::fill(gradient.as<float>() + begin, gradient.as<float>() + end, 0.0f);
+    });
+  }
+  ThreadPool& pool_;
+  BlockByBlock ffn_;
 };
 
 /// What the two gathering engines share: row buffers in expert order beside the caller's token order.
@@ -88,7 +154,7 @@ class GatheringEngine : public Engine {
 
   EngineShape shape_;
   ThreadPool& pool_;
-  ExpertFfn ffn_;
+  BlockByBlock ffn_;
   Buffer x_, out_, grad_;
   std::vector<std::int32_t> order_;  ///< sorted row → the caller's row
   std::vector<RowBlock> blocks_;     ///< one per expert, from the last forward pass
@@ -119,7 +185,6 @@ class MaskEngine final : public GatheringEngine {
     }
   }
   void backward(const ExpertsBackward& args) override {
-    ffn_.clear(args.gradients);
     for (const RowBlock& block : blocks_) {
       gather(block, args.dout.as<float>(), sorted_grad());
       ffn_.backward(block, args.forward.weights, sorted_x(), sorted_grad(), sorted_out(), args.gradients);
@@ -155,7 +220,6 @@ class RauEngine final : public GatheringEngine {
     scatter(all, sorted_out(), args.out.as<float>());
   }
   void backward(const ExpertsBackward& args) override {
-    ffn_.clear(args.gradients);
     const RowBlock all{0, 0, args.dx.rows};
     gather(all, args.dout.as<float>(), sorted_grad());
     for (const RowBlock& block : blocks_)

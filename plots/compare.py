@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Two reports against each other: by how much each point became slower or faster, and how sure that is."""
+import sys
+
+from page import PALE, Page, figures, main, time_unit
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, MaxNLocator
+from report import Refused
+from series import labels, select
+
+MOST_ROWS = 60
+VERDICTS = {"slower": ("#D55E00", "s"), "faster": ("#0072B2", "o"), "no clear change": ("#6b6b6b", "D")}
+
+
+class Ratio:
+    """Time of B over time of A. Both true medians lie in their intervals: then their ratio lies in [low, high]."""
+
+    def __init__(self, a, b):
+        self.a, self.b = a, b
+        self.value = b.total.p50 / a.total.p50
+        known = a.total.low is not None and b.total.low is not None and a.total.low > 0
+        self.low, self.high = (b.total.low / a.total.high, b.total.high / a.total.low) if known else (None, None)
+
+    def verdict(self, limit):
+        """By the intervals alone; `moebench compare` asks a rank test too where the reports hold samples."""
+        if self.low is None or self.low <= 1 <= self.high or 1 / limit <= self.value <= limit:
+            return "no clear change"
+        return "slower" if self.value > 1 else "faster"
+
+
+def pair(a_points, b_points):
+    """The points of both that have the same settings, and those of A that B has not, and of B that A has not."""
+    def key(point):
+        return tuple(sorted((name, str(value)) for name, value in point.case.items()))
+
+    in_b = {key(point): point for point in b_points}
+    in_a = {key(point) for point in a_points}
+    return ([Ratio(point, in_b[key(point)]) for point in a_points if key(point) in in_b],
+            [point for point in a_points if key(point) not in in_b],
+            [point for point in b_points if key(point) not in in_a])
+
+
+def what_differs(a, b):
+    """What to call the two reports, beside A and B."""
+    for of in (lambda report: " + ".join(dict.fromkeys(report.devices)), lambda report: report.commit,
+               lambda report: report.name, lambda report: str(report.path)):
+        if of(a) != of(b):
+            return of(a), of(b)
+    return a.name, b.name
+
+
+def draw_rows(axes, ratios, limit):
+    unit, unit_name = time_unit(max(point.total.p50 for ratio in ratios for point in (ratio.a, ratio.b)))
+    for y, ratio in enumerate(ratios):
+        colour, shape = VERDICTS[ratio.verdict(limit)]
+        if ratio.low is not None:
+            axes.plot([ratio.low, ratio.high], [y, y], color=colour, linewidth=2)
+        axes.plot([ratio.value], [y], marker=shape, color=colour, markersize=6,
+                  markerfacecolor=colour if ratio.low is not None else "white")
+        before, after = (figures(point.total.p50 / unit) for point in (ratio.a, ratio.b))
+        axes.text(1.015, y, f"{before} → {after}", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+        axes.text(1.235, y, f"{ratio.value:.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+    style = dict(transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=PALE)
+    axes.text(1.015, -0.95, f"A → B, {unit_name}", **style)
+    axes.text(1.235, -0.95, "B / A", **style)
+
+
+def draw(reports, holds, given):
+    if not 0 <= given.threshold < 1e6:
+        raise Refused(f"--threshold {given.threshold:g}: expected a percentage from 0 up")
+    a, b = reports
+    _, notes = select(reports, holds)
+    timed = [[point for point in report.points if holds(point.case) and point.times.get("total") and point.total.p50 > 0]
+             for report in reports]
+    ratios, only_a, only_b = pair(*timed)
+    if not ratios:
+        raise Refused(f"{a.path}, {b.path}: no point of the one has the settings of a point of the other")
+    if len(ratios) > MOST_ROWS:
+        raise Refused(f"{a.path}: {len(ratios)} points are too many for one figure; choose up to {MOST_ROWS} with --filter")
+    limit = 1 + given.threshold / 100
+    names = what_differs(a, b)
+    page = Page("What changed from A to B", [ratio.a for ratio in ratios] + [ratio.b for ratio in ratios],
+                height=0.95 + 0.27 * len(ratios))
+    axes = page.axes
+    axes.axvspan(1 / limit, limit, color="#ececec", linewidth=0, zorder=0)
+    axes.axvline(1, color="#555555", linewidth=1, zorder=1)
+    draw_rows(axes, ratios, limit)
+    axes.set_yticks(range(len(ratios)))
+    axes.set_yticklabels(labels([ratio.a for ratio in ratios]))
+    axes.set_ylim(len(ratios) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(False, axis="y")
+    ends = [end for ratio in ratios for end in (ratio.low or ratio.value, ratio.value, ratio.high or ratio.value)]
+    least, most = min(ends + [1 / limit]), max(ends + [limit])
+    axes.set_xscale("log")
+    axes.set_xlim(least / (most / least) ** 0.06, most * (most / least) ** 0.06)
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in MaxNLocator(7).tick_values(*axes.get_xlim()) if tick > 0]))
+    axes.xaxis.set_minor_locator(FixedLocator([]))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("← B is faster      time of B / time of A      B is slower →")
+
+    found = {ratio.verdict(limit) for ratio in ratios}
+    page.legends = [[Line2D([], [], color=colour, marker=shape, linewidth=2, label=word)
+                     for word, (colour, shape) in VERDICTS.items() if word in found] +
+                    [Patch(color="#ececec", label=f"within the threshold of {given.threshold:g} %")]]
+    page.notes = [f"A: {names[0]}. B: {names[1]}.",
+                  "Ratio of the medians, with the interval that follows from both 95 % intervals."]
+    if any(ratio.low is None for ratio in ratios):
+        page.notes[1] += " Hollow: too few samples for an interval."
+    for side, lost in (("A", only_a), ("B", only_b)):
+        if lost:
+            page.notes.append(f"Only in {side}: {'; '.join(filter(None, labels(lost))) or 'one point'}.")
+    page.notes += notes
+    return page
+
+
+if __name__ == "__main__":
+    sys.exit(main(draw, __doc__, reports=2, options=[("--threshold", dict(
+        type=float, default=2, metavar="PCT", help="what counts as a change [2]"))]))

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports of moebench, read and checked as far as the figures need them.
+
+Fields are those of docs/report.schema.json; only what a figure uses is looked at.
+"""
+import json
+import re
+from typing import Dict, List, NamedTuple, Optional
+
+SCHEMA = "moebench.report/1"
+FORWARD = ["gate", "plan", "pack", "sizes", "dispatch", "experts", "collect", "combine"]
+BACKWARD = ["combine", "collect", "experts", "dispatch", "pack", "gate"]
+STAGES = FORWARD + ["sync"]
+
+
+class Refused(Exception):
+    """What the user gave cannot be drawn; one line that names it and says what is missing."""
+
+
+class Node:
+    """A place in a file, which can say where it is if what is there is not what it should be."""
+
+    def __init__(self, value, file, path=""):
+        self.value, self.file, self.path = value, file, path
+
+    def refuse(self, expected):
+        kinds = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
+        found = kinds.get(type(self.value)) or str(self.value)[:30]
+        raise Refused(f"{self.file}: {self.path or 'report'}: expected {expected}, found {found}")
+
+    def child(self, key):
+        return Node(self.value[key], self.file, f"{self.path}.{key}".lstrip("."))
+
+    def has(self, key):
+        if not isinstance(self.value, dict):
+            self.refuse("an object")
+        return self.value.get(key) is not None
+
+    def __getitem__(self, key):
+        if not self.has(key):
+            raise Refused(f"{self.file}: {self.path or 'report'}: '{key}' is missing")
+        return self.child(key)
+
+    def items(self):
+        if not isinstance(self.value, dict):
+            self.refuse("an object")
+        return [(key, self.child(key)) for key in self.value]
+
+    def list(self):
+        if not isinstance(self.value, list):
+            self.refuse("a list")
+        return [Node(value, self.file, f"{self.path}[{i}]") for i, value in enumerate(self.value)]
+
+    def number(self):
+        """From 0 to 1e30: what is beyond no machine reached, and no axis can show."""
+        if isinstance(self.value, bool) or not isinstance(self.value, (int, float)):
+            self.refuse("a number")
+        if not 0 <= self.value <= 1e30:
+            self.refuse("a number from 0 to 1e30")
+        return float(self.value) if self.value > 1e-30 else 0.0
+
+    def text(self):
+        if not isinstance(self.value, str):
+            self.refuse("text")
+        return short(self.value)
+
+    def word_or_number(self):
+        if isinstance(self.value, str):
+            return self.text()
+        number = self.number()
+        return int(number) if number == int(number) else number
+
+    def number_or(self, key, default):
+        return self[key].number() if self.has(key) else default
+
+
+class Time(NamedTuple):
+    """A median with its 95 % interval, in microseconds; the interval is None with too few samples."""
+    p50: float
+    low: Optional[float]
+    high: Optional[float]
+    tflops: float  # all ranks
+    flops: float   # all ranks
+    floor: float
+    limit_pct: float
+
+    @property
+    def error(self):
+        """How far the interval reaches below and above the median."""
+        return (self.p50 - self.low, self.high - self.p50) if self.low is not None else (0, 0)
+
+
+class Stage(NamedTuple):
+    stage: str
+    which: str  # forward, backward, sync
+    fused_into: Optional[str]
+    p50: float  # 0 if fused
+    flops: float  # this and what follows: of the busiest rank
+    bytes: float
+
+
+class Peaks(NamedTuple):
+    backend: str
+    dtype: str
+    ranks: int
+    gemm_tflops: float  # per rank, as all rates here; 0 if not measured
+    copy_gbs: float
+    link_gbs: float
+
+
+class Point:
+    """One measured case. `settings` are its flags; `normalise` adapts them to the points beside it."""
+
+    def __init__(self, node, report):
+        self.report = report
+        self.id = node["id"].text()
+        self.case = {key: value.word_or_number() for key, value in node["case"].items()}
+        self.settings = dict(self.case)
+        self.axes = [key for key, _ in node["axes"].items()]
+        self.status = node["status"].text()
+        self.reason = node["reason"].text() if node.has("reason") else ""
+        self.times: Dict[str, Time] = {}
+        self.stages: List[Stage] = []
+        self.exchange_gbs = 0.0
+        if self.status != "ok" or not node.has("time"):
+            return
+        self.times = {key: read_time(time) for key, time in node["time"].items()}
+        self.stages = [read_stage(stage) for stage in node["stages"].list()] if node.has("stages") else []
+        self.exchange_gbs = node["rates"].number_or("exchange_gbs", 0.0)
+
+    @property
+    def total(self):
+        return self.times["total"]
+
+    @property
+    def ranks(self):
+        return int(self.case.get("ranks", 1))
+
+    @property
+    def device(self):
+        return self.report.device_of(self.case.get("backend"))
+
+    @property
+    def peaks(self):
+        """The ceilings measured beside this point, or None."""
+        wanted = (self.case.get("backend"), self.case.get("dtype"), self.ranks)
+        return next((p for p in self.report.peaks if p[:3] == wanted), None)
+
+
+def read_time(node):
+    known = node.has("ci95_low_us") and node.has("ci95_high_us")
+    p50 = node["p50_us"].number()
+    low, high = (node["ci95_low_us"].number(), node["ci95_high_us"].number()) if known else (None, None)
+    if known and not low <= p50 <= high:
+        node.refuse("a median inside its interval")
+    return Time(p50, low, high, node["tflops"].number(), node["flops"].number(),
+                node.number_or("floor_us", 0.0), node.number_or("limit_pct", 0.0))
+
+
+def read_stage(node):
+    fused = node["fused_into"].text() if node.has("fused_into") else None
+    stage = node["stage"].text()
+    if stage not in STAGES:
+        node.child("stage").refuse("one of " + ", ".join(STAGES))
+    return Stage(stage, node["pass"].text(), fused, 0.0 if fused else node["time"]["p50_us"].number(),
+                 node["flops"].number(), node["bytes"].number())
+
+
+def read_peaks(node):
+    return Peaks(node["backend"].text(), node["dtype"].text(), int(node["ranks"].number()),
+                 *(node.number_or(key, 0.0) for key in ("gemm_tflops", "copy_gbs", "link_gbs")))
+
+
+class Report:
+    def __init__(self, node, path):
+        if not node.has("schema") or node["schema"].value != SCHEMA:
+            raise Refused(f"{path}: not a report of moebench: 'schema' is not '{SCHEMA}'")
+        self.path = path
+        self.name = short(re.sub(r"(\.json)?(\.part)?$", "", str(path).split("/")[-1]))
+        tool, machine = node["tool"], node["machine"]
+        self.version = tool["version"].text()
+        self.commit = tool["commit"].text()[:7] if tool.has("commit") else "no commit"
+        if tool.has("dirty") and tool["dirty"].value is True:
+            self.commit += ", modified"
+        self.date = node["run"]["start"].text()[:10]
+        self.cpu = machine["cpu"]["model"].text()
+        self.gpus = [gpu["name"].text() for gpu in machine["gpus"].list()]
+        self.devices = [rank["device"].text() for rank in machine["ranks"].list()]
+        self.peaks = [read_peaks(peaks) for peaks in node["peaks"].list()]
+        self.points = [Point(point, self) for point in node["points"].list()]
+
+    def device_of(self, backend):
+        """What computed: 'AMD EPYC, 2 threads' or 'H200'."""
+        if backend == "cpu":
+            names = [device for device in self.devices if device.startswith(self.cpu)] or [self.cpu]
+        else:
+            names = self.gpus or self.devices
+        return " + ".join(dict.fromkeys(re.sub(r"^NVIDIA |\((R|TM)\)", "", name) for name in names))
+
+
+def short(text):
+    """Text fit for a figure: one line of what can be printed."""
+    text = "".join(c if c.isprintable() else " " for c in text)
+    text = " ".join(text.split())
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
+def parse(text, path, what="report"):
+    def refuse(word):
+        raise ValueError(f"{word} is not JSON")
+
+    try:
+        return Node(json.loads(text, parse_constant=refuse), path)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"{path}: {what} is not JSON: {error or 'nested too deeply'}")
+
+
+def read(path):
+    """The report at `path`: a finished one, or the .part of a run that goes on or was cut short."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise Refused(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
+    if not str(path).endswith(".part"):
+        return Report(parse(text, path), path)
+    lines = [parse(line, path, f"line {i + 1}") for i, line in enumerate(text.split("\n")[:-1])]
+    if not lines or not lines[0].has("head"):
+        raise Refused(f"{path}: line 1: the head of a report is missing")
+    report = Report(lines[0]["head"], path)
+    points = {point.id: point for point in report.points}
+    for line in lines[1:]:
+        if line.has("peaks"):
+            report.peaks.insert(0, read_peaks(line["peaks"]))  # the newest is found first
+        if line.has("point"):
+            point = Point(line["point"], report)
+            points[point.id] = point
+    report.points = list(points.values())
+    return report
