@@ -44,7 +44,7 @@ def pair(a_points, b_points):
 
 def what_differs(a, b):
     """What to call the two reports, beside A and B."""
-    for of in (lambda report: " + ".join(dict.fromkeys(report.devices)), lambda report: report.commit,
+    for of in (lambda report: " + ".join(dict.fromkeys(report.devices)), lambda report: f"commit {report.commit}",
                lambda report: report.name, lambda report: str(report.path)):
         if of(a) != of(b):
             return of(a), of(b)
@@ -71,14 +71,13 @@ def draw(reports, holds, given):
     if not 0 <= given.threshold < 1e6:
         raise Refused(f"--threshold {given.threshold:g}: expected a percentage from 0 up")
     a, b = reports
-    _, notes = select(reports, holds)
-    timed = [[point for point in report.points if holds(point.case) and point.times.get("total") and point.total.p50 > 0]
-             for report in reports]
-    ratios, only_a, only_b = pair(*timed)
+    points, notes = select(reports, holds)
+    ratios, only_a, only_b = pair(*[[point for point in points if point.report is report] for report in reports])
     if not ratios:
         raise Refused(f"{a.path}, {b.path}: no point of the one has the settings of a point of the other")
     if len(ratios) > MOST_ROWS:
-        raise Refused(f"{a.path}: {len(ratios)} points are too many for one figure; choose up to {MOST_ROWS} with --filter")
+        raise Refused(f"{a.path}: {len(ratios)} points are too many for one figure; "
+                      f"choose up to {MOST_ROWS} with --filter")
     limit = 1 + given.threshold / 100
     names = what_differs(a, b)
     page = Page("What changed from A to B", [ratio.a for ratio in ratios] + [ratio.b for ratio in ratios],
@@ -93,10 +92,11 @@ def draw(reports, holds, given):
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
     ends = [end for ratio in ratios for end in (ratio.low or ratio.value, ratio.value, ratio.high or ratio.value)]
-    least, most = min(ends + [1 / limit]), max(ends + [limit])
+    least, most = min(ends + [1 / limit, 0.999]), max(ends + [limit, 1.001])
     axes.set_xscale("log")
     axes.set_xlim(least / (most / least) ** 0.06, most * (most / least) ** 0.06)
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in MaxNLocator(7).tick_values(*axes.get_xlim()) if tick > 0]))
+    ticks = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(*axes.get_xlim())
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick > 0]))
     axes.xaxis.set_minor_locator(FixedLocator([]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("← B is faster      time of B / time of A      B is slower →")
@@ -105,13 +105,13 @@ def draw(reports, holds, given):
     page.legends = [[Line2D([], [], color=colour, marker=shape, linewidth=2, label=word)
                      for word, (colour, shape) in VERDICTS.items() if word in found] +
                     [Patch(color="#ececec", label=f"within the threshold of {given.threshold:g} %")]]
-    page.notes = [f"A: {names[0]}. B: {names[1]}.",
-                  "Ratio of the medians, with the interval that follows from both 95 % intervals."]
+    page.lead = [f"A: {names[0]} · B: {names[1]}"]
+    page.notes = ["Ratio of the medians, with the interval that follows from both 95 % intervals."]
     if any(ratio.low is None for ratio in ratios):
-        page.notes[1] += " Hollow: too few samples for an interval."
+        page.notes[0] += " Hollow: too few samples for an interval."
     for side, lost in (("A", only_a), ("B", only_b)):
         if lost:
-            page.notes.append(f"Only in {side}: {'; '.join(filter(None, labels(lost))) or 'one point'}.")
+            page.notes.append(f"Timed only in {side}: {'; '.join(filter(None, labels(lost))) or 'one point'}.")
     page.notes += notes
     return page
 

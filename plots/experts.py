@@ -3,13 +3,19 @@
 """Time against the number of experts (Figure 5 of the FastMoE paper): does a layer slow down as it gets wider?"""
 import sys
 
-from page import Page, colour, figures, lighter, main, marker, time_unit, value_ticks
+from page import Page, colour, figures, lighter, main, marker, time_unit
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from series import group, require_axis, select
 
 MOST_BARS = 30  # more cannot be told apart
 SHARES = {"forward": 1.0, "backward": 0.45, "sync": 0.18}
+
+
+def number_size(width, values):
+    """Points of type for a number above a bar, 0 where there is no room."""
+    inches = 6.6 * width / len(values)
+    return 8 if inches > 0.32 else 7 if inches > 0.26 else 6.5 if inches > 0.23 else 0
 
 
 def draw_bars(page, series, axis, values, unit):
@@ -27,25 +33,26 @@ def draw_bars(page, series, axis, values, unit):
             total = point.total
             axes.errorbar(x, total.p50 / unit, yerr=[[e / unit] for e in total.error], color="#222222", linewidth=1.1,
                           capsize=min(3, 16 * width))
-            axes.annotate(figures(total.p50 / unit), (x, (total.high or total.p50) / unit), xytext=(0, 2.5),
-                          textcoords="offset points", ha="center", fontsize=8 if width > 0.2 else 7)
+            if number_size(width, values):
+                axes.annotate(figures(total.p50 / unit), (x, (total.high or total.p50) / unit), xytext=(0, 2.5),
+                              textcoords="offset points", ha="center", fontsize=number_size(width, values))
     axes.set_xticks(range(len(values)))
     axes.set_xticklabels([f"{value:g}" for value in values])
     axes.tick_params(axis="x", length=0)
 
 
 def draw_lines(page, series, axis, values, unit):
-    """The whole as a solid line, its forward part as a dashed one."""
+    """The whole as a solid line, its forward part as a dashed one; no logarithm, so that steady growth is straight."""
     for i, members in enumerate(series.values()):
         x = [point.settings[axis] for point in members]
         totals = [point.total for point in members]
         errors = zip(*[time.error for time in totals])
         page.axes.errorbar(x, [time.p50 / unit for time in totals], yerr=[[e / unit for e in side] for side in errors],
                            color=colour(i), marker=marker(i))
-        if all(len(point.times) > 2 for point in members):
+        if all(point.split for point in members):
             page.axes.plot(x, [point.times["forward"].p50 / unit for point in members], "--", color=colour(i),
                            linewidth=1.2, marker=marker(i), markersize=3.5)
-    value_ticks(page.axes.xaxis, values)
+    page.axes.set_xlim(0, values[-1] * 1.04)
 
 
 def draw(reports, holds, _):
@@ -55,7 +62,7 @@ def draw(reports, holds, _):
     series = group(points, axis)
     unit, unit_name = time_unit(max(point.total.p50 for point in points))
     bars = len(series) * len(values) <= MOST_BARS
-    split = any(len(point.times) > 2 for point in points)
+    split = any(point.split for point in points)
 
     page = Page("Time of one iteration against the number of experts", points)
     page.notes = ["Medians; error bars: 95 % interval of the whole iteration."] + notes

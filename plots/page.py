@@ -4,11 +4,13 @@ import argparse
 import math
 import sys
 import textwrap
+import warnings
 
 try:
     import matplotlib
 except ImportError:
-    print("error: matplotlib is missing: apt-get install python3-matplotlib", file=sys.stderr)
+    print(f"error: {sys.executable} has no matplotlib: apt-get install python3-matplotlib (for /usr/bin/python3) "
+          "or pip install matplotlib", file=sys.stderr)
     sys.exit(2)
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -23,9 +25,9 @@ INK, PALE = "#222222", "#6b6b6b"
 # Okabe and Ito (2008): told apart with every kind of colour vision.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#222222", "#8c8c8c"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-# Local moves are green, exchanges red and yellow, arithmetic blue.
-STAGE_COLOURS = {"gate": "#56B4E9", "plan": "#B6DCCB", "pack": "#5DBB9A", "sizes": "#F0D264", "dispatch": "#E69F00",
-                 "experts": "#0A5A9C", "collect": "#D55E00", "combine": "#00755A", "sync": "#B565A0"}
+# Local moves are green, exchanges yellow to red, the experts blue.
+STAGE_COLOURS = {"gate": "#CC79A7", "plan": "#B6DCCB", "pack": "#5DBB9A", "sizes": "#F0D264", "dispatch": "#E69F00",
+                 "experts": "#0A5A9C", "collect": "#D55E00", "combine": "#00755A", "sync": "#4D4D4D"}
 
 STYLE = {
     "font.size": 10, "axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9,
@@ -96,18 +98,19 @@ class Page:
         self.title, self.points, self.height = title, points, height
         self.figure, self.axes = plt.subplots(rows, columns, figsize=(WIDTH, height), **subplots)
         self.legends = [[]]  # of handles; each begins a line of its own
+        self.lead = []  # lines before the settings
         self.notes = []
         self.finishes = []  # called when everything has its place
 
     def save(self, path):
         title = textwrap.wrap(self.title, 78)
-        settings = wrap_parts(constants(self.points), 118)
-        notes = [line for note in self.notes[:8] for line in textwrap.wrap(note, 140)[:3]]
+        settings = self.lead + wrap_parts(constants(self.points), 122)
+        notes = [line for note in self.notes[:8] for line in wrap(note)[:3]]
         if len(self.notes) > 8:
             notes.append(f"… and {len(self.notes) - 8} more.")
-        notes += textwrap.wrap(provenance(self.points), 140)[:4]
+        notes += wrap(provenance(self.points))[:4]
         legends = [self.place_legend(handles) for handles in self.legends if handles]
-        above = 0.14 + 0.24 * len(title) + 0.17 * len(settings) + 0.08 + sum(height + 0.07 for _, height in legends)
+        above = 0.14 + 0.24 * len(title) + 0.17 * len(settings) + 0.14 + sum(height + 0.07 for _, height in legends)
         below = 0.14 + 0.145 * len(notes)
         whole = above + self.height + below
         self.figure.set_size_inches(WIDTH, whole)
@@ -149,6 +152,10 @@ class Page:
             legend.remove()
 
 
+def wrap(note):
+    return textwrap.wrap(note, 140, break_on_hyphens=False)
+
+
 def wrap_parts(parts, width):
     """The parts in lines, broken between parts only."""
     lines = []
@@ -173,10 +180,12 @@ def main(draw, summary, reports="+", options=()):
     parser.add_argument("reports", nargs=reports, metavar="REPORT", help="from moebench run --json; a .part will do")
     parser.add_argument("-o", "--output", metavar="FIGURE", help="a .png, .svg or .pdf [SCRIPT.png]")
     parser.add_argument("--title", help="instead of the figure's own")
-    parser.add_argument("--filter", default="", metavar="EXPR", help="'experts<=16,engine=loop': draw only these points")
+    parser.add_argument("--filter", default="", metavar="EXPR", help="draw only these: 'experts<=16,engine=loop'")
     for name, settings in options:
         parser.add_argument(name, **settings)
+    parser.error = lambda message: parser.exit(2, f"error: {message}; see {parser.prog} --help\n")
     given = parser.parse_args()
+    warnings.filterwarnings("ignore", "Glyph .* missing")  # the name of a machine in a script that the font has not
     output = given.output or parser.prog.replace(".py", "") + ".png"
     try:
         holds = parse_filter(given.filter)

@@ -11,6 +11,8 @@ SCHEMA = "moebench.report/1"
 FORWARD = ["gate", "plan", "pack", "sizes", "dispatch", "experts", "collect", "combine"]
 BACKWARD = ["combine", "collect", "experts", "dispatch", "pack", "gate"]
 STAGES = FORWARD + ["sync"]
+PASSES = ["total", "forward", "backward", "sync"]
+COUNTS = {"ranks", "ep", "tokens", "total-tokens", "hidden", "ffn", "experts", "experts-per-rank", "top-k"}
 
 
 class Refused(Exception):
@@ -70,6 +72,12 @@ class Node:
         number = self.number()
         return int(number) if number == int(number) else number
 
+    def count(self):
+        number = self.number()
+        if number != int(number) or (number < 1 and not self.path.endswith("tokens")):
+            self.refuse("a whole number from 1 up")
+        return int(number)
+
     def number_or(self, key, default):
         return self[key].number() if self.has(key) else default
 
@@ -88,6 +96,13 @@ class Time(NamedTuple):
     def error(self):
         """How far the interval reaches below and above the median."""
         return (self.p50 - self.low, self.high - self.p50) if self.low is not None else (0, 0)
+
+    @property
+    def tflops_error(self):
+        """How far the rates at both ends of the interval lie below and above the rate at the median."""
+        if not self.low:
+            return (0, 0)
+        return (max(0, self.tflops - self.flops / self.high * 1e-6), max(0, self.flops / self.low * 1e-6 - self.tflops))
 
 
 class Stage(NamedTuple):
@@ -114,7 +129,8 @@ class Point:
     def __init__(self, node, report):
         self.report = report
         self.id = node["id"].text()
-        self.case = {key: value.word_or_number() for key, value in node["case"].items()}
+        self.case = {key: value.count() if key in COUNTS else value.word_or_number()
+                     for key, value in node["case"].items()}
         self.settings = dict(self.case)
         self.axes = [key for key, _ in node["axes"].items()]
         self.status = node["status"].text()
@@ -124,7 +140,7 @@ class Point:
         self.exchange_gbs = 0.0
         if self.status != "ok" or not node.has("time"):
             return
-        self.times = {key: read_time(time) for key, time in node["time"].items()}
+        self.times = {key: read_time(node["time"][key]) for key in PASSES if node["time"].has(key)}
         self.stages = [read_stage(stage) for stage in node["stages"].list()] if node.has("stages") else []
         self.exchange_gbs = node["rates"].number_or("exchange_gbs", 0.0)
 
@@ -133,8 +149,13 @@ class Point:
         return self.times["total"]
 
     @property
+    def split(self):
+        """Whether more than the forward pass was timed."""
+        return "forward" in self.times and "backward" in self.times
+
+    @property
     def ranks(self):
-        return int(self.case.get("ranks", 1))
+        return self.case.get("ranks", 1)
 
     @property
     def device(self):

@@ -5,7 +5,6 @@ import sys
 
 from page import Page, colour, flops_unit, main, marker, percent, plain_log, value_ticks
 from matplotlib.lines import Line2D
-from report import Refused
 from series import both_ways, group, require_axis, select
 
 
@@ -19,8 +18,9 @@ def series_over_ranks(points):
                 for key in ("tokens", "total-tokens", "experts", "experts-per-rank"):
                     point.settings.pop(key, None)
                 point.settings.update({key: said[key] for key in (tokens, experts) if key in said})
-            members = [tuple(sorted((k, str(v)) for k, v in point.settings.items() if k != "ranks")) for point in points]
-            candidates.append((len(set(members)), len(candidates), [dict(point.settings) for point in points], tokens))
+            members = {tuple(sorted((key, str(value)) for key, value in point.settings.items() if key != "ranks"))
+                       for point in points}
+            candidates.append((len(members), len(candidates), [dict(point.settings) for point in points], tokens))
     _, _, settings, tokens = min(candidates)
     for point, chosen in zip(points, settings):
         point.settings = chosen
@@ -31,15 +31,14 @@ def draw_throughput(page, axes, series, unit):
     for i, (name, members) in enumerate(series.items()):
         ranks = [point.ranks for point in members]
         rates = [point.total.tflops / unit for point in members]
-        spans = [(point.total.flops / point.total.high * 1e-6 / unit, point.total.flops / point.total.low * 1e-6 / unit)
-                 if point.total.low else (rate, rate) for rate, point in zip(rates, members)]
-        errors = [[max(0, rate - low) for rate, (low, _) in zip(rates, spans)],
-                  [max(0, high - rate) for rate, (_, high) in zip(rates, spans)]]
-        axes.plot([ranks[0], ranks[-1]], [rates[0], rates[0] * ranks[-1] / ranks[0]], ":", color=colour(i), linewidth=1.3)
-        axes.errorbar(ranks, rates, yerr=errors, color=colour(i), marker=marker(i))
+        errors = zip(*[point.total.tflops_error for point in members])
+        ideal = [rates[0] * count / ranks[0] for count in ranks]
+        axes.plot(ranks, ideal, ":", color=colour(i), linewidth=1.3)
+        axes.errorbar(ranks, rates, yerr=[[e / unit for e in side] for side in errors], color=colour(i), marker=marker(i))
         if name:
             page.legends[0].append(Line2D([], [], color=colour(i), marker=marker(i), label=name))
-    page.legends[0].append(Line2D([], [], color="#555555", linestyle=":", linewidth=1.3, label="in proportion to the ranks"))
+    page.legends[0].append(Line2D([], [], color="#555555", linestyle=":", linewidth=1.3,
+                                  label="in proportion to the ranks"))
     axes.set_ylim(bottom=0)
 
 
@@ -63,22 +62,26 @@ def draw_exchange(page, axes, series):
                   marker=marker(i))
         for point in crossing:
             if point.peaks and point.peaks.link_gbs > 0:
-                links.setdefault((point.report, point.peaks.dtype, point.peaks.backend), {})[point.ranks] = point.peaks.link_gbs
-    for i, link in enumerate(links.values()):
+                link = links.setdefault((point.report, point.peaks.dtype, point.peaks.backend), {})
+                link[point.ranks] = point.peaks.link_gbs
+    for link in links.values():
         axes.plot(sorted(link), [link[ranks] for ranks in sorted(link)], "_--", color="#222222", linewidth=1.1,
                   markersize=9, markeredgewidth=1.6)
     if links:
         page.legends[0].append(Line2D([], [], color="#222222", marker="_", linestyle="--", linewidth=1.1, markersize=9,
-                                   label="measured link"))
-    axes.set_yscale("log")
-    plain_log(axes.yaxis)
+                                   label="measured link (all-to-all)"))
+    rates = [point.exchange_gbs for members in series.values() for point in members if point.exchange_gbs > 0]
+    rates += [gbs for link in links.values() for gbs in link.values()]
+    if max(rates) > 20 * min(rates):
+        axes.set_yscale("log")
+        plain_log(axes.yaxis)
+    else:
+        axes.set_ylim(0, 1.08 * max(rates))
 
 
 def draw(reports, holds, _):
     points, notes = select(reports, holds)
     points, values = require_axis(points, "ranks")
-    if any(point.ranks < 1 for point in points):
-        raise Refused(f"{points[0].report.path}: a point has no ranks")
     series, tokens = series_over_ranks(points)
     unit, unit_name = flops_unit(max(point.total.tflops for point in points))
     exchanges = any(point.exchange_gbs > 0 for point in points)
@@ -95,7 +98,7 @@ def draw(reports, holds, _):
     right[0].set_ylabel("efficiency")
     if exchanges:
         draw_exchange(page, right[1], series)
-        right[1].set_ylabel("exchange, GB/s per rank")
+        right[1].set_ylabel("exchange, GB/s")
     for axes in [whole] + right:
         value_ticks(axes.xaxis, values)
         axes.set_xlim(values[0] / 1.12, values[-1] * 1.12)
@@ -103,7 +106,7 @@ def draw(reports, holds, _):
     for axes in (whole, right[-1]):
         axes.set_xlabel("ranks")
     page.notes = ["Medians; error bars: their 95 % intervals. Efficiency: throughput per rank, against the smallest "
-                  "number of ranks."] + notes
+                  "number of ranks." + (" Exchange: per rank." if exchanges else "")] + notes
     return page
 
 

@@ -12,12 +12,12 @@ RELATIONS = {"<=": operator.le, ">=": operator.ge, "!=": operator.ne, "=": opera
 
 def both_ways(case):
     """The settings, with tokens and experts said per rank and in all."""
-    ranks, ep = int(case.get("ranks", 1)), int(case.get("ep", 1))
+    ranks, ep = case.get("ranks", 1), case.get("ep", 1)
     said = dict(case)
     for one, per, count in (("tokens", "total-tokens", ranks), ("experts-per-rank", "experts", ep)):
         if one in said and per not in said:
             said[per] = said[one] * count
-        elif per in said and one not in said and count > 0 and said[per] % count == 0:
+        elif per in said and one not in said and said[per] % count == 0:
             said[one] = said[per] // count
     return said
 
@@ -55,13 +55,12 @@ def select(reports, holds=lambda case: True):
         total = sum(len(report.points) for report in reports)
         why = "points are missing" if total == 0 else f"no point with a time is left of {total}"
         raise Refused(f"{names}: {why}")
-    notes = []
+    lost: Dict[str, list] = {}
     for point, name in zip(chosen, labels(chosen)):
         if point not in timed:
-            reason = point.reason or "no time"
-            word = point.status.replace("_", " ")
-            notes.append(f"Left out: {name or 'the point'} ({reason if word == 'ok' else word + ': ' + reason}).")
-    return timed, notes
+            word = "no time" if point.status == "ok" else point.status.replace("_", " ")
+            lost.setdefault(f"{word}: {point.reason}" if point.reason else word, []).append(name or "one point")
+    return timed, [f"Left out ({why}): {'; '.join(names)}." for why, names in lost.items()]
 
 
 def normalise(points):
@@ -85,17 +84,18 @@ def normalise(points):
 PASSES = {"fwd": "forward", "fwd+bwd": "forward + backward", "step": "forward + backward + sync"}
 COUNTED = {"ranks": ("rank", ""), "tokens": ("token", " per rank"), "total-tokens": ("token", " in all"),
            "experts": ("expert", ""), "experts-per-rank": ("expert", " per rank")}
+SUBJECTS = {"layer": "MoE layer", "linear": "one linear layer", "dense": "dense FFN"}
 BARE = {"engine", "dtype", "subject", "activation", "pass", "backend", "comm"}  # the value says what it is
 ORDER = ["subject", "ranks", "ep", "tokens", "total-tokens", "hidden", "ffn", "experts", "experts-per-rank", "top-k",
          "activation", "bias", "gate", "routing", "pass", "engine", "dtype", "backend", "seed"]
 UNSAID = {"bias": "off", "gate": "topk", "routing": "random", "ranks": 1, "subject": "layer"}  # the usual
-NO_MATTER = {"linear": {"pass", "experts", "top-k", "activation", "bias", "gate", "routing", "engine", "experts-per-rank"},
+NO_MATTER = {"linear": {"pass", "experts", "experts-per-rank", "top-k", "activation", "bias", "gate", "routing", "engine"},
              "dense": {"gate", "routing", "engine"}}
 
 
 def word_of(key, value):
     if key in BARE:
-        return PASSES.get(value, str(value))
+        return {**PASSES, **SUBJECTS}.get(value, str(value))
     if key in COUNTED:
         one, rest = COUNTED[key]
         return f"{value} {one}{'' if value == 1 else 's'}{rest}"
@@ -143,7 +143,7 @@ def constants(points):
         values = {value_of(point, key) for point in points}
         value = values.pop()
         if not values and value is not None and key not in ("seed", "backend") and UNSAID.get(key) != value:
-            word = word_of(key, value)
+            word = f"engine {value}" if key == "engine" else word_of(key, value)
             words.append(word.replace(" per rank", "") if all(point.ranks == 1 for point in points) else word)
     devices = {point.device for point in points}
     return words + (list(devices) if len(devices) == 1 else [])

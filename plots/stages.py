@@ -27,7 +27,8 @@ def draw_bar(axes, y, point, unit):
 
 
 def fused_note(points):
-    into = dict.fromkeys((stage.stage, stage.fused_into) for point in points for stage in point.stages if stage.fused_into)
+    into = dict.fromkeys((stage.stage, stage.fused_into) for point in points for stage in point.stages
+                         if stage.fused_into)
     return ["Fused: " + ", ".join(f"{word} into {other}" for word, other in into) + "."] if into else []
 
 
@@ -54,7 +55,7 @@ def draw(reports, holds, _):
     axes.set_yticks(range(len(points)))
     axes.set_yticklabels(labels(points))
     axes.set_ylim(len(points) - 0.45, -0.6)
-    axes.set_xlim(0, max(ends) / unit * 1.09)
+    axes.set_xlim(0, max(ends) / unit * 1.13)
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
     axes.set_xlabel(f"time, {unit_name}")
@@ -67,9 +68,9 @@ def draw(reports, holds, _):
         Line2D([], [], color="#222222", linestyle="none", marker="|", markersize=11, markeredgewidth=2.2,
                label="least time at the measured peaks"),
         Line2D([], [], color="#222222", linestyle="none", marker="v", label="whole layer, timed without stage marks")]]
-    page.notes = ["At the right: the least time in % of the whole layer's."]
+    page.notes = ["In %: the least time, as a part of the whole layer's time."]
     if any(point.ranks > 1 for point in points):
-        page.notes[0] += " Each stage shows its slowest rank, waiting included, so that stages may add up to more than the whole."
+        page.notes[0] += " Each stage is that of its slowest rank, waiting included: together they may exceed the whole."
     lost = len(whole) - len(points)
     page.notes += fused_note(points) + ([f"Left out: {lost} points without stages."] if lost else []) + notes
     return page

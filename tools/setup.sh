@@ -51,9 +51,9 @@ END
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null
 }
 
-# build PRESET [TARGET]: configures once, builds what changed.
+# build PRESET [TARGET]: configures, since more may be installed than last time, and builds what changed.
 build() {
-  [ -f "build/$1/build.ninja" ] || cmake --preset "$1"
+  cmake --preset "$1" -Wno-dev >/dev/null
   cmake --build --preset "$1" ${2:+--target "$2"}
 }
 

@@ -57,6 +57,8 @@ class Engine {
   virtual RowOrder row_order() const { return RowOrder::by_expert; }
   /// A stage this engine does inside `experts`: the layer skips it and the record says so.
   virtual bool fuses(Stage, Pass) const { return false; }
+  /// Whether forward() waits for the device when it is not given `host_offsets`: such a pass cannot be captured in a graph.
+  virtual bool synchronises_host() const { return false; }
   /// Makes room for `rows`; called before forward() whenever rows grow, never in a timed region once warm.
   virtual void reserve(std::int64_t rows) = 0;
   virtual void forward(const ExpertsForward& args) = 0;

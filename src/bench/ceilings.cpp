@@ -49,7 +49,7 @@ double gemm_tflops(Backend& backend, DType dtype) {
 }
 
 double copy_gbs(Backend& backend) {
-  // Far larger than the last-level cache, and no more than a quarter of what is left.
+  // Far larger than the last-level cache, and no more than a quarter of what is left in both buffers together.
   const std::size_t wanted = std::max<std::size_t>(std::size_t{64} << 20, 8 * backend.device().cache_bytes);
   const auto bytes = std::min({wanted, backend.memory().available_bytes() / 8, std::size_t{1} << 30});
   const auto rows = static_cast<std::int64_t>(bytes / 4096);

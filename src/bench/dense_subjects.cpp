@@ -92,7 +92,8 @@ class DenseSubject final : public Subject {
         engine_(bench.backend.make_engine("loop", {.hidden = shape_.hidden, .ffn = shape_.ffn, .experts = 1,
                                                    .activation = shape_.activation, .bias = shape_.bias,
                                                    .dtype = shape_.dtype, .backward = backward_})),
-        offsets_(bench.backend.memory(), 2 * sizeof(std::int32_t)) {
+        offsets_(bench.backend.memory(), 2 * sizeof(std::int32_t)),
+        comm_(bench.ranks.make_comm(bench.backend.memory(), bench.backend.stream())) {
     Memory& memory = bench.backend.memory();
     const std::int64_t tokens = shape_.tokens_of(bench.ranks.rank());
     const std::int32_t offsets[] = {0, static_cast<std::int32_t>(tokens)};
@@ -111,6 +112,7 @@ class DenseSubject final : public Subject {
                                  .weights = parameters_.values(), .out = y_};
     if (pass == Pass::forward) engine_->forward(forward);
     if (pass == Pass::backward) engine_->backward({forward, input.dy, dx_, parameters_.gradients()});
+    if (pass == Pass::sync) sync();
   }
   int input_sets() const override { return static_cast<int>(inputs_.size()); }
 
@@ -122,6 +124,7 @@ class DenseSubject final : public Subject {
       bench_.backend.poison(dx_);
       for (ParameterTensors& parameter : parameters_.all()) bench_.backend.poison(parameter.gradient);
       run(Pass::backward, 0, trace);
+      sync();
     }
     const auto y = download(bench_.backend, y_), dx = download(bench_.backend, dx_);
     const std::vector<std::int32_t> expert_of(static_cast<std::size_t>(shape_.tokens));
@@ -141,17 +144,23 @@ class DenseSubject final : public Subject {
     const double bound = error_bound(shape_.dtype);
     std::vector<CheckItem> items{{"y", y_off.relative(), bound}};
     if (backward_) items.push_back({"dx", dx_off.relative(), bound});
-    if (backward_ && bench_.ranks.size() == 1) add_weight_gradients(oracle, mode, items);
+    if (backward_) add_weight_gradients(oracle, mode, items);
     return record_of(mode, bench_.ranks, std::move(items));
   }
 
   StageCost cost(Pass pass) const override {
-    if (pass == Pass::sync) return {};
+    if (pass == Pass::sync) return cost_of(shape_, {}, pass);
     return cost_of(shape_, {.tokens = y_.view().rows, .rows = y_.view().rows, .active_experts = 1}, Stage::experts, pass);
   }
 
  private:
-  /// The oracle sums over the tokens of all ranks, so this can be compared with one rank only.
+  /// Every rank holds the whole network: its gradients are summed over all, as the oracle sums over all tokens.
+  void sync() {
+    if (comm_->size() == 1) return;
+    for (ParameterTensors& parameter : parameters_.all())
+      if (parameter.spec.id != Parameter::gate) comm_->all_reduce(parameter.gradient);
+  }
+
   void add_weight_gradients(const Oracle& oracle, CheckMode mode, std::vector<CheckItem>& items) {
     const auto units = spread(shape_.ffn, mode == CheckMode::full ? shape_.ffn : kSampledUnits);
     const auto expected = oracle.units(0, units);
@@ -176,12 +185,23 @@ class DenseSubject final : public Subject {
   Parameters parameters_;
   std::unique_ptr<Engine> engine_;
   Buffer offsets_;
+  std::unique_ptr<Comm> comm_;
   std::vector<std::int64_t> host_offsets_;
   std::vector<InputSet> inputs_;
   Tensor y_, dx_;
 };
 
 }  // namespace
+
+MemoryEstimate estimate_memory(const Case& measured, int input_sets) {
+  const bool backward = measured.passes != PassSet::fwd;
+  if (measured.subject == SubjectKind::layer) return estimate_memory(measured.shape, backward, input_sets);
+  if (measured.subject == SubjectKind::dense) return estimate_memory(dense_shape(measured.shape), backward, input_sets);
+  const Shape& shape = measured.shape;
+  const auto s = static_cast<double>(size_of(shape.dtype)), t = static_cast<double>(shape.tokens_of(shape.ranks - 1));
+  const auto h = static_cast<double>(shape.hidden), f = static_cast<double>(shape.ffn);
+  return {.weights = h * f * s, .activations = t * f * s, .inputs = input_sets * t * h * s};
+}
 
 std::unique_ptr<Subject> make_linear_subject(const Case& measured, Bench bench) {
   return std::make_unique<LinearSubject>(measured, bench);

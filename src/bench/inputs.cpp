@@ -2,6 +2,7 @@
 #include "bench/inputs.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace moebench {
 
@@ -9,7 +10,7 @@ int input_sets_needed(const Shape& shape, std::size_t cache_bytes) {
   const double set_bytes = static_cast<double>(shape.tokens_of(shape.ranks - 1) * shape.hidden) *
                            static_cast<double>(size_of(shape.dtype));
   constexpr double kMost = 16;  // tiny inputs: the weights and activations between two uses evict them anyway
-  return static_cast<int>(std::clamp(2.0 * static_cast<double>(cache_bytes) / std::max(set_bytes, 1.0), 1.0, kMost));
+  return static_cast<int>(std::clamp(std::ceil(2.0 * static_cast<double>(cache_bytes) / std::max(set_bytes, 1.0)), 1.0, kMost));
 }
 
 std::vector<InputSet> make_inputs(const Workload& workload, int rank, bool backward, Backend& backend) {

@@ -175,7 +175,7 @@ void Measurement::sample_stages() {
   const auto work = subject_->stages();
   if (work.empty()) return;
   StageClock clock(bench_.backend);
-  // A quarter of the samples, and no longer than a quarter of the time the samples took.
+  // A quarter of the samples: stages need less precision than the whole, but 5 to have a median at all.
   const int iterations = std::clamp(record_.stop.samples / 4, 5, 50);
   std::vector<double> mine;
   for (int i = 0; i < iterations; ++i) {

@@ -27,7 +27,7 @@ struct Peaks {
   int ranks = 1;               ///< how many ranks measured at once: they share sockets and links
   double gemm_tflops = 0;      ///< per rank, the slowest rank's
   double copy_gbs = 0;         ///< bytes read plus bytes written, per rank
-  double launch_us = 0;        ///< time of an empty stage: one kernel launch, or one pool dispatch
+  double launch_us = 0;        ///< time of the smallest piece of work: a copy of one element
   double link_gbs = 0;         ///< all-to-all, bytes that leave a rank; 0 with one rank
   double link_latency_us = 0;  ///< a small exchange
 };

@@ -42,7 +42,7 @@ void together(World& ranks, Work work) {
 
 MemoryRecord estimate(const Case& measured, const Bench& bench) {
   const int sets = input_sets_needed(measured.shape, bench.backend.device().cache_bytes);
-  const MemoryEstimate need = estimate_memory(measured.shape, measured.passes != PassSet::fwd, sets);
+  const MemoryEstimate need = estimate_memory(measured, sets);
   return {.estimated_bytes = need.total(), .weights_bytes = need.weights, .gradients_bytes = need.gradients,
           .activations_bytes = need.activations, .inputs_bytes = need.inputs};
 }
@@ -130,7 +130,7 @@ class Runner {
     turn.record.measured = measured;
     turn.record.memory = estimate(measured, bench);
     require_memory(turn.record.memory, bench);
-    const Peaks peaks = sampling_.check_only ? Peaks{} : peaks_of(bench, measured.shape.dtype);
+    const Peaks peaks = sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, measured.shape.dtype);
     together(bench.ranks, [&] { turn.measurement = std::make_unique<Measurement>(measured, sampling_, bench, peaks); });
     bool right = true;
     together(bench.ranks, [&] { right = turn.measurement->prepare(); });

@@ -25,6 +25,7 @@ struct Sampling {
   int min_samples = 10;
   CheckMode check = CheckMode::quick;
   bool stages = true;  ///< also measure each stage, in a pass of its own
+  bool peaks = true;   ///< also measure the machine's ceilings, once
   bool interleave = false;
   bool check_only = false;  ///< verify and stop: nothing is warmed up or timed
 };

@@ -50,6 +50,8 @@ class Subject {
   virtual std::vector<std::int64_t> rows_of_experts() const { return {}; }
 };
 
+/// Bytes that one rank of the case needs, without building it.
+MemoryEstimate estimate_memory(const Case& measured, int input_sets);
 /// Throws UsageError for a case that the subject or backend cannot run.
 std::unique_ptr<Subject> make_subject(const Case& measured, Bench bench);
 std::unique_ptr<Subject> make_layer_subject(const Case& measured, Bench bench);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <iostream>
 
-#include "backends/cpu/cpu_backend.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/workplace.h"
@@ -29,12 +28,14 @@ void list_presets() {
 }
 
 void list_engines() {
-  for (const std::string& name : make_cpu_backend(1)->engines()) std::cout << "  " << name << '\n';
+  for (const std::string& backend : backend_names())
+    std::cout << format("  %-6s ", backend.c_str()) << join(engines_of(backend), " ") << '\n';
 }
 
 void list_backends() {
   for (const std::string& name : backend_names())
-    std::cout << "  " << name << (name == best_backend() ? "  (auto)" : "") << '\n';
+    std::cout << "  " << name << (name == best_backend() ? "  (auto)" : "")
+              << (name == "cuda" && !why_no_gpu().empty() ? cat("  (not here: ", why_no_gpu(), ")") : "") << '\n';
 }
 
 void list_comms() {

@@ -22,14 +22,13 @@ struct Options {
   SweepRequest sweep;
   Sampling sampling;
   std::string json, csv;              ///< files to write; empty for none
-  std::string trace;                  ///< file for a timeline of one iteration; empty for none
   bool samples = false;               ///< keep every sample in the report
   bool plan = false;                  ///< print the cases, run nothing
   bool resume = false;                ///< skip what the report at `json` already holds
   bool force = false;                 ///< replace the report at `json`
   bool quiet = false;                 ///< no progress on stderr
   double timeout_s = 300;             ///< longest wait between ranks
-  double threshold_pct = 3;           ///< compare: slower by more than this is a regression
+  double threshold_pct = 2;           ///< compare: slower by more than this is a regression
   std::vector<std::string> warnings;  ///< MOEBENCH_ variables that mean nothing
 };
 

@@ -7,6 +7,10 @@
 #include <thread>
 
 #include "backends/cpu/cpu_backend.h"
+#if MOEBENCH_HAVE_CUDA
+#include "backends/cuda/cuda_backend.h"
+#endif
+#include "base/error.h"
 #include "base/text.h"
 
 namespace moebench {
@@ -19,8 +23,11 @@ int threads_of(const World& world) {
   return std::max(1, usable < host ? usable : host / world.local_size());
 }
 
-std::unique_ptr<Backend> open_backend(std::string_view name, int threads) {
-  if (name == "cpu") return make_cpu_backend(threads);
+std::unique_ptr<Backend> open_backend(std::string_view name, const World& world) {
+  if (name == "cpu") return make_cpu_backend(threads_of(world));
+#if MOEBENCH_HAVE_CUDA
+  if (name == "cuda") return make_cuda_backend(world.local_rank());
+#endif
   throw_unknown("backend", name, backend_names());
 }
 
@@ -32,14 +39,27 @@ std::string host_name() {
 
 }  // namespace
 
+#if MOEBENCH_HAVE_CUDA
+std::vector<std::string> backend_names() { return {"cuda", "cpu"}; }
+std::string why_no_gpu() { return why_no_cuda(); }
+#else
 std::vector<std::string> backend_names() { return {"cpu"}; }
-std::string best_backend() { return "cpu"; }
+std::string why_no_gpu() { return "built without CUDA"; }
+#endif
+std::string best_backend() { return why_no_gpu().empty() ? "cuda" : "cpu"; }
+
+std::vector<std::string> engines_of(std::string_view backend) {
+#if MOEBENCH_HAVE_CUDA
+  if (backend == "cuda") return cuda_engine_names();
+#endif
+  MB_ASSERT(backend == "cpu");
+  return make_cpu_backend(1)->engines();
+}
 
 Workplace::Workplace(std::string_view comm, std::string_view backend, double timeout_s)
     : world_(make_world(comm, timeout_s)),
       pool_(std::make_unique<ThreadPool>(threads_of(*world_))),
-      backend_(open_backend(backend == "auto" ? best_backend() : std::string(backend), threads_of(*world_))) {
-}
+      backend_(open_backend(backend == "auto" ? best_backend() : std::string(backend), *world_)) {}
 
 Available Workplace::available() const {
   return {.ranks = world_->size(),

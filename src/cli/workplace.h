@@ -20,6 +20,10 @@ namespace moebench {
 std::vector<std::string> backend_names();
 /// What "auto" stands for here: the best that is usable.
 std::string best_backend();
+/// Why "cuda" cannot be used here; empty if it can.
+std::string why_no_gpu();
+/// The engines of one of backend_names(), known without opening it.
+std::vector<std::string> engines_of(std::string_view backend);
 
 class Workplace {
  public:

@@ -129,8 +129,9 @@ MemoryEstimate estimate_memory(const Shape& shape, bool backward, int input_sets
   const double inside = W1 + F + (backward ? W1 + F : 0);  // pre-activation, activation, and their gradients
   return {.weights = parameters * s,
           .gradients = backward ? parameters * s : 0,
-          .activations = S * (row_tensors * H + inside) * s + T * E * 4 + S * 5 * 4,
-          .inputs = input_sets * T * H * s * (backward ? 2 : 1) + 2 * T * H * s};
+          .activations = S * (row_tensors * H + inside) * s + 2 * T * E * 4 + S * 5 * 4,
+          // x and dy of every set; y, and dx; the same four once more for the check.
+          .inputs = (input_sets + 2) * T * H * s * (backward ? 2 : 1)};
 }
 
 }  // namespace moebench

@@ -21,7 +21,7 @@ namespace moebench {
 ///   random      the gate's own choice on random tokens: about even
 ///   balanced    token t takes experts tK, tK+1, … mod E: exactly even
 ///   zipf:S      expert i drawn with weight 1/(i+1)^S, without replacement
-///   hot:F       a fraction F of the tokens has expert 0 as first choice, the rest is even
+///   hot:F       a fraction F of the tokens has expert 0 among its choices, the rest is even
 ///   one         every token takes experts 0 … K-1
 struct Skew {
   enum class Kind { random, balanced, zipf, hot, one };
@@ -44,7 +44,8 @@ class Workload {
   const Shape& shape() const { return shape_; }
   std::uint64_t seed() const { return seed_; }
 
-  /// x [tokens, H] of `step`, for global tokens [first, first + tokens): about unit variance.
+  /// x [tokens, H] of `step`, for global tokens [first, first + tokens): of about unit variance before
+  /// planting, which lengthens it.
   void input(int step, std::int64_t first, std::int64_t tokens, std::span<float> x) const;
   /// dy [tokens, H]: the gradient of the loss <dy, y> that backward starts from.
   void output_gradient(int step, std::int64_t first, std::int64_t tokens, std::span<float> dy) const;

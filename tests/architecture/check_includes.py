@@ -20,7 +20,7 @@ MAY_INCLUDE = {
     "bench": ["base", "moe", "backends", "comm", "layer", "suite"],
     "report": ["base", "moe", "layer", "suite", "bench"],
     "cli": ["base", "moe", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "suite", "bench", "report"],
-    ".": ["cli"],  # main.cpp
+    ".": ["base", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "cli"],  # main.cpp, kernel_benchmarks.cpp
 }
 # Libraries that only these rooms may see.
 ONLY_IN = {

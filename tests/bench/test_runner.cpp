@@ -176,6 +176,7 @@ TEST(Inputs, TogetherExceedTheCacheTwice) {
   const Shape shape{.tokens = 1024, .hidden = 1024};  // 4 MiB
   EXPECT_EQ(input_sets_needed(shape, std::size_t{32} << 20), 16);
   EXPECT_EQ(input_sets_needed(shape, std::size_t{8} << 20), 4);
+  EXPECT_EQ(input_sets_needed(shape, std::size_t{3} << 20), 2);  // 1.5 sets would not be enough
   EXPECT_EQ(input_sets_needed(shape, 1), 1);
   EXPECT_EQ(input_sets_needed({.tokens = 0, .hidden = 8}, 1 << 20), 16);
 }

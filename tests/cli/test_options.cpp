@@ -105,8 +105,6 @@ TEST(Options, TakeEveryFlagOfRun) {
                                  "a.json",
                                  "--csv",
                                  "a.csv",
-                                 "--trace",
-                                 "t.json",
                                  "--samples",
                                  "--resume",
                                  "--quiet"});
@@ -128,7 +126,6 @@ TEST(Options, TakeEveryFlagOfRun) {
   EXPECT_EQ(options.timeout_s, 9);
   EXPECT_EQ(options.json, "a.json");
   EXPECT_EQ(options.csv, "a.csv");
-  EXPECT_EQ(options.trace, "t.json");
   EXPECT_TRUE(options.plan && options.samples && options.resume && options.quiet);
 }
 

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/cuda_backend.h"
+
+#include <algorithm>
+
+#include "backends/cuda/device_info.h"
+#include "backends/cuda/engines.h"
+#include "backends/cuda/gpu.h"
+#include "backends/cuda/kernels.h"
+#include "backends/cuda/marks.h"
+#include "base/error.h"
+#include "base/text.h"
+
+namespace moebench {
+namespace {
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(int device) : gpu_(device), device_(cuda::describe(device)), plan_scratch_(gpu_.memory, 0) {
+    device_.versions.emplace_back("cublas", gpu_.blas.version());
+  }
+
+  std::string_view name() const override { return "cuda"; }
+  const DeviceInfo& device() const override { return device_; }
+  Memory& memory() override { return gpu_.memory; }
+  StreamView stream() const override { return {gpu_.stream.get()}; }
+  bool supports(DType) const override { return true; }
+
+  std::vector<std::string> engines() const override { return cuda::engine_names(); }
+  std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
+    return cuda::make_engine(name, shape, gpu_);
+  }
+  std::unique_ptr<Marks> make_marks(int count) override {
+    return std::make_unique<cuda::EventMarks>(gpu_.stream.get(), count);
+  }
+  void synchronize() override {
+    gpu_.hold.release();
+    MB_CUDA(cudaStreamSynchronize(gpu_.stream.get()));
+  }
+  void hold() override { gpu_.hold.take(); }
+  void release() override { gpu_.hold.release(); }
+
+  void fill(TensorView tensor, const UniformField& field, std::int64_t first) override {
+    cuda::fill(gpu_.stream.get(), tensor, field, first);
+  }
+  void poison(TensorView tensor) override {
+    constexpr int kAllOnes = 0xFF;  // a NaN in every format
+    if (tensor.bytes() > 0) MB_CUDA(cudaMemsetAsync(tensor.data, kAllOnes, tensor.bytes(), gpu_.stream.get()));
+  }
+  void upload(TensorView tensor, std::span<const float> host) override;
+  void download(std::span<float> host, TensorView tensor) override;
+
+  void gate(const GateForward& args) override;
+  void gate(const GateBackward& args) override;
+  void plan(const PlanArgs& args) override;
+  void pack(const PackForward& args) override { cuda::pack(gpu_.stream.get(), args); }
+  void pack(const PackBackward& args) override { cuda::pack(gpu_.stream.get(), args); }
+  void combine(const CombineForward& args) override { cuda::combine(gpu_.stream.get(), args); }
+  void combine(const CombineBackward& args) override { cuda::combine(gpu_.stream.get(), args); }
+
+  void gemm(TensorView a, TensorView b, TensorView c) override {
+    gpu_.blas.multiply({.a = cuda::matrix_of(a), .b = cuda::matrix_of(b), .dtype = a.dtype, .c = c.data, .c_dtype = c.dtype});
+  }
+  void activate(Activation activation, TensorView in, TensorView out) override {
+    cuda::activate(gpu_.stream.get(), activation, in, out);
+  }
+  void copy(TensorView from, TensorView to) override {
+    MB_ASSERT(from.bytes() == to.bytes());
+    if (to.bytes() > 0)
+      MB_CUDA(cudaMemcpyAsync(to.data, from.data, to.bytes(), cudaMemcpyDeviceToDevice, gpu_.stream.get()));
+  }
+
+ private:
+  template <class Work>
+  void each_part(const TensorView& tensor, Work work);
+
+  cuda::Gpu gpu_;
+  DeviceInfo device_;
+  Buffer plan_scratch_;  ///< grows in the first step, never after
+};
+
+/// 16-bit tensors cross the bus as fp32, a part at a time: work(first element, part of the tensor, fp32 view of a buffer).
+template <class Work>
+void CudaBackend::each_part(const TensorView& tensor, Work work) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 24;  // 64 MiB of fp32
+  const std::int64_t most = std::min(tensor.size(), kMost);
+  const Buffer staging(gpu_.memory, static_cast<std::size_t>(most) * sizeof(float));
+  for (std::int64_t first = 0; first < tensor.size(); first += most) {
+    const std::int64_t count = std::min(most, tensor.size() - first);
+    const TensorView flat{tensor.data, tensor.dtype, tensor.size(), 1};
+    work(first, flat.slice(first, count), TensorView{staging.data(), DType::fp32, count, 1});
+  }
+}
+
+void CudaBackend::upload(TensorView tensor, std::span<const float> host) {
+  MB_ASSERT(std::ssize(host) == tensor.size());
+  if (size_of(tensor.dtype) == 4) return gpu_.memory.copy_from_host(tensor.data, host.data(), host.size_bytes());
+  each_part(tensor, [&](std::int64_t first, const TensorView& part, const TensorView& staging) {
+    gpu_.memory.copy_from_host(staging.data, host.data() + first, staging.bytes());
+    cuda::convert(gpu_.stream.get(), staging, part);
+  });
+  synchronize();
+}
+
+void CudaBackend::download(std::span<float> host, TensorView tensor) {
+  MB_ASSERT(std::ssize(host) == tensor.size());
+  if (size_of(tensor.dtype) == 4) return gpu_.memory.copy_to_host(host.data(), tensor.data, host.size_bytes());
+  each_part(tensor, [&](std::int64_t first, const TensorView& part, const TensorView& staging) {
+    cuda::convert(gpu_.stream.get(), part, staging);
+    gpu_.memory.copy_to_host(host.data() + first, staging.data, staging.bytes());
+  });
+}
+
+void CudaBackend::gate(const GateForward& args) {
+  gpu_.blas.multiply({.a = cuda::matrix_of(args.x), .b = cuda::matrix_of(args.weight), .dtype = args.x.dtype,
+                      .c = args.logits.data(), .c_dtype = DType::fp32});
+  cuda::choose_experts(gpu_.stream.get(), args);
+}
+
+/// The gradient of the logits is made dense in the format of x, in the place of the fp32 scratch: two small products then
+/// read it at the tensor cores' rate, where a sparse update would read whole columns of the weight per token.
+void CudaBackend::gate(const GateBackward& args) {
+  const TensorView dlogits{args.dlogits.data(), args.x.dtype, args.x.rows, args.weight.cols};
+  cuda::differentiate_choice(gpu_.stream.get(), args, dlogits);
+  gpu_.blas.multiply({.a = cuda::matrix_of(dlogits), .b = transposed(cuda::matrix_of(args.weight)), .dtype = args.x.dtype,
+                      .c = args.dx.data, .c_dtype = args.dx.dtype, .accumulate = true});
+  gpu_.blas.multiply({.a = transposed(cuda::matrix_of(args.x)), .b = cuda::matrix_of(dlogits), .dtype = args.x.dtype,
+                      .c = args.dweight.data, .c_dtype = args.dweight.dtype});
+}
+
+void CudaBackend::plan(const PlanArgs& args) {
+  const auto words = cuda::plan_scratch(std::ssize(args.expert_of), std::ssize(args.counts));
+  plan_scratch_.reserve(static_cast<std::size_t>(words) * sizeof(std::int32_t));
+  cuda::plan(gpu_.stream.get(), args, plan_scratch_.as<std::int32_t>());
+}
+
+}  // namespace
+
+std::string why_no_cuda() {
+  std::string why;
+  return cuda::count_devices(why) > 0 ? cuda::why_not(0) : why;
+}
+
+std::vector<std::string> cuda_engine_names() { return cuda::engine_names(); }
+
+std::unique_ptr<Backend> make_cuda_backend(int local_rank) {
+  std::string why;
+  const int devices = cuda::count_devices(why);
+  if (devices > 0) why = cuda::why_not(local_rank % devices);
+  if (!why.empty()) throw EnvironmentError(cat("backend cuda cannot be used here: ", why));
+  return std::make_unique<CudaBackend>(local_rank % devices);
+}
+
+}  // namespace moebench

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// The layer's stages on an NVIDIA GPU of compute capability 8.0 or later.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/backend.h"
+
+namespace moebench {
+
+/// Why make_cuda_backend would fail on this machine, in words; empty if it would not.
+std::string why_no_cuda();
+
+/// The engines it has, known without a device.
+std::vector<std::string> cuda_engine_names();
+
+/// On GPU `local_rank`, modulo the GPUs there are: more ranks than GPUs share them. The thread that makes it must be the
+/// one that uses it. Throws EnvironmentError where why_no_cuda() says something.
+std::unique_ptr<Backend> make_cuda_backend(int local_rank);
+
+}  // namespace moebench

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a GPU is, and whether this backend can use it.
+#pragma once
+
+#include <string>
+
+#include "backends/backend.h"
+
+namespace moebench::cuda {
+
+/// GPUs that the driver shows to this process; 0 with a reason in `why`.
+int count_devices(std::string& why);
+/// Why this program cannot use GPU `device`; empty if it can.
+std::string why_not(int device);
+/// Name, sizes and the versions of what lies under this backend but cuBLAS.
+DeviceInfo describe(int device);
+
+}  // namespace moebench::cuda

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels of this backend as functions of the host: each queues work on `stream` and returns.
+// Arguments as in backends/backend.h; every file <name>.cu says how its kernels work and what they must move.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "backends/backend.h"
+
+namespace moebench::cuda {
+
+// fill.cu
+void fill(cudaStream_t stream, const TensorView& to, const UniformField& field, std::int64_t first);
+/// Element by element, rounding to nearest even; one of the two is fp32 or tf32.
+void convert(cudaStream_t stream, const TensorView& from, const TensorView& to);
+/// values[i] = i.
+void count_up(cudaStream_t stream, std::span<std::int32_t> values);
+
+// gate.cu: what is left of the gate around its matrix products.
+/// logits → expert_of, score.
+void choose_experts(cudaStream_t stream, const GateForward& args);
+/// score, dscore → the gradient of every logit, `dlogits` [T, E]: zero where an expert was not chosen.
+void differentiate_choice(cudaStream_t stream, const GateBackward& args, const TensorView& dlogits);
+
+// plan.cu
+/// 32-bit words that plan() needs to work in.
+std::int64_t plan_scratch(std::int64_t slots, std::int64_t experts);
+/// Throws UsageError beyond kMostExperts.
+void plan(cudaStream_t stream, const PlanArgs& args, std::int32_t* scratch);
+inline constexpr std::int64_t kMostExperts = 6144;
+
+// pack.cu
+void pack(cudaStream_t stream, const PackForward& args);
+void pack(cudaStream_t stream, const PackBackward& args);
+/// to[i] = from[order[i]] for all rows i of `to`.
+void gather_rows(cudaStream_t stream, const std::int32_t* order, const TensorView& from, const TensorView& to);
+/// to[order[i]] = from[i] for all rows i of `from`.
+void scatter_rows(cudaStream_t stream, const std::int32_t* order, const TensorView& from, const TensorView& to);
+
+// combine.cu
+void combine(cudaStream_t stream, const CombineForward& args);
+void combine(cudaStream_t stream, const CombineBackward& args);
+
+// activation.cu
+/// pre [n, F or 2F] → act [n, F].
+void activate(cudaStream_t stream, Activation activation, const TensorView& pre, const TensorView& act);
+/// dact [n, F] → dpre, shaped as pre.
+void activate_backward(cudaStream_t stream, Activation activation, const TensorView& pre, const TensorView& dact,
+                       const TensorView& dpre);
+
+// bias.cu. Rows of expert i are [offsets[i], offsets[i + 1]) of `rows`, for i below bias.rows; offsets in device memory.
+/// Adds bias[i] to the rows of expert i, `count` rows in all.
+void add_bias(cudaStream_t stream, const std::int32_t* offsets, std::int64_t count, const TensorView& bias,
+              const TensorView& rows);
+/// sums[i] = (or +=) the sum of the rows of expert i, in a fixed order.
+void sum_columns(cudaStream_t stream, const std::int32_t* offsets, const TensorView& rows, const TensorView& sums,
+                 bool accumulate);
+
+// naive.cu
+/// keys[i] = 0 where expert_of_row[i] is `expert`, else 1.
+void mark_expert(cudaStream_t stream, std::span<const std::int32_t> expert_of_row, std::int64_t expert, std::int32_t* keys);
+
+// hold.cu
+/// Keeps the stream until *served reaches `ticket`, or two seconds.
+void spin(cudaStream_t stream, const std::uint32_t* served, std::uint32_t ticket);
+
+}  // namespace moebench::cuda

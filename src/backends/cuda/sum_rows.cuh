@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// A token's K rows added up in the order of k in fp32: what combine does with scores, and pack's backward without.
+#pragma once
+
+#include "backends/cuda/storage.cuh"
+
+namespace moebench::cuda {
+
+/// y[t] = Σ_j score[t, j] · rows[row_of[t, j]], one warp per token; score 1 unless kScored. The loads of several j are in
+/// flight together.
+template <class T, int N, bool kScored>
+__global__ void __launch_bounds__(kThreads)
+    sum_rows_kernel(const T* __restrict__ rows, const std::int32_t* __restrict__ row_of, const float* __restrict__ score,
+                    std::int64_t tokens, std::int64_t cols, int k, T* __restrict__ y) {
+  const std::int64_t t = warp_of_grid();
+  if (t >= tokens) return;
+  row_of += t * k, y += t * cols;
+  if constexpr (kScored) score += t * k;
+  for (std::int64_t c = lane_of_warp() * N; c < cols; c += 32 * N) {
+    float sum[N] = {};
+#pragma unroll 4
+    for (int j = 0; j < k; ++j) {
+      float value[N];
+      unpack<T, N>(load<T, N>(rows + row_of[j] * cols + c), value);
+      const float weight = kScored ? score[j] : 1.0f;
+#pragma unroll
+      for (int i = 0; i < N; ++i) sum[i] += weight * value[i];
+    }
+    store<T, N>(y + c, sum);
+  }
+}
+
+/// Null score: pack's backward.
+template <bool kScored>
+void sum_rows(cudaStream_t stream, const TensorView& rows, const std::int32_t* row_of, const float* score,
+              const TensorView& y, std::int64_t top_k) {
+  if (y.size() == 0) return;
+  with_access(y.dtype, y.cols, {rows.data, y.data}, [&]<class T, int N>() {
+    sum_rows_kernel<T, N, kScored><<<grid(blocks_for(y.rows, kWarps)), kThreads, 0, stream>>>(
+        rows.as<const T>(), row_of, score, y.rows, y.cols, static_cast<int>(top_k), y.as<T>());
+  });
+  check_launch("sum_rows_kernel");
+}
+
+}  // namespace moebench::cuda
