@@ -36,6 +36,10 @@ if(MOEBENCH_CUDA AND NOT MOEBENCH_SANITIZE)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
     enable_language(CUDA)
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know it for newer compilers
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+    endif()
     find_package(CUDAToolkit 12.4 QUIET)  # the first with cublasGemmGroupedBatchedEx
   endif()
   if(CUDAToolkit_FOUND)

@@ -56,7 +56,7 @@ def draw(reports, holds, _):
         plain_log(axes.yaxis)
     else:
         axes.set_ylim(0, max(heights) / unit * 1.06)
-    value_ticks(axes.xaxis, values)
+    value_ticks(axes.xaxis, values, log=True)
     axes.set_xlabel("batch size: " + ("tokens" if axis == "tokens" else "tokens in all"))
     axes.set_ylabel(unit_name)
     axes.grid(False, axis="x")

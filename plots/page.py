@@ -71,13 +71,18 @@ def figures(value, count=3):
     return f"{value:,.{max(0, decimals)}f}".replace(",", " ") if abs(value) >= 1e5 else f"{value:.{max(0, decimals)}f}"
 
 
-def value_ticks(axis, values, log=True):
-    """Ticks at the values measured and nowhere else, thinned to a dozen."""
+def value_ticks(axis, values, log=False):
+    """Ticks at the values measured and nowhere else, those left out that would crowd the larger ones."""
     if log:
         axis.axes.set_xscale("log", base=2)
-    step = -(-len(values) // 13)
-    axis.set_ticks(values[::-1][::step][::-1])
-    axis.set_ticklabels([f"{value:g}" if value < 1e5 else f"{value:.0e}" for value in values[::-1][::step][::-1]])
+    place = math.log2 if log else float
+    room = 0.055 * (place(values[-1]) - (place(values[0]) if log else 0))
+    kept = []
+    for value in reversed(values):
+        if not kept or place(kept[-1]) - place(value) >= room:
+            kept.append(value)
+    axis.set_ticks(kept)
+    axis.set_ticklabels([f"{value:g}" if value < 1e5 else f"{value:.0e}" for value in kept])
     axis.set_minor_locator(matplotlib.ticker.NullLocator())
 
 

@@ -89,6 +89,7 @@ class Time(NamedTuple):
     high: Optional[float]
     tflops: float  # all ranks
     flops: float   # all ranks
+    bytes: float   # all ranks
     floor: float
     limit_pct: float
 
@@ -175,7 +176,7 @@ def read_time(node):
     if known and not low <= p50 <= high:
         node.refuse("a median inside its interval")
     return Time(p50, low, high, node["tflops"].number(), node["flops"].number(),
-                node.number_or("floor_us", 0.0), node.number_or("limit_pct", 0.0))
+                node.number_or("bytes", 0.0), node.number_or("floor_us", 0.0), node.number_or("limit_pct", 0.0))
 
 
 def read_stage(node):

@@ -14,11 +14,10 @@ LINES = ["-", "--", ":", "-."]
 PLACES = [(0, 5, "center", "bottom"), (0, -5, "center", "top"), (6, 0, "left", "center"), (-6, 0, "right", "center")]
 NOT_OF_PEAKS = ("tokens", "total-tokens", "hidden", "ffn", "experts", "experts-per-rank", "top-k", "engine", "routing",
                 "activation", "bias", "gate", "pass", "subject", "ep", "seed")
-BYTES_OF = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
 
 
 class Dot:
-    """Work of one rank, the busiest: FLOPs, bytes and the time they took."""
+    """Work of one rank (a stage's busiest, a pass's average): FLOPs, bytes and the time they took."""
 
     def __init__(self, point, what, which, flops, size, us):
         self.point, self.what, self.which = point, what, which
@@ -30,13 +29,9 @@ def dots_of(point):
     dots = [Dot(point, stage.stage, stage.which, stage.flops, stage.bytes, stage.p50)
             for stage in point.stages if stage.flops > 0 and stage.bytes > 0 and stage.p50 > 0]
     for which in ("forward", "backward"):
-        stages = [stage for stage in point.stages if stage.which == which]
-        flops, size = sum(stage.flops for stage in stages), sum(stage.bytes for stage in stages)
-        if point.case.get("subject") == "linear" and which == "forward":  # x [T, H] · w [H, F], each moved once
-            t, h, f = (point.case.get(key, 0) for key in ("tokens", "hidden", "ffn"))
-            flops, size = 2 * t * h * f, (t * h + h * f + t * f) * BYTES_OF.get(point.case.get("dtype"), 4)
-        if flops > 0 and size > 0 and which in point.times and point.times[which].p50 > 0:
-            dots.append(Dot(point, WHOLE, which, flops, size, point.times[which].p50))
+        time = point.times.get(which)
+        if time and time.flops > 0 and time.bytes > 0 and time.p50 > 0:
+            dots.append(Dot(point, WHOLE, which, time.flops / point.ranks, time.bytes / point.ranks, time.p50))
     return dots
 
 

@@ -32,8 +32,7 @@ def draw_throughput(page, axes, series, unit):
         ranks = [point.ranks for point in members]
         rates = [point.total.tflops / unit for point in members]
         errors = zip(*[point.total.tflops_error for point in members])
-        ideal = [rates[0] * count / ranks[0] for count in ranks]
-        axes.plot(ranks, ideal, ":", color=colour(i), linewidth=1.3)
+        axes.plot([0, ranks[-1]], [0, rates[0] * ranks[-1] / ranks[0]], ":", color=colour(i), linewidth=1.3)
         axes.errorbar(ranks, rates, yerr=[[e / unit for e in side] for side in errors], color=colour(i), marker=marker(i))
         if name:
             page.legends[0].append(Line2D([], [], color=colour(i), marker=marker(i), label=name))
@@ -101,7 +100,7 @@ def draw(reports, holds, _):
         right[1].set_ylabel("exchange, GB/s")
     for axes in [whole] + right:
         value_ticks(axes.xaxis, values)
-        axes.set_xlim(values[0] / 1.12, values[-1] * 1.12)
+        axes.set_xlim(0, values[-1] * 1.05)
         axes.grid(False, axis="x")
     for axes in (whole, right[-1]):
         axes.set_xlabel("ranks")

@@ -70,7 +70,7 @@ double exchange_us(Bench bench, Comm& comm, std::int64_t rows) {
   const Tensor recv(bench.backend.memory(), DType::fp32, rows * peers, 1024);
   std::vector<Segment> segments;
   for (std::int64_t p = 0; p < peers; ++p) segments.push_back({p * rows, p == comm.rank() ? 0 : rows});
-  constexpr int kRepeats = 8;  // the same on every rank: the exchange is collective
+  constexpr int kRepeats = 30;  // the same on every rank: the exchange is collective
   return least_us(bench.backend, [&] {
     comm.exchange_rows({.send = send, .recv = recv, .sends = segments, .recvs = segments, .segments_per_peer = 1});
   }, 0, kRepeats);

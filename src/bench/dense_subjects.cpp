@@ -29,28 +29,36 @@ std::vector<float> download(Backend& backend, const TensorView& tensor) {
   return host;
 }
 
+/// How many copies of W [H, F] together exceed twice the cache: 1 … 16.
+int weights_needed(const Shape& shape, std::size_t cache_bytes) {
+  return input_sets_needed({.tokens = shape.hidden, .hidden = shape.ffn, .dtype = shape.dtype}, cache_bytes);
+}
+
 /// y [T, F] = x [T, H] · W [H, F] on every rank: the paper's Figure 3.
 class LinearSubject final : public Subject {
  public:
   LinearSubject(const Case& measured, Bench bench)
       : shape_(measured.shape), bench_(bench), workload_(shape_, {}, measured.seed),
-        weight_(bench.backend.memory(), shape_.dtype, shape_.hidden, shape_.ffn),
         y_(bench.backend.memory(), shape_.dtype, shape_.tokens_of(bench.ranks.rank()), shape_.ffn) {
     if (measured.passes != PassSet::fwd) throw UsageError("subject linear has pass fwd only");
-    bench.backend.fill(weight_, workload_.field(Parameter::w1), 0);
+    for (int i = 0; i < weights_needed(shape_, bench.backend.device().cache_bytes); ++i) {
+      weights_.emplace_back(bench.backend.memory(), shape_.dtype, shape_.hidden, shape_.ffn);
+      bench.backend.fill(weights_.back(), workload_.field(Parameter::w1), 0);
+    }
     inputs_ = make_inputs(workload_, bench.ranks.rank(), false, bench.backend);
   }
 
   void run(Pass, int step, Trace&) override {
-    bench_.backend.gemm(inputs_[static_cast<std::size_t>(step) % inputs_.size()].x, weight_, y_);
+    const auto at = static_cast<std::size_t>(step);
+    bench_.backend.gemm(inputs_[at % inputs_.size()].x, weights_[at % weights_.size()], y_);
   }
-  int input_sets() const override { return static_cast<int>(inputs_.size()); }
+  int input_sets() const override { return static_cast<int>(std::max(inputs_.size(), weights_.size())); }
 
   CheckRecord check(CheckMode mode) override {
     NoTrace trace;
     bench_.backend.poison(y_);
     run(Pass::forward, 0, trace);
-    const auto x = download(bench_.backend, inputs_[0].x), w = download(bench_.backend, weight_), y = download(bench_.backend, y_);
+    const auto x = download(bench_.backend, inputs_[0].x), w = download(bench_.backend, weights_[0]), y = download(bench_.backend, y_);
     const bool full = mode == CheckMode::full;
     Difference difference;
     for (const std::int64_t t : spread(y_.view().rows, full ? y_.view().rows : kSampledTokens))
@@ -71,7 +79,8 @@ class LinearSubject final : public Subject {
   Shape shape_;
   Bench bench_;
   Workload workload_;
-  Tensor weight_, y_;
+  Tensor y_;
+  std::vector<Tensor> weights_;  ///< equal copies, rotated like the inputs: one alone could stay in the cache
   std::vector<InputSet> inputs_;
 };
 
@@ -193,14 +202,15 @@ class DenseSubject final : public Subject {
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const Case& measured, int input_sets) {
+MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes) {
+  const int input_sets = input_sets_needed(measured.shape, cache_bytes);
   const bool backward = measured.passes != PassSet::fwd;
   if (measured.subject == SubjectKind::layer) return estimate_memory(measured.shape, backward, input_sets);
   if (measured.subject == SubjectKind::dense) return estimate_memory(dense_shape(measured.shape), backward, input_sets);
   const Shape& shape = measured.shape;
   const auto s = static_cast<double>(size_of(shape.dtype)), t = static_cast<double>(shape.tokens_of(shape.ranks - 1));
   const auto h = static_cast<double>(shape.hidden), f = static_cast<double>(shape.ffn);
-  return {.weights = h * f * s, .activations = t * f * s, .inputs = input_sets * t * h * s};
+  return {.weights = weights_needed(shape, cache_bytes) * h * f * s, .activations = t * f * s, .inputs = input_sets * t * h * s};
 }
 
 std::unique_ptr<Subject> make_linear_subject(const Case& measured, Bench bench) {

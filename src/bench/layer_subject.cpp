@@ -35,6 +35,7 @@ class LayerSubject final : public Subject {
     }
   }
   int input_sets() const override { return static_cast<int>(inputs_.size()); }
+  bool waits_for_device() const override { return layer_.waits_for_device(); }
 
   CheckRecord check(CheckMode mode) override {
     CheckRecord record{.mode = std::string(name_of(mode)), .passed = true};

@@ -57,14 +57,15 @@ bool Measurement::prepare() {
 std::vector<double> Measurement::iterate(int step, Trace& trace) {
   throw_if_interrupted();
   bench_.ranks.barrier();
-  bench_.backend.hold();
+  const bool may_hold = !subject_->waits_for_device();
+  if (may_hold) bench_.backend.hold();
   const auto start = Clock::now();
   marks_->record(0);
   for (std::size_t p = 0; p < passes_.size(); ++p) {
     subject_->run(passes_[p], step, trace);
     marks_->record(static_cast<int>(p) + 1);
   }
-  bench_.backend.release();
+  if (may_hold) bench_.backend.release();
   bench_.backend.synchronize();
   const double host_us = us_since(start);
   std::vector<double> us;
@@ -147,11 +148,12 @@ void Measurement::describe_times() {
     time.samples = slowest_[column];
     time.device = summarize(time.samples);
     const Floor floor = floor_of(cost, peaks_);
-    const double mine[] = {cost.flops, floor.us};
+    const double mine[] = {cost.flops, cost.bytes, floor.us};
     const auto all = bench_.ranks.gather(mine);
-    for (std::size_t i = 0; i < all.size(); i += 2) {
+    for (std::size_t i = 0; i < all.size(); i += 3) {
       time.flops += all[i];
-      time.floor_us = std::max(time.floor_us, all[i + 1]);
+      time.bytes += all[i + 1];
+      time.floor_us = std::max(time.floor_us, all[i + 2]);
     }
     time.tflops = time.device.p50 > 0 ? time.flops / time.device.p50 * 1e-6 : 0;
     time.limit_pct = limit_pct(time.floor_us, time.device.p50);

@@ -52,7 +52,7 @@ struct StageRecord {
 struct TimeRecord {
   Summary device;               ///< microseconds between device marks, max over ranks per iteration
   std::vector<double> samples;  ///< the same, one per iteration; kept in the report with --samples
-  double flops = 0;             ///< all ranks
+  double flops = 0, bytes = 0;  ///< all ranks
   double tflops = 0;            ///< all ranks, from the median
   double floor_us = 0, limit_pct = 0;
 };

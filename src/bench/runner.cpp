@@ -41,8 +41,7 @@ void together(World& ranks, Work work) {
 }
 
 MemoryRecord estimate(const Case& measured, const Bench& bench) {
-  const int sets = input_sets_needed(measured.shape, bench.backend.device().cache_bytes);
-  const MemoryEstimate need = estimate_memory(measured, sets);
+  const MemoryEstimate need = estimate_memory(measured, bench.backend.device().cache_bytes);
   return {.estimated_bytes = need.total(), .weights_bytes = need.weights, .gradients_bytes = need.gradients,
           .activations_bytes = need.activations, .inputs_bytes = need.inputs};
 }

@@ -39,6 +39,8 @@ class Subject {
   /// inputs, together larger than the cache.
   virtual void run(Pass pass, int step, Trace& trace) = 0;
   virtual int input_sets() const = 0;
+  /// Whether a pass makes the host wait for work it queued: then the backend must not hold that work back.
+  virtual bool waits_for_device() const { return false; }
   /// Collective. Compares one iteration with the oracle.
   virtual CheckRecord check(CheckMode mode) = 0;
 
@@ -50,8 +52,8 @@ class Subject {
   virtual std::vector<std::int64_t> rows_of_experts() const { return {}; }
 };
 
-/// Bytes that one rank of the case needs, without building it.
-MemoryEstimate estimate_memory(const Case& measured, int input_sets);
+/// Bytes that one rank of the case needs on a device with this last-level cache, without building it.
+MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes);
 /// Throws UsageError for a case that the subject or backend cannot run.
 std::unique_ptr<Subject> make_subject(const Case& measured, Bench bench);
 std::unique_ptr<Subject> make_layer_subject(const Case& measured, Bench bench);

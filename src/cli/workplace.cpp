@@ -80,7 +80,7 @@ Machine Workplace::describe() {
   const std::string separator("\n");
   const auto ranks =
       world_->gather_text(cat(host_name(), separator, getpid(), separator, device.name, ", ", device.units,
-                              device.kind == "cpu" ? " threads" : " multiprocessors"));
+                              device.kind == "cpu" ? " thread" : " multiprocessor", device.units == 1 ? "" : "s"));
   for (int rank = 0; rank < world_->size(); ++rank) {
     const auto parts = split(ranks[static_cast<std::size_t>(rank)], '\n');
     machine.ranks.push_back({rank, parts[0], to_int(parts[1]).value_or(0), parts[2]});

@@ -46,6 +46,8 @@ class Layer {
   const Routing& routing() const { return routing_; }
   /// Whether the engine does `stage` inside `experts`.
   bool fuses(Stage stage, Pass pass) const { return engine_->fuses(stage, pass); }
+  /// Whether a pass makes the host wait for queued work: to learn sizes, or because the engine does.
+  bool waits_for_device() const { return !alone() || engine_->synchronises_host(); }
   /// The work of the last forward pass on this rank. Synchronises.
   RankLoad load() const;
   /// Rows of each local expert in the last forward pass. Synchronises.

@@ -53,6 +53,7 @@ void time_fields(Io& io, T& t) {
   summary_fields(io, t.device);
   io("tflops", t.tflops);
   io("flops", t.flops);
+  io("bytes", t.bytes);
   io("floor_us", t.floor_us, 0);
   io("limit_pct", t.limit_pct, 0);
   if (Io::kReads || !t.samples.empty()) io.numbers("samples_us", t.samples);

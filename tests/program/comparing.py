@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""compare: what it says of two reports, and with which exit code."""
+import copy
+import json
+import pathlib
+
+from program import expect, expect_refused, main, moebench, report, small
+
+
+def _base():
+    """A report of two points whose samples are near each other, whatever the machine did."""
+    assert moebench(f"run {small(engine='loop,naive-mask', iters=40)} --samples --json a.json").code == 0
+    document = report("a.json")
+    for point in document["points"]:
+        _spread(point, around=100.0)
+    _write("a.json", document)
+    return document
+
+
+def _spread(point, around):
+    """Forty samples within half a percent of `around` microseconds, in place of what was measured."""
+    total = point["time"]["total"]
+    samples = sorted(around * (1 + (i - 19.5) * 0.00025) for i in range(40))
+    total.update(n=40, samples_us=samples, min_us=samples[0], p5_us=samples[2], p25_us=samples[10], p50_us=around,
+                 p75_us=samples[29], p95_us=samples[37], p99_us=samples[39], max_us=samples[39], mean_us=around,
+                 ci95_low_us=samples[13], ci95_high_us=samples[26], tflops=total["flops"] / around / 1e6)
+
+
+def _write(path, document):
+    pathlib.Path(path).write_text(json.dumps(document))
+    report(path)  # what is compared is a valid report
+
+
+def _compare(change):
+    """The base against a copy of it in which the first point was changed."""
+    document = copy.deepcopy(_base())
+    change(document["points"][0])
+    _write("b.json", document)
+    return moebench("compare a.json b.json")
+
+
+def a_report_is_the_same_as_itself():
+    _base()
+    compared = moebench("compare a.json a.json")
+    assert compared.code == 0 and compared.err == ""
+    expect(compared.out, "2 same", "geometric mean of B/A 1.000", "loop", "naive-mask")
+
+
+def ten_percent_slower_is_a_regression():
+    compared = _compare(lambda point: _spread(point, around=110.0))
+    assert compared.code == 5
+    expect(compared.out, "1 same", "1 slower", "1.100")
+
+
+def a_threshold_decides_what_is_a_regression():
+    document = copy.deepcopy(_base())
+    _spread(document["points"][0], around=110.0)
+    _write("b.json", document)
+    assert moebench("compare a.json b.json --threshold 9").code == 5
+    allowed = moebench("compare a.json b.json --threshold 12")
+    assert allowed.code == 0
+    expect(allowed.out, "2 same", "threshold 12 %")
+    assert moebench("compare a.json b.json", variables={"MOEBENCH_THRESHOLD": "12"}).code == 0
+
+
+def faster_is_no_error():
+    compared = _compare(lambda point: _spread(point, around=90.0))
+    assert compared.code == 0
+    expect(compared.out, "1 faster", "0.900")
+
+
+def a_wrong_result_is_refused():
+    def spoil(point):
+        point.update(status="incorrect", reason="y error 0.5 exceeds 1e-05", time=None, host=None, stages=None)
+        point["check"]["passed"] = False
+
+    compared = _compare(spoil)
+    assert compared.code == 4
+    expect(compared.out, "1 refused", "incorrect in B: y error 0.5 exceeds 1e-05")
+
+
+def a_point_without_a_partner_is_said():
+    compared = _compare(lambda point: point["case"].update(seed=7))
+    assert compared.code == 6
+    expect(compared.out, "missing", "not in B", "not in A")
+
+
+def another_machine_is_said():
+    document = copy.deepcopy(_base())
+    document["machine"]["cpu"]["model"] = "Abacus 9"
+    _write("b.json", document)
+    compared = moebench("compare a.json b.json")
+    assert compared.code == 0
+    expect(compared.out, "! A and B differ in CPU: ", "Abacus 9")
+
+
+def an_unfinished_report_can_be_compared():
+    document = _base()
+    lines = [{"head": {**document, "points": []}}, *({"point": point} for point in document["points"])]
+    pathlib.Path("b.json.part").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert moebench("compare a.json b.json.part").code == 0
+
+
+def what_is_no_report_is_refused():
+    _base()
+    for name, text, code in (("text.json", "no JSON", 2), ("list.json", "[1]", 2), ("empty.json", "", 2),
+                             ("other.json", '{"schema": "other/1"}', 2), ("deep.json", "[" * 100000, 2)):
+        pathlib.Path(name).write_text(text)
+        expect_refused(moebench(f"compare a.json {name}"), code, name)
+    expect_refused(moebench("compare a.json none.json"), 3, "none.json")
+    expect_refused(moebench("compare a.json ."), 3, "cannot read")
+    expect_refused(moebench("compare a.json"), 2, "compare needs two reports")
+
+
+main(globals())

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ctrl-C and SIGTERM: what was measured stays, and the program ends."""
+import pathlib
+import signal
+import time
+
+from program import CASE, expect, finish, flags, long, main, moebench, points_in, report, start, statuses, until
+
+
+def _interrupted_by(number):
+    """A long sweep that gets a signal once two of its cases are written."""
+    process = start(f"run {long()} --json a.json")
+    until(lambda: len(points_in("a.json.part")) >= 2, "two points")
+    process.send_signal(number)
+    return finish(process)
+
+
+def _keeps_what_was_measured(ended, name):
+    assert ended.code == 130
+    assert ended.errors() == [f"moebench: interrupted by {name}"]
+    held = report("a.json")
+    assert held["run"]["exit_code"] == 130 and held["run"]["interrupted"]
+    states = statuses(held)
+    assert len(states) >= 3 and states[-1] == "interrupted" and set(states[:-1]) == {"ok"}
+    assert not pathlib.Path("a.json.part").exists()
+    expect(ended.out, "time", "interrupted")
+
+
+def ctrl_c_keeps_what_was_measured():
+    _keeps_what_was_measured(_interrupted_by(signal.SIGINT), "SIGINT")
+
+
+def sigterm_keeps_what_was_measured():
+    _keeps_what_was_measured(_interrupted_by(signal.SIGTERM), "SIGTERM")
+
+
+def resume_goes_on_after_ctrl_c():
+    _interrupted_by(signal.SIGINT)
+    held = report("a.json")["points"]
+    done = sum(point["status"] == "ok" for point in held)
+    resumed = moebench(f"run {long()} --max-points {done + 1} --json a.json --resume")
+    assert resumed.code == 0 and resumed.err.count("  held\n") == done
+    assert statuses(report("a.json")) == ["ok"] * (done + 1)
+
+
+def ctrl_c_ends_the_measuring_of_peaks():
+    process = start(f"run {flags(**CASE)} --json a.json")
+    until(lambda: pathlib.Path("a.json.part").exists(), "the report to be opened")
+    process.send_signal(signal.SIGINT)
+    assert finish(process).code == 130
+    assert statuses(report("a.json")) == ["interrupted"] and report("a.json")["peaks"] == []
+
+
+def ctrl_c_ends_verify():
+    process = start(f"verify {flags(**{**CASE, 'seed': '1:10000:1'})}")
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert finish(process).code == 130
+
+
+def a_second_signal_ends_the_program_at_once():
+    # One iteration of this takes minutes, and a signal is only looked for between iterations.
+    process = start("run --tokens 64 --hidden 8192 --ffn 32768 --experts 2 --engine naive-sample --backend cpu --no-peaks "
+                    "--check none --json a.json")
+    until(lambda: pathlib.Path("a.json.part").exists(), "the report to be opened")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None, "one signal was enough: this tests nothing"
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    ended = finish(process)
+    assert ended.code == 130 and time.monotonic() - began < 10
+
+
+main(globals())

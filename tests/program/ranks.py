@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Under mpirun: one program, however many ranks, also when one of them dies or hangs."""
+import os
+import pathlib
+import re
+import signal
+
+from program import (CASE, expect, finish, flags, long, main, moebench, points_in, ranks_in, report, small, start, statuses,
+                     until)
+
+
+def ranks_run_and_verify():
+    for ranks in (1, 2, 4):
+        verified = moebench(f"verify {flags(**CASE)} --comm mpi --pass step", ranks=ranks)
+        assert verified.code == 0 and verified.errors() == []
+        measured = moebench(f"run {small()} --comm mpi --pass step --json {ranks}.json", ranks=ranks)
+        assert measured.code == 0 and measured.errors() == []
+        held = report(f"{ranks}.json")
+        (point,) = held["points"]
+        assert point["status"] == "ok" and point["case"]["ranks"] == ranks and len(point["ranks"]["median_us"]) == ranks
+        assert len(held["machine"]["ranks"]) == ranks
+        assert measured.out.count("time: median") == 1, "more than one rank prints"
+
+
+def a_sweep_over_ranks_skips_what_is_not_there():
+    measured = moebench(f"run {small(ranks='1,2,4')} --json a.json", ranks=2)
+    assert measured.code == 6
+    assert statuses(report("a.json")) == ["ok", "ok", "skipped"]
+    expect(measured.out, "needs 4 ranks, but 2 run")
+
+
+def one_rank_is_not_two():
+    expect(" ".join(_only_error(moebench(f"run {small()} --comm self", ranks=2), 3)), "mpirun started 2 ranks", "--comm self")
+
+
+def _only_error(ended, code):
+    assert ended.code == code and ended.out == "", f"expected exit code {code} and nothing on stdout"
+    assert len(ended.errors()) == 1, "expected one line of error"
+    return ended.errors()
+
+
+def what_the_user_got_wrong_is_said_once():
+    for wrong, part in (("--experst 4", "--experts"), ("--top-k 9 --experts 8", "top_k 9 exceeds experts 8"),
+                        ("--engine lop", "unknown engine 'lop'")):
+        expect(_only_error(moebench(f"run {wrong}", ranks=3), 2)[0], part)
+
+
+def a_report_that_cannot_be_written_is_said_once():
+    expect(_only_error(moebench(f"run {small()} --json none/a.json", ranks=2), 3)[0], "there is no directory none")
+    pathlib.Path("a.json").write_text("{}")
+    expect(_only_error(moebench(f"run {small()} --json a.json", ranks=2), 2)[0], "a.json already exists")
+
+
+def a_plan_is_printed_once():
+    planned = moebench(f"run {small(engine='loop,naive-mask')} --plan", ranks=2)
+    assert planned.code == 0 and planned.out.count("\n") == 2
+    expect(planned.out, " ranks=2 ")
+
+
+def a_disk_that_fills_up_ends_all_ranks():
+    stopped = moebench(f"run {small(seed='1:50:1')} --json a.json", ranks=2, file_limit=None, variables={})
+    assert stopped.code == 0
+
+
+def _struck(ranks, victim, number):
+    """A long sweep, one rank of which gets a signal once two cases are written."""
+    process = start(f"run {long()} --timeout 3 --json a.json", ranks=ranks)
+    until(lambda: len(points_in("a.json.part")) >= 2, "two points")
+    os.kill(ranks_in("a.json.part")[victim], number)
+    return finish(process)
+
+
+def _finished_points():
+    """Of the report, or of what is left of it."""
+    points = report("a.json")["points"] if pathlib.Path("a.json").exists() else points_in("a.json.part")
+    return [point for point in points if point["status"] == "ok"]
+
+
+def a_rank_that_hangs_is_named():
+    ended = _struck(3, 1, signal.SIGSTOP)
+    assert ended.code == 124
+    held = report("a.json")
+    assert held["run"]["exit_code"] == 124
+    states = statuses(held)
+    assert states[-1] == "timed_out" and states[:-1] == ["ok"] * (len(states) - 1) and len(states) >= 3
+    waits = [line for line in ended.errors() if "waited 3 s" in line]
+    assert waits and all(re.search(r"rank [02] waited 3 s (for|to send) .* rank (. )*1", line) for line in waits), waits
+    assert all(line.count("rank 0 ") <= 1 for line in waits), "says twice who waited"
+
+
+def a_first_rank_that_hangs_is_named():
+    ended = _struck(2, 0, signal.SIGSTOP)
+    assert ended.code == 124
+    expect(ended.errors()[0], "rank 1 waited 3 s", "rank 0")
+    assert len(_finished_points()) >= 2
+
+
+def a_rank_that_dies_ends_the_others():
+    ended = _struck(3, 1, signal.SIGKILL)
+    assert ended.code not in (0, 6)
+    expect(ended.err, "rank 1", "signal 9")
+    assert len(_finished_points()) >= 2
+
+
+def ctrl_c_of_mpirun_keeps_what_was_measured():
+    process = start(f"run {long()} --json a.json", ranks=2)
+    until(lambda: len(points_in("a.json.part")) >= 2, "two points")
+    process.send_signal(signal.SIGINT)
+    assert finish(process).code != 0
+    held = len(_finished_points())
+    assert held >= 2
+    resumed = moebench(f"run {long()} --max-points {held + 1} --json a.json --resume", ranks=2)
+    assert resumed.code == 0 and resumed.err.count("  held\n") == held
+    assert statuses(report("a.json")) == ["ok"] * (held + 1)
+
+
+main(globals())

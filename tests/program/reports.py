@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files: reports that are valid, kept, replaced, resumed, and what happens when they cannot be written."""
+import contextlib
+import csv
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import program
+from program import (CASE, Skip, expect, expect_refused, flags, lines_of, main, moebench, points_in, report, small, statuses,
+                     validate)
+
+
+def a_report_obeys_the_schema():
+    measured = moebench(f"run {small(engine='loop,naive-mask')} --check full --json a.json")
+    assert measured.code == 0
+    if not validate("a.json"):
+        raise Skip("no Python here has jsonschema (apt-get install python3-jsonschema)")
+    held = report("a.json")
+    assert statuses(held) == ["ok", "ok"]
+    assert [point["axes"] for point in held["points"]] == [{"engine": "loop"}, {"engine": "naive-mask"}]
+    assert all(point["check"]["passed"] and point["stop"]["samples"] == 3 for point in held["points"])
+    assert held["run"]["exit_code"] == 0 and not held["run"]["interrupted"] and held["peaks"] == []
+    assert not pathlib.Path("a.json.part").exists()
+    expect(measured.out, "loop", "naive-mask", "time")
+    expect(measured.err, "[1/2]", "[2/2]", "report: a.json")
+
+
+def limits_follow_from_measured_peaks():
+    measured = moebench(f"run {flags(**CASE, iters=6)} --json a.json")
+    assert measured.code == 0
+    held = report("a.json")
+    (peaks,) = held["peaks"]
+    assert peaks["gemm_tflops"] > 0 and peaks["copy_gbs"] > 0 and peaks["link_gbs"] is None
+    assert held["points"][0]["time"]["total"]["limit_pct"] > 0
+    expect(measured.out, "limit")
+
+
+def only_samples_that_are_asked_for_are_kept():
+    for flag, kept in (("", 0), ("--samples", 3)):
+        assert moebench(f"run {small()} --json a.json --force {flag}").code == 0
+        total = report("a.json")["points"][0]["time"]["total"]
+        assert total["n"] == 3 and len(total.get("samples_us", [])) == kept
+
+
+def the_csv_has_a_row_per_case():
+    assert moebench(f"run {small(engine='loop,naive-mask')} --csv a.csv --json a.json").code == 0
+    with open("a.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case.engine"] for row in rows] == ["loop", "naive-mask"]
+    for row, point in zip(rows, report("a.json")["points"]):
+        assert row["status"] == "ok" and row["case.tokens"] == "8"
+        assert abs(float(row["time.total.p50_us"]) / point["time"]["total"]["p50_us"] - 1) < 1e-3
+
+
+def quiet_says_nothing_on_stderr():
+    measured = moebench(f"run {small()} --quiet --json a.json")
+    assert measured.code == 0 and measured.err == "" and measured.out != ""
+    assert moebench(f"verify {flags(**CASE)} --quiet").err == ""
+
+
+def a_folder_gets_a_report_of_its_own_name():
+    assert moebench(f"run {small()} --json results/smoke/").code == 0
+    (made,) = pathlib.Path("results/smoke").iterdir()
+    assert made.suffix == ".json" and report(made)["run"]["exit_code"] == 0
+
+
+def an_unwritable_report_is_refused_before_the_first_case():
+    pathlib.Path("folder.json").mkdir()
+    for path, reason in (("none/a.json", "there is no directory none"), ("folder.json", "not a regular file"),
+                         ("/proc/a.json", "cannot write /proc/a.json")):
+        refused = moebench(f"run {small()} --json {path}")
+        expect_refused(refused, 3, f"cannot write {path}", reason)
+        assert "[1/1]" not in refused.err
+    expect_refused(moebench(f"run {small()} --csv none/a.csv"), 3, "there is no directory none")
+
+
+def an_existing_report_is_refused():
+    assert moebench(f"run {small()} --json a.json").code == 0
+    before = pathlib.Path("a.json").read_bytes()
+    refused = moebench(f"run {small()} --json a.json")
+    expect_refused(refused, 2, "a.json already exists", "--force", "--resume")
+    assert "[1/1]" not in refused.err
+    assert pathlib.Path("a.json").read_bytes() == before and not pathlib.Path("a.json.part").exists()
+
+
+def force_replaces_a_report():
+    assert moebench(f"run {small(engine='naive-mask')} --json a.json").code == 0
+    assert moebench(f"run {small()} --json a.json --force").code == 0
+    assert [point["case"]["engine"] for point in report("a.json")["points"]] == ["loop"]
+
+
+def resume_measures_only_what_is_missing():
+    assert moebench(f"run {small()} --json a.json").code == 0
+    (held,) = report("a.json")["points"]
+    resumed = moebench(f"run {small(engine='loop,naive-mask')} --json a.json --resume")
+    assert resumed.code == 0
+    expect(resumed.err, "[1/2] layer engine=loop  held", "[2/2] layer engine=naive-mask")
+    first, second = report("a.json")["points"]
+    assert first["time"] == held["time"] and second["case"]["engine"] == "naive-mask"
+    expect(resumed.out, "loop", "naive-mask")
+
+
+def resume_measures_again_what_failed():
+    assert moebench(f"run {small(ranks='1,2')} --json a.json").code == 6
+    assert statuses(report("a.json")) == ["ok", "skipped"]
+    resumed = moebench(f"run {small(ranks='1,2')} --json a.json --resume")
+    assert resumed.code == 6
+    expect(resumed.err, "[1/2] layer ranks=1  held", "[2/2] layer ranks=2  skipped: needs 2 ranks")
+    assert statuses(report("a.json")) == ["ok", "skipped"]
+
+
+def resume_begins_where_there_is_nothing():
+    assert moebench(f"run {small()} --json a.json --resume").code == 0
+    assert statuses(report("a.json")) == ["ok"]
+
+
+def resume_refuses_what_is_no_report():
+    pathlib.Path("a.json").write_text('{"schema": "something/9"}\n')
+    expect_refused(moebench(f"run {small()} --json a.json --resume"), 2, "a.json")
+    assert pathlib.Path("a.json").read_text() == '{"schema": "something/9"}\n'
+
+
+def a_repeat_of_the_run_is_one_shell_line():
+    given = f"run {small(routing='hot:0.5')} --json 'my report.json'"
+    assert moebench(given, variables={"MOEBENCH_SEED": "3"}).code == 0
+    run = report("my report.json")["run"]
+    assert run["repro"] == f"MOEBENCH_SEED=3 moebench {given} --force"
+    path = pathlib.Path("bin")
+    path.mkdir()
+    (path / "moebench").symlink_to(program.programs.moebench)
+    again = subprocess.run(["sh", "-c", run["repro"]], env={"PATH": f"{path.absolute()}:{os.environ['PATH']}"},
+                           capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert report("my report.json")["points"][0]["case"]["seed"] == 3
+
+
+def a_case_that_does_not_fit_is_skipped_and_the_sweep_goes_on():
+    measured = moebench(f"run {small(tokens='100000000000,8')} --json a.json")
+    assert measured.code == 6
+    big, fits = report("a.json")["points"]
+    assert big["status"] == "skipped" and big["time"] is None and fits["status"] == "ok"
+    assert re.match(r"needs [0-9.]+ TB on each rank, [0-9.]+ [GT]B are available", big["reason"]), big["reason"]
+    expect(measured.out, "skipped", big["reason"])
+    expect(measured.err, f"[1/2] layer tokens=100000000000  skipped: {big['reason']}", "[2/2] layer tokens=8")
+
+
+def weights_that_do_not_fit_are_skipped():
+    # 64 experts of 2 x 65536 x 262144 weights of 4 bytes, and as many gradients: 17.6 TB.
+    measured = moebench(f"run {small(hidden=65536, ffn=262144, experts=64)}")
+    assert measured.code == 6
+    expect(measured.out, "skipped", "needs 17.6 TB on each rank")
+
+
+@contextlib.contextmanager
+def _a_tiny_disk():
+    pathlib.Path("disk").mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "moebench-test", "disk"], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        raise Skip(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "disk"], check=True)
+
+
+def _what_was_written_stays(stopped, part, reason):
+    assert stopped.code == 3
+    assert len(stopped.errors()) == 1
+    expect(stopped.errors()[0], f"cannot write {part}: {reason}", "--resume")
+    written = points_in(part)
+    assert len(written) >= 2
+    assert all(point["status"] == "ok" for point in written)
+    assert not any(path.name.endswith((".tmp", ".new")) for path in pathlib.Path(part).parent.iterdir())
+    # The table holds one row more: what could not be written was measured all the same.
+    rows = [line for line in stopped.out.splitlines() if line.strip() and line.split()[0].isdigit()]
+    assert len(rows) == len(written) + 1, rows
+    assert "failed" not in stopped.out + stopped.err
+
+
+def a_full_disk_keeps_what_was_written():
+    with _a_tiny_disk():
+        stopped = moebench(f"run {small(seed='1:50:1')} --json disk/a.json")
+        _what_was_written_stays(stopped, "disk/a.json.part", "No space left on device")
+        held = len(points_in("disk/a.json.part"))
+        shutil.copy("disk/a.json.part", "a.json.part")
+    resumed = moebench(f"run {small(seed=f'1:{held + 2}:1')} --json a.json --resume")
+    assert resumed.code == 0 and resumed.err.count("  held\n") == held
+    assert statuses(report("a.json")) == ["ok"] * (held + 2)
+
+
+def a_limit_on_file_sizes_is_like_a_full_disk():
+    stopped = moebench(f"run {small(seed='1:50:1')} --json a.json", file_limit=32768)
+    _what_was_written_stays(stopped, "a.json.part", "File too large")
+
+
+def a_disk_that_is_full_at_the_start_is_refused():
+    with _a_tiny_disk():
+        pathlib.Path("disk/ballast").write_bytes(b"x" * 32768)
+        expect_refused(moebench(f"run {small()} --json disk/a.json"), 3, "No space left on device")
+        assert os.listdir("disk") == ["ballast"]
+
+
+def a_report_that_nobody_finished_is_not_lost():
+    assert moebench(f"run {small()} --json a.json").code == 0
+    whole = json.loads(pathlib.Path("a.json").read_text())
+    head = {key: value for key, value in whole.items() if key != "points"}
+    torn = json.dumps({"point": whole["points"][0]})[:100]
+    pathlib.Path("b.json.part").write_text("".join(
+        json.dumps(line) + "\n" for line in ({"head": {**head, "points": []}}, {"point": whole["points"][0]})) + torn)
+    expect_refused(moebench(f"run {small()} --json b.json"), 2, "b.json.part holds a run that did not finish", "--resume", "--force")
+    assert len(points_in("b.json.part")) == 1
+    resumed = moebench(f"run {small(engine='loop,naive-mask')} --json b.json --resume")
+    assert resumed.code == 0
+    expect(resumed.err, "engine=loop  held")
+    assert statuses(report("b.json")) == ["ok", "ok"] and lines_of("b.json.part") == []
+
+
+main(globals())
