@@ -2,6 +2,7 @@
 #include "bench/measurement.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 #include "base/interrupt.h"
@@ -179,39 +180,42 @@ void Measurement::sample_stages() {
   StageClock clock(bench_.backend);
   // A quarter of the samples: stages need less precision than the whole, but 5 to have a median at all.
   const int iterations = std::clamp(record_.stop.samples / 4, 5, 50);
-  std::vector<double> mine;
-  for (int i = 0; i < iterations; ++i) {
+  std::vector<double> mine;  // [stage, iteration]
+  mine.resize(work.size() * static_cast<std::size_t>(iterations));
+  for (std::size_t i = 0; i < static_cast<std::size_t>(iterations); ++i) {
     iterate(step_++, clock);
-    for (const StageWork& stage : work) mine.push_back(clock.us(stage.stage, stage.pass));
+    for (std::size_t s = 0; s < work.size(); ++s) mine[s * iterations + i] = clock.us(work[s].stage, work[s].pass);
   }
   const auto all = bench_.ranks.gather(mine);
-  double exchanged = 0, exchange_us = 0;
-  const auto final_work = subject_->stages();  // of the last iteration
+  const auto last_work = subject_->stages();
   for (std::size_t s = 0; s < work.size(); ++s) {
-    std::vector<double> samples;
-    for (int i = 0; i < iterations; ++i) {
-      double most = 0;
-      for (std::size_t at = static_cast<std::size_t>(i) * work.size() + s; at < all.size(); at += mine.size()) most = std::max(most, all[at]);
-      samples.push_back(most);
-    }
-    const StageCost& cost = final_work[s].cost;
-    const Floor floor = floor_of(cost, peaks_);
-    const double numbers[] = {floor.us, cost.flops, cost.bytes, cost.link_bytes, static_cast<double>(floor.bound)};
-    const auto ranks = bench_.ranks.gather(numbers);
-    std::size_t busiest = 0;
-    for (std::size_t r = 0; r < ranks.size(); r += 5)
-      if (ranks[r] > ranks[busiest]) busiest = r;
-    StageRecord record{.stage = work[s].stage, .pass = work[s].pass, .fused_into = work[s].fused_into, .time = summarize(samples),
-                       .flops = ranks[busiest + 1], .bytes = ranks[busiest + 2], .link_bytes = ranks[busiest + 3],
-                       .floor_us = ranks[busiest], .bound = static_cast<Bound>(static_cast<int>(ranks[busiest + 4]))};
-    record.limit_pct = limit_pct(record.floor_us, record.time.p50);
-    if (record.stage == Stage::dispatch || record.stage == Stage::collect) {
-      exchanged += record.link_bytes;
-      exchange_us += record.time.p50;
-    }
-    record_.stages.push_back(record);
+    std::vector<double> slowest(static_cast<std::size_t>(iterations));
+    for (std::size_t rank = 0; rank < rank_total_.size(); ++rank)
+      for (std::size_t i = 0; i < slowest.size(); ++i)
+        slowest[i] = std::max(slowest[i], all[rank * mine.size() + s * iterations + i]);
+    record_.stages.push_back(describe_stage(last_work[s], summarize(slowest)));
+  }
+  double exchanged = 0, exchange_us = 0;
+  for (const StageRecord& stage : record_.stages) {
+    if (stage.stage != Stage::dispatch && stage.stage != Stage::collect) continue;
+    exchanged += stage.link_bytes;
+    exchange_us += stage.time.p50;
   }
   record_.exchange_gbs = exchange_us > 0 ? exchanged / exchange_us * 1e-3 : 0;
+}
+
+/// The work and floor of the rank whose floor is highest: it sets the pace.
+StageRecord Measurement::describe_stage(const StageWork& work, const Summary& time) {
+  const Floor floor = floor_of(work.cost, peaks_);
+  const std::array mine{floor.us, work.cost.flops, work.cost.bytes, work.cost.link_bytes, static_cast<double>(floor.bound)};
+  const auto all = bench_.ranks.gather(mine);
+  std::size_t busiest = 0;
+  for (std::size_t at = 0; at < all.size(); at += mine.size())
+    if (all[at] > all[busiest]) busiest = at;
+  const double* of = &all[busiest];
+  return {.stage = work.stage, .pass = work.pass, .fused_into = work.fused_into, .time = time, .flops = of[1], .bytes = of[2],
+          .link_bytes = of[3], .floor_us = of[0], .limit_pct = limit_pct(of[0], time.p50),
+          .bound = static_cast<Bound>(static_cast<int>(of[4]))};
 }
 
 }  // namespace moebench

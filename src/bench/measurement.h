@@ -28,12 +28,11 @@ class Measurement {
   double error_pct() const { return median_error_pct(stopping_.samples()); }
 
  private:
-  struct Row {  ///< one iteration on one rank, microseconds: each pass, then their total, then the host's view
-    std::vector<double> us;
-  };
+  /// One iteration on this rank, microseconds: each pass, then their total, then the host's view of it.
   std::vector<double> iterate(int step, Trace& trace);
   void keep_round(const std::vector<std::vector<double>>& mine);
   void sample_stages();
+  StageRecord describe_stage(const StageWork& work, const Summary& time);
   void describe_load();
   void describe_times();
   double percentile_of_total(double p) const;

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/text.h"
 #include "bench/inputs.h"
 
@@ -16,6 +17,11 @@ namespace {
 struct CaseEnded {
   Status status;
   std::string reason;
+};
+
+/// Who is told how the sweep goes could not take it in (a full disk): the sweep ends, and no case is to blame.
+class ObserverError : public Error {
+  using Error::Error;
 };
 
 /// Runs `work` on every rank. If it failed on any, ends the case on all of them, naming the first that failed. What
@@ -46,6 +52,17 @@ MemoryRecord estimate(const Case& measured, const Bench& bench) {
           .activations_bytes = need.activations, .inputs_bytes = need.inputs};
 }
 
+/// "17.6 TB"
+std::string size_text(double bytes) {
+  struct Unit {
+    double bytes;
+    const char* name;
+  };
+  for (const Unit unit : {Unit{1e15, "PB"}, {1e12, "TB"}, {1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}})
+    if (bytes >= unit.bytes) return format("%.1f %s", bytes / unit.bytes, unit.name);
+  return format("%.0f bytes", bytes);
+}
+
 /// Ends the case if the fullest rank cannot hold it. Ranks of one host share its memory unless each has a device.
 void require_memory(const MemoryRecord& need, const Bench& bench) {
   const double sharing = bench.backend.memory().host_accessible() ? bench.ranks.local_size() : 1;
@@ -53,8 +70,8 @@ void require_memory(const MemoryRecord& need, const Bench& bench) {
   double available = mine;
   for (const double other : bench.ranks.gather({&mine, 1})) available = std::min(available, other);
   if (need.estimated_bytes > available)
-    throw CaseEnded{Status::skipped, format("needs %.3g GB on each rank, %.3g GB are available",
-                                            need.estimated_bytes * 1e-9, available * 1e-9)};
+    throw CaseEnded{Status::skipped, cat("needs ", size_text(need.estimated_bytes), " on each rank, ",
+                                         size_text(available), " are available")};
 }
 
 /// Runs the cases of one sweep on the worlds they need.
@@ -92,7 +109,7 @@ class Runner {
     const int ranks = cases[0].shape.ranks;
     if (ranks > bench_.ranks.size()) {
       for (const Case& measured : cases) {
-        observer_begin(measured);
+        tell([&] { observer_.begin(measured); });
         end({.measured = measured, .status = Status::skipped,
              .reason = cat("needs ", ranks, " ranks, but ", bench_.ranks.size(),
                            bench_.ranks.size() == 1 ? " runs" : " run", "; start with mpirun -np ", ranks)});
@@ -115,7 +132,7 @@ class Runner {
   void measure(Bench bench, std::span<const Case> cases) {
     std::vector<Turn> turns(cases.size());
     for (std::size_t i = 0; i < cases.size(); ++i) {
-      observer_begin(cases[i]);
+      tell([&] { observer_.begin(cases[i]); });
       attempt(turns[i], cases[i], [&] { prepare(turns[i], cases[i], bench); });
     }
     for (bool more = true; more;) {
@@ -126,6 +143,7 @@ class Runner {
   }
 
   void prepare(Turn& turn, const Case& measured, Bench bench) {
+    throw_if_interrupted();
     turn.record.measured = measured;
     turn.record.memory = estimate(measured, bench);
     require_memory(turn.record.memory, bench);
@@ -142,7 +160,7 @@ class Runner {
   const Peaks& peaks_of(Bench bench, DType dtype) {
     const auto known = ceilings_.all().size();
     const Peaks& peaks = ceilings_.of(bench, dtype);
-    if (ceilings_.all().size() != known && is_first_rank()) observer_.peaks(peaks);
+    if (ceilings_.all().size() != known) tell([&] { observer_.peaks(peaks); });
     return peaks;
   }
 
@@ -150,7 +168,7 @@ class Runner {
   bool take_turn(Turn& turn, Bench bench) {
     bool more = false;
     together(bench.ranks, [&] { more = turn.measurement->sample(); });
-    if (is_first_rank()) observer_.sampled(turn.measurement->median_us(), turn.measurement->error_pct());
+    tell([&] { observer_.sampled(turn.measurement->median_us(), turn.measurement->error_pct()); });
     if (more) return true;
     Record record;
     together(bench.ranks, [&] { record = turn.measurement->finish(); });
@@ -180,6 +198,8 @@ class Runner {
       step();
     } catch (const CaseEnded& ended) {
       end_with(ended.status, ended.reason);
+    } catch (const ObserverError&) {
+      throw;
     } catch (const Interrupted& error) {
       end_with(Status::interrupted, error.what());
       throw;
@@ -192,20 +212,26 @@ class Runner {
     }
   }
 
-  bool is_first_rank() const { return bench_.ranks.rank() == 0; }
-  void observer_begin(const Case& measured) {
-    if (is_first_rank()) observer_.begin(measured);
+  template <class Call>
+  void tell(Call call) {
+    if (bench_.ranks.rank() != 0) return;
+    try {
+      call();
+    } catch (const Error& error) {
+      throw ObserverError(error.code(), error.what());
+    }
   }
   void end(const Record& record) {
     if (record.status == Status::incorrect) outcome_.code = ExitCode::incorrect;
     else if (record.status != Status::ok && outcome_.code == ExitCode::ok) outcome_.code = ExitCode::partial;
-    if (is_first_rank()) observer_.end(record);
+    tell([&] { observer_.end(record); });
   }
 
   /// What remains to be said when the sweep cannot go on.
   RunOutcome stop(const Error& error) const {
     const bool alone = bench_.ranks.size() == 1;
-    return {error.code(), alone ? error.what() : cat("rank ", bench_.ranks.rank(), ": ", error.what()), !alone};
+    const bool says_who = dynamic_cast<const TimeoutError*>(&error) != nullptr;  // "rank 0 waited 300 s for …"
+    return {error.code(), alone || says_who ? error.what() : cat("rank ", bench_.ranks.rank(), ": ", error.what()), !alone};
   }
 
   Sampling sampling_;

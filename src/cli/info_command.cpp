@@ -31,6 +31,7 @@ void print_machine(const Environment& environment) {
   line("cpu", cat(cpu.model, ", ", cpu.sockets, " socket(s), ", cpu.cores, " cores, ", cpu.usable_threads,
                   " threads usable, ", cpu.numa_nodes, " NUMA node(s)"));
   line("memory", format("%.1f GB", cpu.memory_bytes * 1e-9));
+  if (const std::string why = why_no_gpu(); !why.empty()) line("gpu", cat("none used: ", why));
 }
 
 void print_ranks(const Machine& machine, Workplace& workplace) {

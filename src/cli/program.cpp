@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/program.h"
 
+#include <csignal>
 #include <iostream>
 
 #include "base/interrupt.h"
@@ -47,6 +48,7 @@ bool speaks_for_all() {
 
 ExitCode run_program(int argc, const char* const* argv) {
   catch_interrupts();
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is then an error of write(), like a full disk
   try {
     const Options options = parse_options(argc, argv, moebench_variables());
     if (speaks_for_all())

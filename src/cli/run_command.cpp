@@ -106,7 +106,9 @@ std::string slug(std::string_view text) {
 /// A folder stands for a report in it that is named after the device and the commit.
 std::filesystem::path report_path(const std::string& given, const Document& head) {
   if (!given.ends_with('/')) return given;
-  std::filesystem::create_directories(given);
+  std::error_code error;
+  std::filesystem::create_directories(given, error);
+  if (error) throw EnvironmentError(cat("cannot make the directory ", given, ": ", error.message()));
   const std::string& device = head.machine.gpus.empty() ? head.environment.cpu.model : head.machine.gpus.front().name;
   const std::string commit = head.tool.commit.empty() ? "no-commit" : head.tool.commit.substr(0, 10);
   return cat(given, slug(device), "-", commit, head.tool.dirty ? "-modified" : "", ".json");
@@ -134,6 +136,9 @@ void on_first_rank(World& world, Work work) {
     } catch (const Error& error) {
       code = error.code();
       failure = error.what();
+    } catch (const std::exception& error) {  // the others wait: they must hear of it
+      code = ExitCode::internal;
+      failure = cat("internal error: ", error.what());
     }
   }
   failure = world.broadcast(failure);
@@ -142,11 +147,10 @@ void on_first_rank(World& world, Work work) {
 }
 
 /// Takes what the resumed report already holds out of the sweep; every rank does the same.
-std::vector<Case> still_to_run(const std::vector<Case>& cases, World& world, const Journal* journal,
-                               Show* show) {
+std::vector<Case> still_to_run(const std::vector<Case>& cases, World& world, Journal* journal, Show* show) {
   std::string held;
   for (const Case& measured : cases) {
-    const Record* record = journal ? journal->find(id_of(measured)) : nullptr;
+    const Record* record = journal ? journal->take_over(measured) : nullptr;
     held += record ? '1' : '0';
     if (record) show->held(*record);
   }
@@ -161,6 +165,19 @@ Sampling sampling_of(const Options& options) {
   Sampling sampling = options.sampling;
   sampling.check_only = options.command == Command::verify;
   return sampling;
+}
+
+/// Finishes the report. A failure must not cost the table; on a disk that was full before, it is no news.
+bool folds(Journal& journal, RunOutcome& outcome) {
+  try {
+    journal.finish(outcome.code, outcome.code == ExitCode::interrupted);
+    return true;
+  } catch (const EnvironmentError& error) {
+    if (outcome.code == ExitCode::environment) return false;
+    if (outcome.message.empty()) outcome.code = ExitCode::environment;
+    outcome.message += cat(outcome.message.empty() ? "" : "; ", error.what());
+    return false;
+  }
 }
 
 /// After an error that some ranks may not know of: rank 0 has said all it has to, the others give it time for
@@ -202,12 +219,12 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
   const auto cases = still_to_run(sweep.cases, world, journal.get(), show.get());
 
   RunObserver nobody;
-  const RunOutcome outcome = run_cases(cases, sampling_of(options), workplace.bench(), show ? *show : nobody);
+  RunOutcome outcome = run_cases(cases, sampling_of(options), workplace.bench(), show ? *show : nobody);
   if (show) {
-    if (journal) journal->finish(outcome.code, outcome.code == ExitCode::interrupted);
+    const bool kept = journal && folds(*journal, outcome);
     show->print_tables();
     if (!outcome.message.empty()) std::cerr << "moebench: " << outcome.message << std::endl;
-    if (journal) show->note(cat("report: ", journal->file().string()));
+    if (kept) show->note(cat("report: ", journal->file().string()));
   }
   if (outcome.ranks_lost) leave(world, outcome);
   return outcome.code;

@@ -20,10 +20,11 @@ fs::path resolved(const fs::path& file) {
 }
 
 void refuse_existing(const fs::path& file, const fs::path& part) {
-  if (fs::exists(file))
+  std::error_code error;  // what cannot be looked at cannot be opened either: that says why
+  if (fs::exists(file, error))
     throw UsageError(
         cat(file.string(), " already exists; give --force to replace it or --resume to add to it"));
-  if (fs::exists(part))
+  if (fs::exists(part, error))
     throw UsageError(cat(part.string(),
                          " holds a run that did not finish; give --resume to go on with it or ",
                          "--force to start anew"));
@@ -32,7 +33,8 @@ void refuse_existing(const fs::path& file, const fs::path& part) {
 /// Takes over what an earlier run left at `path`, and says so: its figures may be of another build or
 /// machine.
 void hold(Document& document, const fs::path& path) {
-  if (!fs::exists(path)) return;
+  std::error_code error;
+  if (!fs::exists(path, error)) return;
   Document earlier = read_document(path);
   for (const auto& peaks : earlier.peaks) put(document.peaks, peaks);
   for (auto& sentence : earlier.warnings)
@@ -93,6 +95,13 @@ const Record* Journal::find(const std::string& id) const {
   for (const auto& point : document_.points)
     if (point.id == id && has_times(point)) return &point;
   return nullptr;
+}
+
+const Record* Journal::take_over(const Case& measured) {
+  const Record* const held = find(id_of(measured));
+  for (auto& point : document_.points)
+    if (&point == held) point.measured.axes = measured.axes;
+  return held;
 }
 
 void Journal::write_line(const char* kind, const Json& json) {

@@ -27,6 +27,9 @@ class Journal {
 
   /// The point of that id if it is held and ok: --resume need not measure it again.
   const Record* find(const std::string& id) const;
+  /// find() for a case of the sweep that goes on: the point takes its place on the axes, for it may have been measured
+  /// in another sweep.
+  const Record* take_over(const Case& measured);
 
   /// On the disk when it returns; in place of an earlier one of the same id. Throws EnvironmentError for a
   /// full disk: what was written before stays in FILE.part, and the record stays in document().

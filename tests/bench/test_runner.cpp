@@ -19,7 +19,9 @@ struct Kept final : RunObserver {
   void end(const Record& record) override {
     events.push_back("end " + std::to_string(record.measured.shape.experts));
     records.push_back(record);
+    if (full) throw EnvironmentError("disk full");
   }
+  bool full = false;
 };
 
 class Running : public testing::Test {
@@ -88,8 +90,17 @@ TEST_F(Running, SkipsWhatDoesNotFitBeforeAllocatingIt) {
   const auto allocations = backend_.memory().allocations();
   EXPECT_EQ(run({with_experts(4)}).code, ExitCode::partial);
   EXPECT_EQ(kept_.records[0].status, Status::skipped);
-  EXPECT_NE(kept_.records[0].reason.find("5e-06 GB are available"), std::string::npos) << kept_.records[0].reason;
+  EXPECT_NE(kept_.records[0].reason.find("kB on each rank, 5.0 kB are available"), std::string::npos) << kept_.records[0].reason;
   EXPECT_EQ(backend_.memory().allocations(), allocations);
+}
+
+TEST_F(Running, BlamesNoCaseForAnObserverThatFails) {
+  kept_.full = true;
+  const RunOutcome outcome = run({with_experts(4), with_experts(8)});
+  EXPECT_EQ(outcome.code, ExitCode::environment);
+  EXPECT_EQ(outcome.message, "disk full");
+  ASSERT_EQ(kept_.records.size(), 1u);  // once, as it was measured; and the sweep ends
+  EXPECT_EQ(kept_.records[0].status, Status::ok);
 }
 
 TEST_F(Running, SkipsWhatNeedsMoreRanks) {

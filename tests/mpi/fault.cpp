@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "comm/memories.h"
+#include "comm/mpi/limit.h"
 #include "comm/world.h"
 
 namespace moebench {
@@ -26,6 +27,12 @@ void exchange(World& world, Comm& comm, Memory& memory) {
   std::vector<Segment> recvs;
   for (int peer = 0; peer < world.size(); ++peer) recvs.push_back({peer * rows, rows});
   comm.exchange_rows({from, to, sends, recvs});
+}
+
+/// Like a call into MPI that does not return.
+void wait_in_a_call() {
+  const Limit limit(kTimeoutS, "MPI_Comm_split");
+  sleep(60);
 }
 
 void wait(const std::string& what, World& world, Comm& comm, Comm& group, Memory& memory) {
@@ -46,6 +53,7 @@ void wait(const std::string& what, World& world, Comm& comm, Comm& group, Memory
       {"first", [&] { world.first(1); }},
       {"group", group_sizes},
       {"idle", [&] { world.wait_idle(); }},
+      {"call", wait_in_a_call},
   };
   waits.at(what)();
 }

@@ -71,7 +71,8 @@ def faster_is_no_error():
 
 def a_wrong_result_is_refused():
     def spoil(point):
-        point.update(status="incorrect", reason="y error 0.5 exceeds 1e-05", time=None, host=None, stages=None)
+        point.update(status="incorrect", reason="y error 0.5 exceeds 1e-05", time=None, host=None, stages=None,
+                     first_iteration_us=None, setup_us=None, ranks=None, rates=None, stop=None)
         point["check"]["passed"] = False
 
     compared = _compare(spoil)

@@ -10,7 +10,7 @@ from program import CASE, expect, finish, flags, long, main, moebench, points_in
 def _interrupted_by(number):
     """A long sweep that gets a signal once two of its cases are written."""
     process = start(f"run {long()} --json a.json")
-    until(lambda: len(points_in("a.json.part")) >= 2, "two points")
+    until(process, lambda: len(points_in("a.json.part")) >= 2, "two points")
     process.send_signal(number)
     return finish(process)
 
@@ -45,7 +45,7 @@ def resume_goes_on_after_ctrl_c():
 
 def ctrl_c_ends_the_measuring_of_peaks():
     process = start(f"run {flags(**CASE)} --json a.json")
-    until(lambda: pathlib.Path("a.json.part").exists(), "the report to be opened")
+    until(process, lambda: pathlib.Path("a.json.part").exists(), "the report to be opened")
     process.send_signal(signal.SIGINT)
     assert finish(process).code == 130
     assert statuses(report("a.json")) == ["interrupted"] and report("a.json")["peaks"] == []
@@ -62,7 +62,7 @@ def a_second_signal_ends_the_program_at_once():
     # One iteration of this takes minutes, and a signal is only looked for between iterations.
     process = start("run --tokens 64 --hidden 8192 --ffn 32768 --experts 2 --engine naive-sample --backend cpu --no-peaks "
                     "--check none --json a.json")
-    until(lambda: pathlib.Path("a.json.part").exists(), "the report to be opened")
+    until(process, lambda: pathlib.Path("a.json.part").exists(), "the report to be opened")
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert process.poll() is None, "one signal was enough: this tests nothing"

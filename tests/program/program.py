@@ -92,14 +92,15 @@ def moebench(arguments, **options):
     return finish(start(arguments, **options))
 
 
-def until(condition, what):
-    """Waits for `condition()` to be true, and returns what it returned."""
+def until(process, condition, what):
+    """Waits for `condition()` to be true while `process` runs."""
     deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
+    while not condition():
+        if process.poll() is not None:
+            finish(process)
+            raise AssertionError(f"the program ended before {what}")
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}"
         time.sleep(0.02)
-    raise AssertionError(f"waited {PATIENCE_S} s for {what}")
 
 
 def lines_of(path):
@@ -162,6 +163,19 @@ def expect_golden(text, name):
         path.write_text(text)
     assert path.exists(), f"there is no {path}; UPDATE_GOLDEN=1 writes it"
     assert text == path.read_text(), f"differs from {path}; if that is meant: UPDATE_GOLDEN=1"
+
+
+@contextlib.contextmanager
+def a_tiny_disk():
+    """32 kB at disk/."""
+    pathlib.Path("disk").mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "moebench-test", "disk"], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        raise Skip(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "disk"], check=True)
 
 
 @contextlib.contextmanager

@@ -4,8 +4,9 @@ import os
 import pathlib
 import re
 import signal
+import time
 
-from program import (CASE, expect, finish, flags, long, main, moebench, points_in, ranks_in, report, small, start, statuses,
+from program import (CASE, a_tiny_disk, expect, finish, flags, long, main, moebench, points_in, ranks_in, report, small, start, statuses,
                      until)
 
 
@@ -58,20 +59,26 @@ def a_plan_is_printed_once():
 
 
 def a_disk_that_fills_up_ends_all_ranks():
-    stopped = moebench(f"run {small(seed='1:50:1')} --json a.json", ranks=2, file_limit=None, variables={})
-    assert stopped.code == 0
+    with a_tiny_disk():
+        stopped = moebench(f"run {small(seed='1:50:1')} --json disk/a.json", ranks=2)
+        assert stopped.code == 3 and len(stopped.errors()) == 1
+        expect(stopped.errors()[0], "cannot write disk/a.json.part: No space left on device", "--resume")
+        held = points_in("disk/a.json.part")
+        assert len(held) >= 2 and all(point["status"] == "ok" for point in held)
+    expect(stopped.out, "time: median")
 
 
 def _struck(ranks, victim, number):
-    """A long sweep, one rank of which gets a signal once two cases are written."""
-    process = start(f"run {long()} --timeout 3 --json a.json", ranks=ranks)
-    until(lambda: len(points_in("a.json.part")) >= 2, "two points")
+    """A long sweep, one rank of which gets a signal in the midst of its third case or later."""
+    process = start(f"run {long(experts=2 * ranks)} --timeout 3 --json a.json", ranks=ranks)
+    until(process, lambda: len(points_in("a.json.part")) >= 2, "two points")
+    time.sleep(0.1)
     os.kill(ranks_in("a.json.part")[victim], number)
     return finish(process)
 
 
 def _finished_points():
-    """Of the report, or of what is left of it."""
+    """Of the report, or of what is left of it: a first rank that is lost inside MPI cannot fold it."""
     points = report("a.json")["points"] if pathlib.Path("a.json").exists() else points_in("a.json.part")
     return [point for point in points if point["status"] == "ok"]
 
@@ -79,32 +86,34 @@ def _finished_points():
 def a_rank_that_hangs_is_named():
     ended = _struck(3, 1, signal.SIGSTOP)
     assert ended.code == 124
-    held = report("a.json")
-    assert held["run"]["exit_code"] == 124
-    states = statuses(held)
-    assert states[-1] == "timed_out" and states[:-1] == ["ok"] * (len(states) - 1) and len(states) >= 3
-    waits = [line for line in ended.errors() if "waited 3 s" in line]
-    assert waits and all(re.search(r"rank [02] waited 3 s (for|to send) .* rank (. )*1", line) for line in waits), waits
-    assert all(line.count("rank 0 ") <= 1 for line in waits), "says twice who waited"
+    assert len(_finished_points()) >= 2
+    # Rank 1 is woken to be ended, and may complain as well.
+    waits = [line for line in ended.errors() if re.match(r"moebench: (.*: )?rank [02] waited 3 s ", line)]
+    assert waits
+    for line in waits:
+        assert re.search(r" (from|to|with) rank (\d, )*1\b", line) or line.endswith(" for the other ranks"), line
+    if pathlib.Path("a.json").exists():
+        held = report("a.json")
+        assert held["run"]["exit_code"] == 124 and statuses(held)[-1] == "timed_out"
 
 
 def a_first_rank_that_hangs_is_named():
     ended = _struck(2, 0, signal.SIGSTOP)
     assert ended.code == 124
-    expect(ended.errors()[0], "rank 1 waited 3 s", "rank 0")
+    assert re.search(r"^moebench: (.*: )?rank 1 waited 3 s .*(rank 0|the other ranks)$", ended.err, re.MULTILINE)
     assert len(_finished_points()) >= 2
 
 
 def a_rank_that_dies_ends_the_others():
     ended = _struck(3, 1, signal.SIGKILL)
-    assert ended.code not in (0, 6)
+    assert ended.code == 128 + signal.SIGKILL
     expect(ended.err, "rank 1", "signal 9")
     assert len(_finished_points()) >= 2
 
 
 def ctrl_c_of_mpirun_keeps_what_was_measured():
     process = start(f"run {long()} --json a.json", ranks=2)
-    until(lambda: len(points_in("a.json.part")) >= 2, "two points")
+    until(process, lambda: len(points_in("a.json.part")) >= 2, "two points")
     process.send_signal(signal.SIGINT)
     assert finish(process).code != 0
     held = len(_finished_points())

@@ -14,7 +14,8 @@
 namespace moebench::cuda {
 namespace {
 
-constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what cuBLAS recommends for compute capability 9.0
+constexpr std::size_t kWorkspaceBytes = std::size_t{32}
+                                        << 20;  // what cuBLAS recommends for compute capability 9.0
 
 cudaDataType type_of(DType dtype) {
   return dtype == DType::bf16 ? CUDA_R_16BF : dtype == DType::fp16 ? CUDA_R_16F : CUDA_R_32F;
@@ -40,9 +41,11 @@ Blas::Blas(cudaStream_t stream, Memory& memory, Hold& hold)
   MB_CUBLAS(cublasCreate_v2, &handle);
   handle_.reset(handle);
   MB_CUBLAS(cublasSetStream_v2, handle, stream);
-  MB_CUBLAS(cublasSetWorkspace_v2, handle, workspace_.data(), workspace_.bytes());  // after the stream, which resets it
-  MB_CUBLAS(cublasSetMathMode, handle,
-            static_cast<cublasMath_t>(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
+  MB_CUBLAS(cublasSetWorkspace_v2, handle, workspace_.data(),
+            workspace_.bytes());  // after the stream, which resets it
+  MB_CUBLAS(
+      cublasSetMathMode, handle,
+      static_cast<cublasMath_t>(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
 }
 
 Blas::~Blas() { hold_.release(); }  // destroying the handle waits for the device
@@ -59,9 +62,10 @@ void Blas::multiply(const Product& p) {
   }
   hold_.count_product();
   const float alpha = 1, beta = p.accumulate ? 1 : 0;
-  MB_CUBLAS(cublasGemmEx, handle_.get(), operation(p.b), operation(p.a), to_int(p.n()), to_int(p.m()), to_int(p.k()), &alpha,
-            p.b.data, type_of(p.dtype), to_int(p.b.cols), p.a.data, type_of(p.dtype), to_int(p.a.cols), &beta, p.c,
-            type_of(p.c_dtype), to_int(p.n()), compute_of(p.dtype), CUBLAS_GEMM_DEFAULT);
+  MB_CUBLAS(cublasGemmEx, handle_.get(), operation(p.b), operation(p.a), to_int(p.n()), to_int(p.m()),
+            to_int(p.k()), &alpha, p.b.data, type_of(p.dtype), to_int(p.b.cols), p.a.data, type_of(p.dtype),
+            to_int(p.a.cols), &beta, p.c, type_of(p.c_dtype), to_int(p.n()), compute_of(p.dtype),
+            CUBLAS_GEMM_DEFAULT);
 }
 
 void Blas::multiply_grouped(std::span<const Product> products, void** pointers) {
@@ -73,23 +77,26 @@ void Blas::multiply_grouped(std::span<const Product> products, void** pointers) 
   std::vector<void*> table(3 * count);
   for (std::size_t i = 0; i < count; ++i) {
     const Product& p = products[i];
-    MB_ASSERT(p.dtype == products[0].dtype && p.c_dtype == products[0].c_dtype && p.m() > 0 && p.n() > 0 && p.k() > 0);
+    MB_ASSERT(p.dtype == products[0].dtype && p.c_dtype == products[0].c_dtype && p.m() > 0 && p.n() > 0 &&
+              p.k() > 0);
     op_a.push_back(operation(p.a)), op_b.push_back(operation(p.b));
     m.push_back(to_int(p.m())), n.push_back(to_int(p.n())), k.push_back(to_int(p.k()));
     lda.push_back(to_int(p.a.cols)), ldb.push_back(to_int(p.b.cols)), ldc.push_back(to_int(p.n()));
     beta.push_back(p.accumulate ? 1.0f : 0.0f);
-    table[i] = const_cast<void*>(p.a.data), table[count + i] = const_cast<void*>(p.b.data), table[2 * count + i] = p.c;
+    table[i] = const_cast<void*>(p.a.data), table[count + i] = const_cast<void*>(p.b.data),
+    table[2 * count + i] = p.c;
   }
   // From pageable memory: read before the call returns, so the table may go out of scope.
-  MB_CUDA(cudaMemcpyAsync(pointers, table.data(), table.size() * sizeof(void*), cudaMemcpyHostToDevice, stream_));
+  MB_CUDA(
+      cudaMemcpyAsync(pointers, table.data(), table.size() * sizeof(void*), cudaMemcpyHostToDevice, stream_));
   const std::vector<float> alpha(count, 1.0f);
   const std::vector<int> one_each(count, 1);
   const cudaDataType type = type_of(products[0].dtype);
   hold_.count_product();
-  MB_CUBLAS(cublasGemmGroupedBatchedEx, handle_.get(), op_b.data(), op_a.data(), n.data(), m.data(), k.data(), alpha.data(),
-            pointers + count, type, ldb.data(), pointers, type, lda.data(), beta.data(), pointers + 2 * count,
-            type_of(products[0].c_dtype), ldc.data(), to_int(static_cast<std::int64_t>(count)), one_each.data(),
-            compute_of(products[0].dtype));
+  MB_CUBLAS(cublasGemmGroupedBatchedEx, handle_.get(), op_b.data(), op_a.data(), n.data(), m.data(), k.data(),
+            alpha.data(), pointers + count, type, ldb.data(), pointers, type, lda.data(), beta.data(),
+            pointers + 2 * count, type_of(products[0].c_dtype), ldc.data(),
+            to_int(static_cast<std::int64_t>(count)), one_each.data(), compute_of(products[0].dtype));
 }
 
 std::string Blas::version() const {

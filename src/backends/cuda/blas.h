@@ -29,19 +29,20 @@ inline Matrix matrix_of(const TensorView& view) { return {view.data, view.rows, 
 /// c [M, N] = a [M, K] · b [K, N] after their transposes, or c += a · b; c is dense.
 struct Product {
   Matrix a, b;
-  DType dtype;             ///< of a and b: decides the math mode
+  DType dtype;  ///< of a and b: decides the math mode
   void* c;
   DType c_dtype;
   bool accumulate = false;
-  std::int64_t lane = 0;   ///< products of different lanes may run side by side
+  std::int64_t lane = 0;  ///< products of different lanes may run side by side
 
   std::int64_t m() const { return a.transposed ? a.cols : a.rows; }
   std::int64_t k() const { return a.transposed ? a.rows : a.cols; }
   std::int64_t n() const { return b.transposed ? b.rows : b.cols; }
 };
 
-/// One cuBLAS handle on one stream, with a workspace of its own: so it can be captured in a graph, and a product's bits do
-/// not depend on what else runs. fp32 never uses TF32; tf32 always; bf16 and fp16 reduce in fp32.
+/// One cuBLAS handle on one stream, with a workspace of its own: so it can be captured in a graph, and a
+/// product's bits do not depend on what else runs. fp32 never uses TF32; tf32 always; bf16 and fp16 reduce in
+/// fp32.
 class Blas {
  public:
   /// `memory` and `hold` outlive it.
@@ -50,8 +51,8 @@ class Blas {
   Blas(const Blas&) = delete;
 
   void multiply(const Product& product);
-  /// All of one dtype, none empty, in one call of cublasGemmGroupedBatchedEx; its kernels need every matrix and row
-  /// aligned to 16 bytes. `pointers` is room for 3·products in device memory.
+  /// All of one dtype, none empty, in one call of cublasGemmGroupedBatchedEx; its kernels need every matrix
+  /// and row aligned to 16 bytes. `pointers` is room for 3·products in device memory.
   void multiply_grouped(std::span<const Product> products, void** pointers);
   /// "13.1.0".
   std::string version() const;

@@ -22,14 +22,17 @@ bool loses_context(cudaError_t status) {
     case cudaErrorAssert:
     case cudaErrorECCUncorrectable:
     case cudaErrorNvlinkUncorrectable:
-    case cudaErrorContained: return true;
-    default: return false;
+    case cudaErrorContained:
+      return true;
+    default:
+      return false;
   }
 }
 
 [[noreturn]] void fail(cudaError_t status, const std::string& what) {
   cudaGetLastError();  // an error that passes must not be seen again by the next check
-  throw DeviceError(cat(what, ": ", cudaGetErrorName(status), ", ", cudaGetErrorString(status)), loses_context(status));
+  throw DeviceError(cat(what, ": ", cudaGetErrorName(status), ", ", cudaGetErrorString(status)),
+                    loses_context(status));
 }
 
 }  // namespace
@@ -44,7 +47,8 @@ void check(cublasStatus_t status, const char* call, const char* file, int line) 
 }
 
 void check_launch(const char* kernel) {
-  if (const cudaError_t status = cudaGetLastError(); status != cudaSuccess) fail(status, cat("launch of ", kernel));
+  if (const cudaError_t status = cudaGetLastError(); status != cudaSuccess)
+    fail(status, cat("launch of ", kernel));
 }
 
 }  // namespace moebench::cuda

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every CUDA and cuBLAS call is wrapped in one of these: a failure becomes a DeviceError naming call and place.
+// Every CUDA and cuBLAS call is wrapped in one of these: a failure becomes a DeviceError naming call and
+// place.
 #pragma once
 
 #include <cublas_api.h>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Idea: forward, one warp per token reads its K rows and writes their weighted sum (sum_rows.cuh). Backward, one warp
-// per slot writes score · dy to the slot's row and sums dy · row on the way, so that dscore costs no pass of its own.
+// Idea: forward, one warp per token reads its K rows and writes their weighted sum (sum_rows.cuh).
+// Backward, one warp per slot writes score · dy to the slot's row and sums dy · row on the way, so that
+// dscore costs no pass of its own.
 // Layout: rows, drows [S, H]; y, dy [T, H]; score, dscore [T, K] fp32; row_of [S] int32.
-// Moves: forward reads S·H, writes T·H elements: T 4096, K 2, H 1024, bf16: 25 MB, 6 µs at 4 TB/s. Backward reads T·H + S·H
-// (the K reads of a token's dy meet in the cache), writes S·H: 42 MB, 10 µs.
+// Moves: forward reads S·H, writes T·H elements: T 4096, K 2, H 1024, bf16: 25 MB, 6 µs at 4 TB/s.
+// Backward reads T·H + S·H (the K reads of a token's dy meet in the cache), writes S·H: 42 MB, 10 µs.
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/storage.cuh"
 #include "backends/cuda/sum_rows.cuh"
@@ -13,9 +14,10 @@ namespace {
 
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
-    combine_backward_kernel(const T* __restrict__ dy, const T* __restrict__ rows, const std::int32_t* __restrict__ row_of,
-                            const float* __restrict__ score, std::int64_t slots, std::int64_t cols, int k,
-                            T* __restrict__ drows, float* __restrict__ dscore) {
+    combine_backward_kernel(const T* __restrict__ dy, const T* __restrict__ rows,
+                            const std::int32_t* __restrict__ row_of, const float* __restrict__ score,
+                            std::int64_t slots, std::int64_t cols, int k, T* __restrict__ drows,
+                            float* __restrict__ dscore) {
   const std::int64_t slot = warp_of_grid();
   if (slot >= slots) return;
   const std::int64_t row = row_of[slot] * cols;
@@ -58,11 +60,12 @@ void combine(cudaStream_t stream, const CombineForward& args) {
 void combine(cudaStream_t stream, const CombineBackward& args) {
   const std::int64_t slots = args.rows.rows;
   if (args.rows.size() == 0) return;
-  with_access(args.dy.dtype, args.dy.cols, {args.dy.data, args.rows.data, args.drows.data}, [&]<class T, int N>() {
-    combine_backward_kernel<T, N><<<grid(blocks_for(slots, kWarps)), kThreads, 0, stream>>>(
-        args.dy.as<const T>(), args.rows.as<const T>(), args.row_of.data(), args.score.data(), slots, args.dy.cols,
-        static_cast<int>(args.top_k), args.drows.as<T>(), args.dscore.data());
-  });
+  with_access(
+      args.dy.dtype, args.dy.cols, {args.dy.data, args.rows.data, args.drows.data}, [&]<class T, int N>() {
+        combine_backward_kernel<T, N><<<grid(blocks_for(slots, kWarps)), kThreads, 0, stream>>>(
+            args.dy.as<const T>(), args.rows.as<const T>(), args.row_of.data(), args.score.data(), slots,
+            args.dy.cols, static_cast<int>(args.top_k), args.drows.as<T>(), args.dscore.data());
+      });
   check_launch("combine_backward_kernel");
 }
 

@@ -11,7 +11,8 @@ namespace {
 /// The first that opens: the loader's choice, the toolkit this was built with, the usual place.
 void* open_library(std::string& missing) {
   const std::string file = cat("libcublas.so.", CUBLAS_VER_MAJOR);
-  for (const std::string& path : {file, cat(MOEBENCH_CUDA_LIBRARY_DIR, "/", file), cat("/usr/local/cuda/lib64/", file)}) {
+  for (const std::string& path :
+       {file, cat(MOEBENCH_CUDA_LIBRARY_DIR, "/", file), cat("/usr/local/cuda/lib64/", file)}) {
     if (void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
     if (missing.empty()) missing = cat("cuBLAS cannot be opened: ", dlerror());
   }

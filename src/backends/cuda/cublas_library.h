@@ -20,13 +20,14 @@ struct CublasLibrary {
   cublasStatus_t (*cublasSetMathMode)(cublasHandle_t, cublasMath_t);
   const char* (*cublasGetStatusString)(cublasStatus_t);
   cublasStatus_t (*cublasGemmEx)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int m, int n, int k,
-                                 const void* alpha, const void* a, cudaDataType, int lda, const void* b, cudaDataType,
-                                 int ldb, const void* beta, void* c, cudaDataType, int ldc, cublasComputeType_t,
-                                 cublasGemmAlgo_t);
-  cublasStatus_t (*cublasGemmGroupedBatchedEx)(cublasHandle_t, const cublasOperation_t*, const cublasOperation_t*,
-                                               const int* m, const int* n, const int* k, const void* alpha,
-                                               const void* const* a, cudaDataType_t, const int* lda,
-                                               const void* const* b, cudaDataType_t, const int* ldb, const void* beta,
+                                 const void* alpha, const void* a, cudaDataType, int lda, const void* b,
+                                 cudaDataType, int ldb, const void* beta, void* c, cudaDataType, int ldc,
+                                 cublasComputeType_t, cublasGemmAlgo_t);
+  cublasStatus_t (*cublasGemmGroupedBatchedEx)(cublasHandle_t, const cublasOperation_t*,
+                                               const cublasOperation_t*, const int* m, const int* n,
+                                               const int* k, const void* alpha, const void* const* a,
+                                               cudaDataType_t, const int* lda, const void* const* b,
+                                               cudaDataType_t, const int* ldb, const void* beta,
                                                void* const* c, cudaDataType_t, const int* ldc, int groups,
                                                const int* group_size, cublasComputeType_t);
 };

@@ -16,7 +16,8 @@ namespace {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(int device) : gpu_(device), device_(cuda::describe(device)), plan_scratch_(gpu_.memory, 0) {
+  explicit CudaBackend(int device)
+      : gpu_(device), device_(cuda::describe(device)), plan_scratch_(gpu_.memory, 0) {
     device_.versions.emplace_back("cublas", gpu_.blas.version());
   }
 
@@ -45,7 +46,8 @@ class CudaBackend final : public Backend {
   }
   void poison(TensorView tensor) override {
     constexpr int kAllOnes = 0xFF;  // a NaN in every format
-    if (tensor.bytes() > 0) MB_CUDA(cudaMemsetAsync(tensor.data, kAllOnes, tensor.bytes(), gpu_.stream.get()));
+    if (tensor.bytes() > 0)
+      MB_CUDA(cudaMemsetAsync(tensor.data, kAllOnes, tensor.bytes(), gpu_.stream.get()));
   }
   void upload(TensorView tensor, std::span<const float> host) override;
   void download(std::span<float> host, TensorView tensor) override;
@@ -59,7 +61,11 @@ class CudaBackend final : public Backend {
   void combine(const CombineBackward& args) override { cuda::combine(gpu_.stream.get(), args); }
 
   void gemm(TensorView a, TensorView b, TensorView c) override {
-    gpu_.blas.multiply({.a = cuda::matrix_of(a), .b = cuda::matrix_of(b), .dtype = a.dtype, .c = c.data, .c_dtype = c.dtype});
+    gpu_.blas.multiply({.a = cuda::matrix_of(a),
+                        .b = cuda::matrix_of(b),
+                        .dtype = a.dtype,
+                        .c = c.data,
+                        .c_dtype = c.dtype});
   }
   void activate(Activation activation, TensorView in, TensorView out) override {
     cuda::activate(gpu_.stream.get(), activation, in, out);
@@ -79,7 +85,8 @@ class CudaBackend final : public Backend {
   Buffer plan_scratch_;  ///< grows in the first step, never after
 };
 
-/// 16-bit tensors cross the bus as fp32, a part at a time: work(first element, part of the tensor, fp32 view of a buffer).
+/// 16-bit tensors cross the bus as fp32, a part at a time: work(first element, part of the tensor, fp32 view
+/// of a buffer).
 template <class Work>
 void CudaBackend::each_part(const TensorView& tensor, Work work) {
   constexpr std::int64_t kMost = std::int64_t{1} << 24;  // 64 MiB of fp32
@@ -94,7 +101,8 @@ void CudaBackend::each_part(const TensorView& tensor, Work work) {
 
 void CudaBackend::upload(TensorView tensor, std::span<const float> host) {
   MB_ASSERT(std::ssize(host) == tensor.size());
-  if (size_of(tensor.dtype) == 4) return gpu_.memory.copy_from_host(tensor.data, host.data(), host.size_bytes());
+  if (size_of(tensor.dtype) == 4)
+    return gpu_.memory.copy_from_host(tensor.data, host.data(), host.size_bytes());
   each_part(tensor, [&](std::int64_t first, const TensorView& part, const TensorView& staging) {
     gpu_.memory.copy_from_host(staging.data, host.data() + first, staging.bytes());
     cuda::convert(gpu_.stream.get(), staging, part);
@@ -104,7 +112,8 @@ void CudaBackend::upload(TensorView tensor, std::span<const float> host) {
 
 void CudaBackend::download(std::span<float> host, TensorView tensor) {
   MB_ASSERT(std::ssize(host) == tensor.size());
-  if (size_of(tensor.dtype) == 4) return gpu_.memory.copy_to_host(host.data(), tensor.data, host.size_bytes());
+  if (size_of(tensor.dtype) == 4)
+    return gpu_.memory.copy_to_host(host.data(), tensor.data, host.size_bytes());
   each_part(tensor, [&](std::int64_t first, const TensorView& part, const TensorView& staging) {
     cuda::convert(gpu_.stream.get(), part, staging);
     gpu_.memory.copy_to_host(host.data() + first, staging.data, staging.bytes());
@@ -112,20 +121,31 @@ void CudaBackend::download(std::span<float> host, TensorView tensor) {
 }
 
 void CudaBackend::gate(const GateForward& args) {
-  gpu_.blas.multiply({.a = cuda::matrix_of(args.x), .b = cuda::matrix_of(args.weight), .dtype = args.x.dtype,
-                      .c = args.logits.data(), .c_dtype = DType::fp32});
+  gpu_.blas.multiply({.a = cuda::matrix_of(args.x),
+                      .b = cuda::matrix_of(args.weight),
+                      .dtype = args.x.dtype,
+                      .c = args.logits.data(),
+                      .c_dtype = DType::fp32});
   cuda::choose_experts(gpu_.stream.get(), args);
 }
 
-/// The gradient of the logits is made dense in the format of x, in the place of the fp32 scratch: two small products then
-/// read it at the tensor cores' rate, where a sparse update would read whole columns of the weight per token.
+/// The gradient of the logits is made dense in the format of x, in the place of the fp32 scratch: two small
+/// products then read it at the tensor cores' rate, where a sparse update would read whole columns of the
+/// weight per token.
 void CudaBackend::gate(const GateBackward& args) {
   const TensorView dlogits{args.dlogits.data(), args.x.dtype, args.x.rows, args.weight.cols};
   cuda::differentiate_choice(gpu_.stream.get(), args, dlogits);
-  gpu_.blas.multiply({.a = cuda::matrix_of(dlogits), .b = transposed(cuda::matrix_of(args.weight)), .dtype = args.x.dtype,
-                      .c = args.dx.data, .c_dtype = args.dx.dtype, .accumulate = true});
-  gpu_.blas.multiply({.a = transposed(cuda::matrix_of(args.x)), .b = cuda::matrix_of(dlogits), .dtype = args.x.dtype,
-                      .c = args.dweight.data, .c_dtype = args.dweight.dtype});
+  gpu_.blas.multiply({.a = cuda::matrix_of(dlogits),
+                      .b = transposed(cuda::matrix_of(args.weight)),
+                      .dtype = args.x.dtype,
+                      .c = args.dx.data,
+                      .c_dtype = args.dx.dtype,
+                      .accumulate = true});
+  gpu_.blas.multiply({.a = transposed(cuda::matrix_of(args.x)),
+                      .b = cuda::matrix_of(dlogits),
+                      .dtype = args.x.dtype,
+                      .c = args.dweight.data,
+                      .c_dtype = args.dweight.dtype});
 }
 
 void CudaBackend::plan(const PlanArgs& args) {

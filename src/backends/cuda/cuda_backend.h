@@ -16,8 +16,8 @@ std::string why_no_cuda();
 /// The engines it has, known without a device.
 std::vector<std::string> cuda_engine_names();
 
-/// On GPU `local_rank`, modulo the GPUs there are: more ranks than GPUs share them. The thread that makes it must be the
-/// one that uses it. Throws EnvironmentError where why_no_cuda() says something.
+/// On GPU `local_rank`, modulo the GPUs there are: more ranks than GPUs share them. The thread that makes it
+/// must be the one that uses it. Throws EnvironmentError where why_no_cuda() says something.
 std::unique_ptr<Backend> make_cuda_backend(int local_rank);
 
 }  // namespace moebench

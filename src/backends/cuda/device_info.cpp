@@ -25,7 +25,11 @@ std::string module_version() {
 }  // namespace
 
 int count_devices(std::string& why) {
-  int count = 0;
+  int driver = 0, count = 0;
+  if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0) {
+    why = "no NVIDIA driver is installed";
+    return 0;
+  }
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaSuccess && count > 0) return count;
   cudaGetLastError();
@@ -38,7 +42,8 @@ std::string why_not(int device) {
   MB_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
   MB_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
   if (major < kLeastMajor)
-    return cat("GPU ", device, " has compute capability ", major, ".", minor, ", but ", kLeastMajor, ".0 is the least");
+    return cat("GPU ", device, " has compute capability ", major, ".", minor, ", but ", kLeastMajor,
+               ".0 is the least");
   return cublas().missing;
 }
 
@@ -49,14 +54,15 @@ DeviceInfo describe(int device) {
   MB_CUDA(cudaRuntimeGetVersion(&runtime));
   MB_CUDA(cudaDriverGetVersion(&driver));
   const std::string module = module_version();
-  return {.name = properties.name,
-          .kind = "cuda",
-          .units = properties.multiProcessorCount,
-          .memory_bytes = properties.totalGlobalMem,
-          .cache_bytes = static_cast<std::size_t>(properties.l2CacheSize),
-          .versions = {{"compute capability", cat(properties.major, ".", properties.minor)},
-                       {"cuda runtime", version_text(runtime)},
-                       {"cuda driver", cat(version_text(driver), module.empty() ? "" : cat(" (", module, ")"))}}};
+  return {
+      .name = properties.name,
+      .kind = "cuda",
+      .units = properties.multiProcessorCount,
+      .memory_bytes = properties.totalGlobalMem,
+      .cache_bytes = static_cast<std::size_t>(properties.l2CacheSize),
+      .versions = {{"compute capability", cat(properties.major, ".", properties.minor)},
+                   {"cuda runtime", version_text(runtime)},
+                   {"cuda driver", cat(version_text(driver), module.empty() ? "" : cat(" (", module, ")"))}}};
 }
 
 }  // namespace moebench::cuda

@@ -25,7 +25,8 @@ void* DeviceMemory::allocate(std::size_t bytes) {
   const cudaError_t status = cudaMalloc(&pointer, bytes);
   if (status == cudaErrorMemoryAllocation || status == cudaErrorInvalidValue) {
     cudaGetLastError();
-    throw MemoryError(bytes, cat("cannot allocate ", bytes, " bytes of GPU memory: ", available_bytes(), " are free"));
+    throw MemoryError(
+        bytes, cat("cannot allocate ", bytes, " bytes of GPU memory: ", available_bytes(), " are free"));
   }
   check(status, "cudaMalloc", __FILE__, __LINE__);
   count_allocation(bytes);

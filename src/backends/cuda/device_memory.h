@@ -9,7 +9,8 @@ namespace moebench::cuda {
 
 class DeviceMemory final : public Memory {
  public:
-  /// Copies are ordered on `stream`. All three outlive it: every call that may wait for the device releases `hold`.
+  /// Copies are ordered on `stream`. All three outlive it: every call that may wait for the device releases
+  /// `hold`.
   DeviceMemory(cudaStream_t stream, Hold& hold);
   ~DeviceMemory() override;
   DeviceMemory(const DeviceMemory&) = delete;

@@ -23,8 +23,8 @@ class BatchedEngine final : public Engine {
     ffn_.forward({blocks_, args.offsets.data()}, args.weights, args.x.data, args.out.data, *runner_);
   }
   void backward(const ExpertsBackward& args) override {
-    ffn_.backward({blocks_, args.forward.offsets.data()}, args.forward.weights, args.forward.x.data, args.dout.data,
-                  args.dx.data, args.gradients, false, *runner_);
+    ffn_.backward({blocks_, args.forward.offsets.data()}, args.forward.weights, args.forward.x.data,
+                  args.dout.data, args.dx.data, args.gradients, false, *runner_);
   }
 
  private:
@@ -46,8 +46,8 @@ std::unique_ptr<Engine> make_streams(const EngineShape& shape, Gpu& gpu) {
 std::unique_ptr<Engine> make_grouped(const EngineShape& shape, Gpu& gpu) {
   const auto wide = static_cast<std::int64_t>(16 / size_of(shape.dtype));
   if (shape.hidden % wide != 0 || shape.ffn % wide != 0)
-    throw UsageError(cat("engine cublas-grouped needs hidden and ffn divisible by ", wide, " in ", name_of(shape.dtype),
-                         ", but they are ", shape.hidden, " and ", shape.ffn));
+    throw UsageError(cat("engine cublas-grouped needs hidden and ffn divisible by ", wide, " in ",
+                         name_of(shape.dtype), ", but they are ", shape.hidden, " and ", shape.ffn));
   return make_batched_engine(shape, gpu, make_grouped_runner(gpu, 3 * shape.experts));
 }
 
@@ -66,7 +66,8 @@ constexpr Entry kEngines[] = {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_batched_engine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<Runner> runner) {
+std::unique_ptr<Engine> make_batched_engine(const EngineShape& shape, Gpu& gpu,
+                                            std::unique_ptr<Runner> runner) {
   return std::make_unique<BatchedEngine>(shape, gpu, std::move(runner));
 }
 

@@ -17,13 +17,15 @@ namespace moebench::cuda {
 /// streams        the same products, expert i on stream i mod n: the FastMoE paper's stream manager
 /// cublas-grouped the same products, all experts in one library call
 /// naive-sample   row by row: products of one row
-/// naive-mask     per expert: find its rows by a mask over all rows, count them on the host, gather, run, write back
-/// naive-rau      sort, one gather, counts on the host, experts in series, concatenate, write back by index
+/// naive-mask     per expert: find its rows by a mask over all rows, count them on the host, gather, run,
+/// write back naive-rau      sort, one gather, counts on the host, experts in series, concatenate, write back
+/// by index
 std::vector<std::string> engine_names();
 /// Throws UsageError for an unknown name or a shape that the engine cannot run.
 std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, Gpu& gpu);
 
-std::unique_ptr<Engine> make_batched_engine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<Runner> runner);
+std::unique_ptr<Engine> make_batched_engine(const EngineShape& shape, Gpu& gpu,
+                                            std::unique_ptr<Runner> runner);
 std::unique_ptr<Engine> make_sample_engine(const EngineShape& shape, Gpu& gpu);
 std::unique_ptr<Engine> make_mask_engine(const EngineShape& shape, Gpu& gpu);
 std::unique_ptr<Engine> make_rau_engine(const EngineShape& shape, Gpu& gpu);

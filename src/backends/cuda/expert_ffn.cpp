@@ -30,10 +30,17 @@ std::vector<RowBlock> blocks_of(std::span<const std::int64_t> offsets) { return 
 std::vector<RowBlock> blocks_of(std::span<const std::int32_t> offsets) { return blocks_from(offsets); }
 
 ExpertFfn::ExpertFfn(Gpu& gpu, const EngineShape& shape)
-    : gpu_(gpu), shape_(shape), pre_(gpu.memory, 0), act_(gpu.memory, 0), dpre_(gpu.memory, 0), dact_(gpu.memory, 0) {}
+    : gpu_(gpu),
+      shape_(shape),
+      pre_(gpu.memory, 0),
+      act_(gpu.memory, 0),
+      dpre_(gpu.memory, 0),
+      dact_(gpu.memory, 0) {}
 
 void ExpertFfn::reserve(std::int64_t rows) {
-  const auto bytes = [&](std::int64_t cols) { return static_cast<std::size_t>(rows * cols) * size_of(shape_.dtype); };
+  const auto bytes = [&](std::int64_t cols) {
+    return static_cast<std::size_t>(rows * cols) * size_of(shape_.dtype);
+  };
   pre_.reserve(bytes(shape_.w1_cols()));
   act_.reserve(bytes(shape_.ffn));
   if (!shape_.backward) return;
@@ -41,13 +48,15 @@ void ExpertFfn::reserve(std::int64_t rows) {
   dact_.reserve(bytes(shape_.ffn));
 }
 
-void ExpertFfn::forward(const Blocks& blocks, const ExpertTensors& weights, const void* x, void* out, Runner& runner) {
+void ExpertFfn::forward(const Blocks& blocks, const ExpertTensors& weights, const void* x, void* out,
+                        Runner& runner) {
   const std::int64_t h = shape_.hidden, w1 = shape_.w1_cols(), f = shape_.ffn, rows = blocks.rows();
   const DType dtype = shape_.dtype;
   const cudaStream_t stream = gpu_.stream.get();
   const auto add_bias_of = [&](const TensorView& bias, void* buffer, std::int64_t cols) {
     if (bias.data)
-      add_bias(stream, blocks.offsets, rows, bias.slice(blocks.expert(), std::ssize(blocks.blocks)), {buffer, dtype, rows, cols});
+      add_bias(stream, blocks.offsets, rows, bias.slice(blocks.expert(), std::ssize(blocks.blocks)),
+               {buffer, dtype, rows, cols});
   };
   products_.clear();
   for (const RowBlock& b : blocks.blocks)
@@ -66,8 +75,8 @@ void ExpertFfn::forward(const Blocks& blocks, const ExpertTensors& weights, cons
   add_bias_of(weights.b2, out, h);
 }
 
-void ExpertFfn::backward(const Blocks& blocks, const ExpertTensors& weights, const void* x, const void* dout, void* dx,
-                         const ExpertTensors& gradients, bool accumulate, Runner& runner) {
+void ExpertFfn::backward(const Blocks& blocks, const ExpertTensors& weights, const void* x, const void* dout,
+                         void* dx, const ExpertTensors& gradients, bool accumulate, Runner& runner) {
   const std::int64_t h = shape_.hidden, w1 = shape_.w1_cols(), f = shape_.ffn;
   const DType dtype = shape_.dtype;
   const cudaStream_t stream = gpu_.stream.get();
@@ -83,8 +92,8 @@ void ExpertFfn::backward(const Blocks& blocks, const ExpertTensors& weights, con
   for (const RowBlock& b : blocks.blocks) {
     if (b.count == 0) continue;
     const Matrix dpre = rows_of(dpre_.data(), b, w1);
-    products_.push_back({dpre, transposed(matrix_of(weights.w1, b.expert, h)), dtype, row_at(dx, b.first, h, dtype), dtype,
-                         false, b.expert});
+    products_.push_back({dpre, transposed(matrix_of(weights.w1, b.expert, h)), dtype,
+                         row_at(dx, b.first, h, dtype), dtype, false, b.expert});
     products_.push_back({transposed(rows_of(act_.data(), b, f)), rows_of(dout, b, h), dtype,
                          gradients.w2.slice(b.expert * f, f).data, gradients.w2.dtype, accumulate, b.expert});
     products_.push_back({transposed(rows_of(x, b, h)), dpre, dtype, gradients.w1.slice(b.expert * h, h).data,

@@ -39,8 +39,8 @@ class ExpertFfn {
   void reserve(std::int64_t rows);
   /// x, out [rows, H] are whole row buffers: the blocks say which rows.
   void forward(const Blocks& blocks, const ExpertTensors& weights, const void* x, void* out, Runner& runner);
-  /// dout, dx like x, out. Overwrites the gradients of the blocks' experts, or with `accumulate` adds to them; they are of
-  /// the shape's dtype or of fp32.
+  /// dout, dx like x, out. Overwrites the gradients of the blocks' experts, or with `accumulate` adds to
+  /// them; they are of the shape's dtype or of fp32.
   void backward(const Blocks& blocks, const ExpertTensors& weights, const void* x, const void* dout, void* dx,
                 const ExpertTensors& gradients, bool accumulate, Runner& runner);
 

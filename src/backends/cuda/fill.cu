@@ -14,7 +14,8 @@ struct Stride {
   std::int64_t start, step;
 };
 __device__ Stride stride_of_thread() {
-  return {static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x, static_cast<std::int64_t>(gridDim.x) * blockDim.x};
+  return {static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x,
+          static_cast<std::int64_t>(gridDim.x) * blockDim.x};
 }
 
 template <class T>
@@ -35,7 +36,9 @@ __global__ void count_up_kernel(std::int32_t* values, std::int64_t count) {
   for (std::int64_t i = mine.start; i < count; i += mine.step) values[i] = static_cast<std::int32_t>(i);
 }
 
-unsigned stride_grid(std::int64_t count) { return grid(std::min<std::int64_t>(blocks_for(count, kThreads), 1 << 16)); }
+unsigned stride_grid(std::int64_t count) {
+  return grid(std::min<std::int64_t>(blocks_for(count, kThreads), 1 << 16));
+}
 
 }  // namespace
 
@@ -64,7 +67,8 @@ void convert(cudaStream_t stream, const TensorView& from, const TensorView& to) 
 
 void count_up(cudaStream_t stream, std::span<std::int32_t> values) {
   if (values.empty()) return;
-  count_up_kernel<<<stride_grid(std::ssize(values)), kThreads, 0, stream>>>(values.data(), std::ssize(values));
+  count_up_kernel<<<stride_grid(std::ssize(values)), kThreads, 0, stream>>>(values.data(),
+                                                                            std::ssize(values));
   check_launch("count_up_kernel");
 }
 

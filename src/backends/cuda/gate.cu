@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Idea: one warp per token. A logit becomes a 32-bit key that sorts like it; K times, the warp's largest key is found
-// by two warp reductions (largest key, then lowest expert among those that have it) and struck out. Up to 1024 experts
-// the keys live in registers; beyond, each round reads the token's logits again from the cache.
+// Idea: one warp per token. A logit becomes a 32-bit key that sorts like it; K times, the warp's largest
+// key is found by two warp reductions (largest key, then lowest expert among those that have it) and
+// struck out. Up to 1024 experts the keys live in registers; beyond, each round reads the token's logits
+// again from the cache.
 // Layout: logits [T, E] fp32, expert i in lane i mod 32; expert_of, score [T, K].
-// Moves: choose reads 4·T·E and writes 8·T·K bytes (4096 × 64, K 2: 1.1 MB, 0.3 µs at 4 TB/s: latency bound).
-// The gradient writes T·E elements of the layer's format and reads 12·T·K bytes.
+// Moves: choose reads 4·T·E and writes 8·T·K bytes (4096 × 64, K 2: 1.1 MB, 0.3 µs at 4 TB/s: latency
+// bound). The gradient writes T·E elements of the layer's format and reads 12·T·K bytes.
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/storage.cuh"
 
@@ -98,12 +99,13 @@ __global__ void __launch_bounds__(kThreads)
   softmax_over_kept(logits, expert_of, k, score);
 }
 
-/// dlogit_j = score_j · (dscore_j - Σ score·dscore): the softmax's Jacobian is diag(s) - s·sᵀ. The warp first zeroes the
-/// token's row, then writes K places of it.
+/// dlogit_j = score_j · (dscore_j - Σ score·dscore): the softmax's Jacobian is diag(s) - s·sᵀ. The warp first
+/// zeroes the token's row, then writes K places of it.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     gate_backward_kernel(const std::int32_t* __restrict__ expert_of, const float* __restrict__ score,
-                         const float* __restrict__ dscore, std::int64_t tokens, std::int64_t experts, int k, T* dlogits) {
+                         const float* __restrict__ dscore, std::int64_t tokens, std::int64_t experts, int k,
+                         T* dlogits) {
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
   const int lane = lane_of_warp();
@@ -140,7 +142,8 @@ void choose_experts(cudaStream_t stream, const GateForward& args) {
     auto* kernel = gate_rescan_kernel;
     if constexpr (kKeys > 0) kernel = gate_registers_kernel<kKeys>;
     kernel<<<blocks, kThreads, 0, stream>>>(args.logits.data(), tokens, static_cast<int>(experts),
-                                            static_cast<int>(args.top_k), args.expert_of.data(), args.score.data());
+                                            static_cast<int>(args.top_k), args.expert_of.data(),
+                                            args.score.data());
   });
   check_launch("gate_registers_kernel");
 }

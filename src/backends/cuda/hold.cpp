@@ -12,9 +12,10 @@ namespace {
 
 /// Set by Nsight Systems, Nsight Compute, CUPTI injection and compute-sanitizer in the programs they start.
 bool kernels_run_one_by_one() {
-  for (const char* variable : {"CUDA_INJECTION64_PATH", "NSYS_PROFILING_SESSION_ID", "NV_NSIGHT_INJECTION_PORT_BASE",
-                               "NV_COMPUTE_PROFILER_PERFWORKS_DIR", "NV_TPS_LAUNCH_UUID", "NV_SANITIZER_INJECTION_PORT_BASE",
-                               "CUDA_DEBUGGER_SOFTWARE_PREEMPTION"})
+  for (const char* variable :
+       {"CUDA_INJECTION64_PATH", "NSYS_PROFILING_SESSION_ID", "NV_NSIGHT_INJECTION_PORT_BASE",
+        "NV_COMPUTE_PROFILER_PERFWORKS_DIR", "NV_TPS_LAUNCH_UUID", "NV_SANITIZER_INJECTION_PORT_BASE",
+        "CUDA_DEBUGGER_SOFTWARE_PREEMPTION"})
     if (std::getenv(variable)) return true;
   const char* blocking = std::getenv("CUDA_LAUNCH_BLOCKING");
   return blocking && *blocking != '0' && *blocking != '\0';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Idea: one thread reads a word of host memory until the host writes it. Bounded by the device's own clock, so that a host
-// that forgets, or waits for the stream itself, loses two seconds and not the run.
+// Idea: one thread reads a word of host memory until the host writes it. Bounded by the device's own
+// clock, so that a host that forgets, or waits for the stream itself, loses two seconds and not the run.
 #include "backends/cuda/check.h"
 #include "backends/cuda/kernels.h"
 
@@ -13,9 +13,11 @@ __device__ unsigned long long nanoseconds() {
   return now;
 }
 
-__global__ void hold_spin_kernel(const volatile std::uint32_t* served, std::uint32_t ticket, unsigned long long limit_ns) {
+__global__ void hold_spin_kernel(const volatile std::uint32_t* served, std::uint32_t ticket,
+                                 unsigned long long limit_ns) {
   const unsigned long long start = nanoseconds();
-  while (static_cast<std::int32_t>(ticket - *served) > 0 && nanoseconds() - start < limit_ns) __nanosleep(200);
+  while (static_cast<std::int32_t>(ticket - *served) > 0 && nanoseconds() - start < limit_ns)
+    __nanosleep(200);
 }
 
 }  // namespace

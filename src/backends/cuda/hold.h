@@ -8,9 +8,9 @@
 
 namespace moebench::cuda {
 
-/// A kernel that spins until the host lets go, or for two seconds: whoever waits for the stream must release() first, and
-/// everything in this backend that waits does. Off under profilers, debuggers and CUDA_LAUNCH_BLOCKING, which run
-/// kernels one by one.
+/// A kernel that spins until the host lets go, or for two seconds: whoever waits for the stream must
+/// release() first, and everything in this backend that waits does. Off under profilers, debuggers and
+/// CUDA_LAUNCH_BLOCKING, which run kernels one by one.
 class Hold {
  public:
   explicit Hold(cudaStream_t stream);
@@ -19,7 +19,8 @@ class Hold {
 
   void take();
   void release();
-  /// To be told of each matrix product queued: lets go before the launch queue is full, where the host would wait.
+  /// To be told of each matrix product queued: lets go before the launch queue is full, where the host would
+  /// wait.
   void count_product();
 
  private:

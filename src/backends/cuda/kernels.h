@@ -35,9 +35,11 @@ inline constexpr std::int64_t kMostExperts = 6144;
 void pack(cudaStream_t stream, const PackForward& args);
 void pack(cudaStream_t stream, const PackBackward& args);
 /// to[i] = from[order[i]] for all rows i of `to`.
-void gather_rows(cudaStream_t stream, const std::int32_t* order, const TensorView& from, const TensorView& to);
+void gather_rows(cudaStream_t stream, const std::int32_t* order, const TensorView& from,
+                 const TensorView& to);
 /// to[order[i]] = from[i] for all rows i of `from`.
-void scatter_rows(cudaStream_t stream, const std::int32_t* order, const TensorView& from, const TensorView& to);
+void scatter_rows(cudaStream_t stream, const std::int32_t* order, const TensorView& from,
+                  const TensorView& to);
 
 // combine.cu
 void combine(cudaStream_t stream, const CombineForward& args);
@@ -47,20 +49,22 @@ void combine(cudaStream_t stream, const CombineBackward& args);
 /// pre [n, F or 2F] → act [n, F].
 void activate(cudaStream_t stream, Activation activation, const TensorView& pre, const TensorView& act);
 /// dact [n, F] → dpre, shaped as pre.
-void activate_backward(cudaStream_t stream, Activation activation, const TensorView& pre, const TensorView& dact,
-                       const TensorView& dpre);
+void activate_backward(cudaStream_t stream, Activation activation, const TensorView& pre,
+                       const TensorView& dact, const TensorView& dpre);
 
-// bias.cu. Rows of expert i are [offsets[i], offsets[i + 1]) of `rows`, for i below bias.rows; offsets in device memory.
+// bias.cu. Rows of expert i are [offsets[i], offsets[i + 1]) of `rows`, for i below bias.rows; offsets in
+// device memory.
 /// Adds bias[i] to the rows of expert i, `count` rows in all.
 void add_bias(cudaStream_t stream, const std::int32_t* offsets, std::int64_t count, const TensorView& bias,
               const TensorView& rows);
 /// sums[i] = (or +=) the sum of the rows of expert i, in a fixed order.
-void sum_columns(cudaStream_t stream, const std::int32_t* offsets, const TensorView& rows, const TensorView& sums,
-                 bool accumulate);
+void sum_columns(cudaStream_t stream, const std::int32_t* offsets, const TensorView& rows,
+                 const TensorView& sums, bool accumulate);
 
 // naive.cu
 /// keys[i] = 0 where expert_of_row[i] is `expert`, else 1.
-void mark_expert(cudaStream_t stream, std::span<const std::int32_t> expert_of_row, std::int64_t expert, std::int32_t* keys);
+void mark_expert(cudaStream_t stream, std::span<const std::int32_t> expert_of_row, std::int64_t expert,
+                 std::int32_t* keys);
 
 // hold.cu
 /// Keeps the stream until *served reaches `ticket`, or two seconds.

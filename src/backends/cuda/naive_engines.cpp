@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The layers people write first, with what they cost on a GPU: many small launches, and the host waiting for counts.
+// The layers people write first, with what they cost on a GPU: many small launches, and the host waiting for
+// counts.
 #include "backends/cuda/engines.h"
 #include "backends/cuda/expert_ffn.h"
 #include "backends/cuda/kernels.h"
@@ -7,15 +8,21 @@
 namespace moebench::cuda {
 namespace {
 
-/// Row by row: every product has one row. Weight gradients of 16-bit formats are summed in fp32 and rounded at the end,
-/// since a sum over a thousand rows would drown in its own roundings.
+/// Row by row: every product has one row. Weight gradients of 16-bit formats are summed in fp32 and rounded
+/// at the end, since a sum over a thousand rows would drown in its own roundings.
 class SampleEngine final : public Engine {
  public:
   SampleEngine(const EngineShape& shape, Gpu& gpu)
-      : shape_(shape), gpu_(gpu), ffn_(gpu, shape), runner_(make_series_runner(gpu)), offsets_(gpu.memory, 0) {
+      : shape_(shape),
+        gpu_(gpu),
+        ffn_(gpu, shape),
+        runner_(make_series_runner(gpu)),
+        offsets_(gpu.memory, 0) {
     if (!shape.backward || size_of(shape.dtype) == 4) return;
     const std::int64_t e = shape.experts, h = shape.hidden, f = shape.ffn, w1 = shape.w1_cols();
-    const auto sums = [&](std::int64_t rows, std::int64_t cols) { return Tensor(gpu.memory, DType::fp32, rows, cols); };
+    const auto sums = [&](std::int64_t rows, std::int64_t cols) {
+      return Tensor(gpu.memory, DType::fp32, rows, cols);
+    };
     w1_ = sums(e * h, w1), w2_ = sums(e * f, h);
     if (shape.bias) b1_ = sums(e, w1), b2_ = sums(e, h);
   }
@@ -31,14 +38,17 @@ class SampleEngine final : public Engine {
   }
   void forward(const ExpertsForward& args) override {
     experts_ = gpu_.read(args.expert_of_row);
-    each_row([&](const Blocks& row) { ffn_.forward(row, args.weights, args.x.data, args.out.data, *runner_); });
+    each_row(
+        [&](const Blocks& row) { ffn_.forward(row, args.weights, args.x.data, args.out.data, *runner_); });
   }
   void backward(const ExpertsBackward& args) override {
-    const ExpertTensors sums = size_of(shape_.dtype) == 4 ? args.gradients : ExpertTensors{w1_, b1_, w2_, b2_};
+    const ExpertTensors sums =
+        size_of(shape_.dtype) == 4 ? args.gradients : ExpertTensors{w1_, b1_, w2_, b2_};
     for (const TensorView& sum : {sums.w1, sums.b1, sums.w2, sums.b2})
       if (sum.data) MB_CUDA(cudaMemsetAsync(sum.data, 0, sum.bytes(), gpu_.stream.get()));
     each_row([&](const Blocks& row) {
-      ffn_.backward(row, args.forward.weights, args.forward.x.data, args.dout.data, args.dx.data, sums, true, *runner_);
+      ffn_.backward(row, args.forward.weights, args.forward.x.data, args.dout.data, args.dx.data, sums, true,
+                    *runner_);
     });
     if (sums.w1.data == args.gradients.w1.data) return;
     convert(gpu_.stream.get(), sums.w1, args.gradients.w1);
@@ -70,8 +80,15 @@ class SampleEngine final : public Engine {
 class GatheringEngine : public Engine {
  public:
   GatheringEngine(const EngineShape& shape, Gpu& gpu)
-      : shape_(shape), gpu_(gpu), ffn_(gpu, shape), runner_(make_series_runner(gpu)), x_(gpu.memory, 0), out_(gpu.memory, 0),
-        grad_(gpu.memory, 0), indices_(gpu.memory, 0), scratch_(gpu.memory, 0) {}
+      : shape_(shape),
+        gpu_(gpu),
+        ffn_(gpu, shape),
+        runner_(make_series_runner(gpu)),
+        x_(gpu.memory, 0),
+        out_(gpu.memory, 0),
+        grad_(gpu.memory, 0),
+        indices_(gpu.memory, 0),
+        scratch_(gpu.memory, 0) {}
 
   RowOrder row_order() const override { return RowOrder::by_token; }
   bool synchronises_host() const override { return true; }
@@ -88,15 +105,18 @@ class GatheringEngine : public Engine {
   }
 
  protected:
-  /// Sorts slots by `keys` below `bins`: order()[first…] becomes the stable permutation. Returns the counts, for which
-  /// the host waits.
+  /// Sorts slots by `keys` below `bins`: order()[first…] becomes the stable permutation. Returns the counts,
+  /// for which the host waits.
   std::vector<std::int32_t> sort(std::span<const std::int32_t> keys, std::int64_t bins, std::int64_t first) {
     const std::size_t rows = keys.size();
     auto* counts = indices_.as<std::int32_t>() + 4 * rows_;
     const std::span<std::int32_t> bin_counts(counts, static_cast<std::size_t>(bins));
     plan(gpu_.stream.get(),
-         {.expert_of = keys, .order = RowOrder::by_expert, .counts = bin_counts,
-          .offsets = {counts + bins, static_cast<std::size_t>(bins + 1)}, .row_of = {indices_.as<std::int32_t>() + 3 * rows_, rows},
+         {.expert_of = keys,
+          .order = RowOrder::by_expert,
+          .counts = bin_counts,
+          .offsets = {counts + bins, static_cast<std::size_t>(bins + 1)},
+          .row_of = {indices_.as<std::int32_t>() + 3 * rows_, rows},
           .slot_of = {order() + first, rows}},
          scratch_.as<std::int32_t>());
     return gpu_.read(std::span<const std::int32_t>(bin_counts));
@@ -125,13 +145,15 @@ class GatheringEngine : public Engine {
   ExpertFfn ffn_;
   std::unique_ptr<Runner> runner_;
   Buffer x_, out_, grad_;
-  Buffer indices_;  ///< order [2·rows], keys [rows], inverse of order [rows], counts [bins], offsets [bins + 1]
+  Buffer
+      indices_;  ///< order [2·rows], keys [rows], inverse of order [rows], counts [bins], offsets [bins + 1]
   Buffer scratch_;
   std::int64_t rows_ = 0;
   std::vector<RowBlock> blocks_;  ///< one per expert, from the last forward pass
 };
 
-/// Per expert: a mask over all rows, the rows it selects, a wait for their number, the network, the rows written back.
+/// Per expert: a mask over all rows, the rows it selects, a wait for their number, the network, the rows
+/// written back.
 class MaskEngine final : public GatheringEngine {
  public:
   using GatheringEngine::GatheringEngine;
@@ -152,8 +174,8 @@ class MaskEngine final : public GatheringEngine {
   void backward(const ExpertsBackward& args) override {
     for (const RowBlock& block : blocks_) {
       gather(args.dout, grad_, block.first, block.count);
-      ffn_.backward(alone(block, args.forward.offsets), args.forward.weights, x_.data(), grad_.data(), out_.data(),
-                    args.gradients, false, *runner_);
+      ffn_.backward(alone(block, args.forward.offsets), args.forward.weights, x_.data(), grad_.data(),
+                    out_.data(), args.gradients, false, *runner_);
       scatter(out_, args.dx, block.first, block.count);
     }
   }
@@ -186,8 +208,8 @@ class RauEngine final : public GatheringEngine {
   void backward(const ExpertsBackward& args) override {
     gather(args.dout, grad_, 0, args.dx.rows);
     for (const RowBlock& block : blocks_)
-      ffn_.backward(alone(block, args.forward.offsets), args.forward.weights, x_.data(), grad_.data(), parts_.data(),
-                    args.gradients, false, *runner_);
+      ffn_.backward(alone(block, args.forward.offsets), args.forward.weights, x_.data(), grad_.data(),
+                    parts_.data(), args.gradients, false, *runner_);
     concatenate(args.dx.rows);
     scatter(out_, args.dx, 0, args.dx.rows);
   }
@@ -197,7 +219,8 @@ class RauEngine final : public GatheringEngine {
   void concatenate(std::int64_t rows) {
     const TensorView from = sorted(parts_, 0, rows);
     if (from.bytes() > 0)
-      MB_CUDA(cudaMemcpyAsync(out_.data(), from.data, from.bytes(), cudaMemcpyDeviceToDevice, gpu_.stream.get()));
+      MB_CUDA(
+          cudaMemcpyAsync(out_.data(), from.data, from.bytes(), cudaMemcpyDeviceToDevice, gpu_.stream.get()));
   }
 
   Buffer parts_;
@@ -205,8 +228,14 @@ class RauEngine final : public GatheringEngine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_sample_engine(const EngineShape& shape, Gpu& gpu) { return std::make_unique<SampleEngine>(shape, gpu); }
-std::unique_ptr<Engine> make_mask_engine(const EngineShape& shape, Gpu& gpu) { return std::make_unique<MaskEngine>(shape, gpu); }
-std::unique_ptr<Engine> make_rau_engine(const EngineShape& shape, Gpu& gpu) { return std::make_unique<RauEngine>(shape, gpu); }
+std::unique_ptr<Engine> make_sample_engine(const EngineShape& shape, Gpu& gpu) {
+  return std::make_unique<SampleEngine>(shape, gpu);
+}
+std::unique_ptr<Engine> make_mask_engine(const EngineShape& shape, Gpu& gpu) {
+  return std::make_unique<MaskEngine>(shape, gpu);
+}
+std::unique_ptr<Engine> make_rau_engine(const EngineShape& shape, Gpu& gpu) {
+  return std::make_unique<RauEngine>(shape, gpu);
+}
 
 }  // namespace moebench::cuda

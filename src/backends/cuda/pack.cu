@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Idea: rows are bytes. One warp moves one row in the widest unit that divides it, four loads in flight per lane.
+// Idea: rows are bytes. One warp moves one row in the widest unit that divides it, four loads in flight
+// per lane.
 // Layout: x [T, H], rows [S, H], S = T·K, dense; slot_of [S] int32.
-// Moves: forward writes S·H and reads T·H elements from memory (the K - 1 other reads of a token hit the cache):
-// T 4096, K 2, H 1024, bf16: 25 MB, 6 µs at 4 TB/s. Backward reads S·H, writes T·H: the same.
+// Moves: forward writes S·H and reads T·H elements from memory (the K - 1 other reads of a token hit the
+// cache): T 4096, K 2, H 1024, bf16: 25 MB, 6 µs at 4 TB/s. Backward reads S·H, writes T·H: the same.
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/storage.cuh"
 #include "backends/cuda/sum_rows.cuh"
@@ -15,8 +16,8 @@ enum class Move { gather, scatter };
 /// gather: to[r] = from[index[r] / divisor]. scatter: to[index[r]] = from[r].
 template <class Unit, Move kMove>
 __global__ void __launch_bounds__(kThreads)
-    move_rows_kernel(const Unit* __restrict__ from, const std::int32_t* __restrict__ index, int divisor, std::int64_t rows,
-                     std::int64_t units, Unit* __restrict__ to) {
+    move_rows_kernel(const Unit* __restrict__ from, const std::int32_t* __restrict__ index, int divisor,
+                     std::int64_t rows, std::int64_t units, Unit* __restrict__ to) {
   const std::int64_t r = warp_of_grid();
   if (r >= rows) return;
   const std::int64_t other = index[r] / divisor;
@@ -35,20 +36,21 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <Move kMove, class Unit>
-void launch_move(cudaStream_t stream, const std::int32_t* index, std::int64_t divisor, std::int64_t rows, const TensorView& from,
-                 const TensorView& to) {
+void launch_move(cudaStream_t stream, const std::int32_t* index, std::int64_t divisor, std::int64_t rows,
+                 const TensorView& from, const TensorView& to) {
   move_rows_kernel<Unit, kMove><<<grid(blocks_for(rows, kWarps)), kThreads, 0, stream>>>(
-      from.as<const Unit>(), index, static_cast<int>(divisor), rows, static_cast<std::int64_t>(to.row_bytes() / sizeof(Unit)),
-      to.as<Unit>());
+      from.as<const Unit>(), index, static_cast<int>(divisor), rows,
+      static_cast<std::int64_t>(to.row_bytes() / sizeof(Unit)), to.as<Unit>());
   check_launch("move_rows_kernel");
 }
 
 template <Move kMove>
-void move_rows(cudaStream_t stream, const std::int32_t* index, std::int64_t divisor, std::int64_t rows, const TensorView& from,
-               const TensorView& to) {
+void move_rows(cudaStream_t stream, const std::int32_t* index, std::int64_t divisor, std::int64_t rows,
+               const TensorView& from, const TensorView& to) {
   if (rows == 0 || to.cols == 0) return;
   MB_ASSERT(from.dtype == to.dtype && from.cols == to.cols);
-  const std::uintptr_t all = to.row_bytes() | reinterpret_cast<std::uintptr_t>(from.data) | reinterpret_cast<std::uintptr_t>(to.data);
+  const std::uintptr_t all = to.row_bytes() | reinterpret_cast<std::uintptr_t>(from.data) |
+                             reinterpret_cast<std::uintptr_t>(to.data);
   if (all % 16 == 0) return launch_move<kMove, uint4>(stream, index, divisor, rows, from, to);
   if (all % 4 == 0) return launch_move<kMove, std::uint32_t>(stream, index, divisor, rows, from, to);
   return launch_move<kMove, std::uint16_t>(stream, index, divisor, rows, from, to);
@@ -64,11 +66,13 @@ void pack(cudaStream_t stream, const PackBackward& args) {
   sum_rows<false>(stream, args.drows, args.row_of.data(), nullptr, args.dx, args.top_k);
 }
 
-void gather_rows(cudaStream_t stream, const std::int32_t* order, const TensorView& from, const TensorView& to) {
+void gather_rows(cudaStream_t stream, const std::int32_t* order, const TensorView& from,
+                 const TensorView& to) {
   move_rows<Move::gather>(stream, order, 1, to.rows, from, to);
 }
 
-void scatter_rows(cudaStream_t stream, const std::int32_t* order, const TensorView& from, const TensorView& to) {
+void scatter_rows(cudaStream_t stream, const std::int32_t* order, const TensorView& from,
+                  const TensorView& to) {
   move_rows<Move::scatter>(stream, order, 1, from.rows, from, to);
 }
 

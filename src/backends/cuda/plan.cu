@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Idea: a stable counting sort in three launches, without atomics that decide an order. The slots are cut into
-// chunks, one block each. (1) Each block counts its chunk's slots per expert. (2) One warp per expert turns the
-// counts of all blocks into what lies before each block, and the expert's total. (3) Each block sums the totals into
-// offsets, cuts its chunk into one part per warp, counts again per warp, and walks the parts in slot order: 32 slots
-// at a time, a slot's rank among equals is the number of lower lanes that chose the same expert.
+// Idea: a stable counting sort in three launches, without atomics that decide an order. The slots are cut
+// into chunks, one block each. (1) Each block counts its chunk's slots per expert. (2) One warp per expert
+// turns the counts of all blocks into what lies before each block, and the expert's total. (3) Each block
+// sums the totals into offsets, cuts its chunk into one part per warp, counts again per warp, and walks
+// the parts in slot order: 32 slots at a time, a slot's rank among equals is the number of lower lanes
+// that chose the same expert.
 // Layout: expert_of, row_of, slot_of [S] int32; scratch: counts of blocks [E, B], B <= 512.
-// Moves: expert_of twice read from memory and once from cache, 8·S written (S 8192: 0.1 MB, latency bound).
+// Moves: expert_of twice read from memory and once from cache, 8·S written (S 8192: 0.1 MB, latency
+// bound).
 #include <algorithm>
 
 #include "backends/cuda/kernels.h"
@@ -44,8 +46,8 @@ __device__ int inclusive_sum(int value) {
 }
 
 __global__ void __launch_bounds__(kThreads)
-    plan_count_kernel(const std::int32_t* __restrict__ expert_of, std::int64_t slots, std::int64_t chunk, int experts,
-                      std::int32_t* counts_of_blocks) {
+    plan_count_kernel(const std::int32_t* __restrict__ expert_of, std::int64_t slots, std::int64_t chunk,
+                      int experts, std::int32_t* counts_of_blocks) {
   extern __shared__ int counts[];  // [E]
   for (int e = threadIdx.x; e < experts; e += blockDim.x) counts[e] = 0;
   __syncthreads();
@@ -73,7 +75,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 /// starts[e] = Σ totals below e, by one warp; the first block writes the offsets.
-__device__ void sum_totals(const std::int32_t* __restrict__ totals, int experts, int* starts, std::int32_t* offsets) {
+__device__ void sum_totals(const std::int32_t* __restrict__ totals, int experts, int* starts,
+                           std::int32_t* offsets) {
   const int lane = lane_of_warp();
   int total = 0;
   for (int first = 0; first < experts; first += 32) {
@@ -89,13 +92,15 @@ __device__ void sum_totals(const std::int32_t* __restrict__ totals, int experts,
 }
 
 __global__ void __launch_bounds__(kThreads)
-    plan_scatter_kernel(const std::int32_t* __restrict__ expert_of, std::int64_t slots, std::int64_t chunk, int experts,
-                        const std::int32_t* __restrict__ before_block, const std::int32_t* __restrict__ totals, bool by_token,
-                        std::int32_t* offsets, std::int32_t* row_of, std::int32_t* slot_of) {
+    plan_scatter_kernel(const std::int32_t* __restrict__ expert_of, std::int64_t slots, std::int64_t chunk,
+                        int experts, const std::int32_t* __restrict__ before_block,
+                        const std::int32_t* __restrict__ totals, bool by_token, std::int32_t* offsets,
+                        std::int32_t* row_of, std::int32_t* slot_of) {
   extern __shared__ int shared[];
   int* const starts = shared;             // [E]
   int* const cursors = shared + experts;  // [warps, E]: the next row of each expert for each warp
-  const int warps = static_cast<int>(blockDim.x) / 32, warp = static_cast<int>(threadIdx.x) / 32, lane = lane_of_warp();
+  const int warps = static_cast<int>(blockDim.x) / 32, warp = static_cast<int>(threadIdx.x) / 32,
+            lane = lane_of_warp();
   if (warp == 0) sum_totals(totals, experts, starts, offsets);
   const std::int64_t begin = blockIdx.x * chunk, end = min(begin + chunk, slots);
   if (by_token) {
@@ -141,19 +146,24 @@ std::int64_t plan_scratch(std::int64_t slots, std::int64_t experts) {
 }
 
 void plan(cudaStream_t stream, const PlanArgs& args, std::int32_t* scratch) {
-  const auto slots = static_cast<std::int64_t>(args.expert_of.size()), count = static_cast<std::int64_t>(args.counts.size());
-  if (count > kMostExperts) throw UsageError(cat("backend cuda plans for at most ", kMostExperts, " experts, not ", count));
+  const auto slots = static_cast<std::int64_t>(args.expert_of.size()),
+             count = static_cast<std::int64_t>(args.counts.size());
+  if (count > kMostExperts)
+    throw UsageError(cat("backend cuda plans for at most ", kMostExperts, " experts, not ", count));
   const Cut cut = cut_of(slots, count);
   const int experts = static_cast<int>(count);
-  const unsigned words = static_cast<unsigned>(sizeof(int)) * static_cast<unsigned>(experts);  // bytes of one number per expert
-  plan_count_kernel<<<grid(cut.blocks), kThreads, words, stream>>>(args.expert_of.data(), slots, cut.chunk, experts, scratch);
+  const unsigned words =
+      static_cast<unsigned>(sizeof(int)) * static_cast<unsigned>(experts);  // bytes of one number per expert
+  plan_count_kernel<<<grid(cut.blocks), kThreads, words, stream>>>(args.expert_of.data(), slots, cut.chunk,
+                                                                   experts, scratch);
   check_launch("plan_count_kernel");
-  plan_scan_kernel<<<grid(blocks_for(experts, kWarps)), kThreads, 0, stream>>>(scratch, cut.blocks, experts, args.counts.data());
+  plan_scan_kernel<<<grid(blocks_for(experts, kWarps)), kThreads, 0, stream>>>(scratch, cut.blocks, experts,
+                                                                               args.counts.data());
   check_launch("plan_scan_kernel");
   const auto warps = static_cast<unsigned>(cut.warps);
   plan_scatter_kernel<<<grid(cut.blocks), 32 * warps, (warps + 1) * words, stream>>>(
-      args.expert_of.data(), slots, cut.chunk, experts, scratch, args.counts.data(), args.order == RowOrder::by_token,
-      args.offsets.data(), args.row_of.data(), args.slot_of.data());
+      args.expert_of.data(), slots, cut.chunk, experts, scratch, args.counts.data(),
+      args.order == RowOrder::by_token, args.offsets.data(), args.row_of.data(), args.slot_of.data());
   check_launch("plan_scatter_kernel");
 }
 

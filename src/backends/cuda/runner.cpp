@@ -37,7 +37,8 @@ class StreamRunner final : public Runner {
 
  private:
   struct Lane {
-    explicit Lane(Gpu& gpu) : stream(make_stream()), join(make_event(false)), blas(stream.get(), gpu.memory, gpu.hold) {}
+    explicit Lane(Gpu& gpu)
+        : stream(make_stream()), join(make_event(false)), blas(stream.get(), gpu.memory, gpu.hold) {}
     Stream stream;
     Event join;
     Blas blas;
@@ -64,7 +65,11 @@ class GroupedRunner final : public Runner {
 }  // namespace
 
 std::unique_ptr<Runner> make_series_runner(Gpu& gpu) { return std::make_unique<SeriesRunner>(gpu); }
-std::unique_ptr<Runner> make_stream_runner(Gpu& gpu, int streams) { return std::make_unique<StreamRunner>(gpu, streams); }
-std::unique_ptr<Runner> make_grouped_runner(Gpu& gpu, std::int64_t most) { return std::make_unique<GroupedRunner>(gpu, most); }
+std::unique_ptr<Runner> make_stream_runner(Gpu& gpu, int streams) {
+  return std::make_unique<StreamRunner>(gpu, streams);
+}
+std::unique_ptr<Runner> make_grouped_runner(Gpu& gpu, std::int64_t most) {
+  return std::make_unique<GroupedRunner>(gpu, most);
+}
 
 }  // namespace moebench::cuda

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a set of independent matrix products, one or more per expert, is run: what tells the batched engines apart.
+// How a set of independent matrix products, one or more per expert, is run: what tells the batched engines
+// apart.
 #pragma once
 
 #include <memory>
@@ -19,8 +20,8 @@ class Runner {
 
 /// One after the other on the GPU's own stream.
 std::unique_ptr<Runner> make_series_runner(Gpu& gpu);
-/// Product i's lane modulo `streams` says on which of as many streams, with a cuBLAS handle each, it runs: the stream
-/// manager of the FastMoE paper (section 4).
+/// Product i's lane modulo `streams` says on which of as many streams, with a cuBLAS handle each, it runs:
+/// the stream manager of the FastMoE paper (section 4).
 std::unique_ptr<Runner> make_stream_runner(Gpu& gpu, int streams);
 /// One call of cublasGemmGroupedBatchedEx for sets of up to `most` products.
 std::unique_ptr<Runner> make_grouped_runner(Gpu& gpu, std::int64_t most);

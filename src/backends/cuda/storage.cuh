@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elements as they are stored, and the fp32 numbers they stand for: 16 bytes at a time where width and pointers
-// allow, else one by one. And the choice between the two.
+// Elements as they are stored, and the fp32 numbers they stand for: 16 bytes at a time where width and
+// pointers allow, else one by one. And the choice between the two.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -25,16 +25,21 @@ __device__ inline float to_float(__half value) { return __half2float(value); }
 
 template <class T>
 __device__ inline T rounded(float value) {
-  if constexpr (sizeof(T) == 4) return value;
-  else if constexpr (std::is_same_v<T, __half>) return __float2half_rn(value);
-  else return __float2bfloat16_rn(value);
+  if constexpr (sizeof(T) == 4)
+    return value;
+  else if constexpr (std::is_same_v<T, __half>)
+    return __float2half_rn(value);
+  else
+    return __float2bfloat16_rn(value);
 }
 
 /// Two 16-bit elements in one word, the first in the low half.
 template <class T>
 __device__ inline float2 unpacked(unsigned word) {
-  if constexpr (std::is_same_v<T, __half>) return __half22float2(*reinterpret_cast<const __half2*>(&word));
-  else return {__uint_as_float(word << 16), __uint_as_float(word & 0xFFFF0000u)};
+  if constexpr (std::is_same_v<T, __half>)
+    return __half22float2(*reinterpret_cast<const __half2*>(&word));
+  else
+    return {__uint_as_float(word << 16), __uint_as_float(word & 0xFFFF0000u)};
 }
 template <class T>
 __device__ inline unsigned packed(float low, float high) {
@@ -59,8 +64,10 @@ struct Raw<T, 1> {
 
 template <class T, int N>
 __device__ inline Raw<T, N> load(const T* from) {
-  if constexpr (N == 1) return {*from};
-  else return {*reinterpret_cast<const uint4*>(from)};
+  if constexpr (N == 1)
+    return {*from};
+  else
+    return {*reinterpret_cast<const uint4*>(from)};
 }
 
 template <class T, int N>
@@ -90,8 +97,10 @@ __device__ inline void store(T* to, const float (&from)[N]) {
     unsigned words[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      if constexpr (sizeof(T) == 4) words[i] = __float_as_uint(from[i]);
-      else words[i] = packed<T>(from[2 * i], from[2 * i + 1]);
+      if constexpr (sizeof(T) == 4)
+        words[i] = __float_as_uint(from[i]);
+      else
+        words[i] = packed<T>(from[2 * i], from[2 * i + 1]);
     }
     *reinterpret_cast<uint4*>(to) = {words[0], words[1], words[2], words[3]};
   }
@@ -125,22 +134,28 @@ inline unsigned grid(std::int64_t blocks) {
 template <class Work>
 void with_storage(DType dtype, Work work) {
   switch (dtype) {
-    case DType::bf16: return work.template operator()<__nv_bfloat16>();
-    case DType::fp16: return work.template operator()<__half>();
-    default: return work.template operator()<float>();
+    case DType::bf16:
+      return work.template operator()<__nv_bfloat16>();
+    case DType::fp16:
+      return work.template operator()<__half>();
+    default:
+      return work.template operator()<float>();
   }
 }
 
 inline bool is_aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
 
-/// work.operator()<T, N>(): N elements per access, 16 bytes if rows of `cols` elements at these addresses allow it.
+/// work.operator()<T, N>(): N elements per access, 16 bytes if rows of `cols` elements at these addresses
+/// allow it.
 template <class Work>
 void with_access(DType dtype, std::int64_t cols, std::initializer_list<const void*> rows, Work work) {
   bool wide = cols * static_cast<std::int64_t>(size_of(dtype)) % 16 == 0;
   for (const void* pointer : rows) wide = wide && is_aligned(pointer);
   with_storage(dtype, [&]<class T>() {
-    if (wide) work.template operator()<T, kWide<T>>();
-    else work.template operator()<T, 1>();
+    if (wide)
+      work.template operator()<T, kWide<T>>();
+    else
+      work.template operator()<T, 1>();
   });
 }
 

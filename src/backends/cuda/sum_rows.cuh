@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// A token's K rows added up in the order of k in fp32: what combine does with scores, and pack's backward without.
+// A token's K rows added up in the order of k in fp32: what combine does with scores, and pack's backward
+// without.
 #pragma once
 
 #include "backends/cuda/storage.cuh"
 
 namespace moebench::cuda {
 
-/// y[t] = Σ_j score[t, j] · rows[row_of[t, j]], one warp per token; score 1 unless kScored. The loads of several j are in
-/// flight together.
+/// y[t] = Σ_j score[t, j] · rows[row_of[t, j]], one warp per token; score 1 unless kScored. The loads of
+/// several j are in flight together.
 template <class T, int N, bool kScored>
 __global__ void __launch_bounds__(kThreads)
-    sum_rows_kernel(const T* __restrict__ rows, const std::int32_t* __restrict__ row_of, const float* __restrict__ score,
-                    std::int64_t tokens, std::int64_t cols, int k, T* __restrict__ y) {
+    sum_rows_kernel(const T* __restrict__ rows, const std::int32_t* __restrict__ row_of,
+                    const float* __restrict__ score, std::int64_t tokens, std::int64_t cols, int k,
+                    T* __restrict__ y) {
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
   row_of += t * k, y += t * cols;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "comm/mpi/limit.h"
 #include "comm/mpi/sum.h"
 
 namespace moebench {
@@ -144,9 +145,9 @@ void MpiComm::all_reduce(TensorView tensor) {
 
 std::unique_ptr<Comm> MpiComm::split(int color) {
   MB_ASSERT(color >= 0);
-  // MPI_Comm_split waits without a limit: nobody enters it before all are here.
-  meet(group_);
+  meet(group_);  // unlike MPI_Comm_split, it says who is missing
   MPI_Comm handle;
+  const Limit limit(group_.patience.timeout_s, "MPI_Comm_split");
   MB_MPI(MPI_Comm_split(group_.comm.get(), color, group_.rank, &handle));
   return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.patience), memory_);
 }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "comm/mpi/limit.h"
 
 namespace moebench {
 namespace {
@@ -29,7 +30,7 @@ void check_mpi(int result, const char* call) {
   throw CommError(cat(name.substr(0, name.find('(')), " failed: ", text));
 }
 
-Session::Session() {
+Session::Session(double timeout_s) : timeout_s_(timeout_s) {
   int begun = 0, provided = 0;
   MB_MPI(MPI_Initialized(&begun));
   if (begun) throw EnvironmentError("MPI can be started only once in a process");
@@ -41,7 +42,9 @@ Session::Session() {
 }
 
 Session::~Session() {
-  if (may_free()) MPI_Finalize();
+  if (!may_free()) return;
+  const Limit limit(timeout_s_, "MPI_Finalize");
+  MPI_Finalize();
 }
 
 Communicator::~Communicator() {

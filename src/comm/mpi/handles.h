@@ -16,10 +16,14 @@ void check_mpi(int result, const char* call);
 /// may then be stuck, and MPI_Finalize would wait for them without a limit.
 class Session {
  public:
-  Session();
+  /// `timeout_s`: longest wait for the other ranks at the end.
+  explicit Session(double timeout_s);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
+
+ private:
+  double timeout_s_;
 };
 
 /// Move-only owner of a communicator that is not predefined.

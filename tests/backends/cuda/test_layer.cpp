@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// The whole layer on a GPU against the oracle: every engine, every number format, ordinary and hostile
+// shapes.
+#include <algorithm>
+
+#include "backends/cuda/on_gpu.h"
+#include "comm/world.h"
+#include "layer/verify.h"
+
+namespace moebench {
+namespace {
+
+struct Named {
+  const char* name;
+  Shape shape;
+  Skew skew = {};
+};
+
+Shape with(Shape shape, auto change) {
+  change(shape);
+  return shape;
+}
+
+const Shape kSmall{.tokens = 37, .hidden = 24, .ffn = 40, .experts = 6, .top_k = 2};
+
+const Named kCases[] = {
+    {"small", kSmall},
+    {"swiglu", with(kSmall, [](Shape& s) { s.activation = Activation::swiglu; })},
+    {"bias", with(kSmall, [](Shape& s) { s.bias = true; })},
+    {"swiglu_bias", with(kSmall,
+                         [](Shape& s) {
+                           s.activation = Activation::swiglu;
+                           s.bias = true;
+                         })},
+    {"one_token", with(kSmall, [](Shape& s) { s.tokens = 1; })},
+    {"no_token", with(kSmall, [](Shape& s) { s.tokens = 0; })},
+    {"one_expert", with(kSmall,
+                        [](Shape& s) {
+                          s.experts = 1;
+                          s.top_k = 1;
+                        })},
+    {"every_expert", with(kSmall, [](Shape& s) { s.top_k = 6; })},
+    {"width_one", with(kSmall,
+                       [](Shape& s) {
+                         s.hidden = 1;
+                         s.ffn = 1;
+                       })},
+    {"width_three", with(kSmall,
+                         [](Shape& s) {
+                           s.hidden = 3;
+                           s.ffn = 5;
+                         })},
+    {"odd_widths", with(kSmall,
+                        [](Shape& s) {
+                          s.hidden = 17;
+                          s.ffn = 31;
+                          s.experts = 5;
+                          s.top_k = 3;
+                        })},
+    {"odd_widths_swiglu_bias", with(kSmall,
+                                    [](Shape& s) {
+                                      s.hidden = 17;
+                                      s.ffn = 31;
+                                      s.activation = Activation::swiglu;
+                                      s.bias = true;
+                                    })},
+    {"more_experts_than_rows", with(kSmall,
+                                    [](Shape& s) {
+                                      s.tokens = 3;
+                                      s.experts = 64;
+                                      s.hidden = 72;
+                                      s.bias = true;
+                                    })},
+    {"all_to_one", with(kSmall, [](Shape& s) { s.bias = true; }), {Skew::Kind::one}},
+    {"zipf", with(kSmall, [](Shape& s) { s.tokens = 200; }), {Skew::Kind::zipf, 1.5}},
+    {"hot", with(kSmall, [](Shape& s) { s.tokens = 200; }), {Skew::Kind::hot, 0.9}},
+    {"balanced", kSmall, {Skew::Kind::balanced}},
+    {"wider", {.tokens = 300, .hidden = 256, .ffn = 512, .experts = 16, .top_k = 4}},
+};
+
+/// A layer on the one rank of a self world.
+struct Rig {
+  Rig(Backend& gpu, const Shape& shape, const std::string& engine, Skew skew = {})
+      : backend(gpu),
+        world(make_self_world()),
+        groups(world->make_comm(gpu.memory(), gpu.stream()), 1),
+        workload(shape, skew, 1),
+        layer(shape, groups, gpu, {.engine = engine}) {}
+
+  std::vector<CheckItem> verify_all() {
+    return verify(layer, workload, *world, backend, pool, {.full = true});
+  }
+
+  Backend& backend;
+  std::unique_ptr<World> world;
+  ThreadPool pool{2};
+  Groups groups;
+  Workload workload;
+  Layer layer;
+};
+
+using EngineAndFormat = std::tuple<std::string, DType>;
+
+class EveryEngine : public OnGpu, public testing::WithParamInterface<EngineAndFormat> {
+ protected:
+  /// cuBLAS's grouped kernels take matrices aligned to 16 bytes only, and the engine says so.
+  static bool is_refused(const std::string& engine, const Shape& shape) {
+    const auto wide = static_cast<std::int64_t>(16 / size_of(shape.dtype));
+    return engine == "cublas-grouped" && (shape.hidden % wide != 0 || shape.ffn % wide != 0);
+  }
+  Shape in_format(Shape shape) const {
+    shape.dtype = std::get<1>(GetParam());
+    return shape;
+  }
+  const std::string& engine() const { return std::get<0>(GetParam()); }
+};
+
+TEST_P(EveryEngine, AgreesWithTheOracleInEveryOutputAndGradient) {
+  for (const Named& named : kCases) {
+    const Shape shape = in_format(named.shape);
+    SCOPED_TRACE(named.name);
+    // With one term per sum, one rounding to 16 bits is all of the error, and the softmax's differences
+    // magnify it.
+    if (shape.hidden == 1 && size_of(shape.dtype) == 2) continue;
+    if (is_refused(engine(), shape)) {
+      EXPECT_THROW(Rig(*gpu_, shape, engine(), named.skew), UsageError);
+      continue;
+    }
+    Rig rig(*gpu_, shape, engine(), named.skew);
+    const auto items = rig.verify_all();
+    EXPECT_EQ(items.size(), shape.bias ? 10u : 8u);
+    for (const CheckItem& item : items)
+      EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
+  }
+}
+
+/// y, dx and all gradients of one step, as stored.
+std::vector<float> step(Backend& gpu, Rig& rig, const Shape& shape) {
+  const Tensor x(gpu.memory(), shape.dtype, shape.tokens, shape.hidden),
+      dy(gpu.memory(), shape.dtype, shape.tokens, shape.hidden),
+      y(gpu.memory(), shape.dtype, shape.tokens, shape.hidden),
+      dx(gpu.memory(), shape.dtype, shape.tokens, shape.hidden);
+  gpu.fill(x, {7, 1.0f}, 0);
+  gpu.fill(dy, {8, 1.0f}, 0);
+  NoTrace trace;
+  rig.layer.forward(x, y, trace);
+  rig.layer.backward(x, dy, dx, trace);
+  std::vector<float> all = host(gpu, y);
+  const auto append = [&](const TensorView& tensor) {
+    const auto values = host(gpu, tensor);
+    all.insert(all.end(), values.begin(), values.end());
+  };
+  append(dx);
+  for (const ParameterTensors& parameter : rig.layer.parameters().all()) append(parameter.gradient);
+  return all;
+}
+
+TEST_P(EveryEngine, GivesTheSameBitsTenTimes) {
+  const Shape shape =
+      in_format({.tokens = 500, .hidden = 128, .ffn = 256, .experts = 8, .top_k = 2, .bias = true});
+  Rig rig(*gpu_, shape, engine());
+  rig.layer.load(rig.workload);
+  const auto first = step(*gpu_, rig, shape);
+  for (int run = 1; run < 10; ++run) ASSERT_TRUE(step(*gpu_, rig, shape) == first) << "run " << run;
+}
+
+TEST_P(EveryEngine, AllocatesNothingAfterTheFirstStep) {
+  const Shape shape = in_format(with(kSmall, [](Shape& s) { s.hidden = 32; }));
+  Rig rig(*gpu_, shape, engine());
+  rig.verify_all();
+  const Tensor x(gpu_->memory(), shape.dtype, shape.tokens, shape.hidden),
+      y(gpu_->memory(), shape.dtype, shape.tokens, shape.hidden);
+  gpu_->fill(x, {7, 1.0f}, 0);
+  NoTrace trace;
+  const auto before = gpu_->memory().allocations();
+  rig.layer.forward(x, y, trace);
+  rig.layer.backward(x, y, y, trace);
+  EXPECT_EQ(gpu_->memory().allocations(), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cuda, EveryEngine,
+                         testing::Combine(testing::ValuesIn(cuda_engine_names()), testing::ValuesIn(kDTypes)),
+                         [](const auto& test) {
+                           std::string name =
+                               cat(std::get<0>(test.param), "_", name_of(std::get<1>(test.param)));
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+class TwoEngines : public InEveryFormat {};
+
+TEST_P(TwoEngines, LoopAndStreamsGiveTheSameBits) {
+  Shape shape{.tokens = 700,
+              .hidden = 128,
+              .ffn = 256,
+              .experts = 20,
+              .top_k = 2,
+              .activation = Activation::swiglu,
+              .bias = true};
+  shape.dtype = dtype();
+  std::vector<std::vector<float>> results;
+  for (const char* engine : {"loop", "streams"}) {
+    Rig rig(*gpu_, shape, engine);
+    rig.layer.load(rig.workload);
+    results.push_back(step(*gpu_, rig, shape));
+  }
+  EXPECT_TRUE(results[0] == results[1]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cuda, TwoEngines, testing::ValuesIn(kDTypes), format_name);
+
+class LayerOnGpu : public OnGpu {};
+
+TEST_F(LayerOnGpu, HoldsAtThePapersShape) {
+  Shape shape{.tokens = 4096, .hidden = 1024, .ffn = 4096, .experts = 8, .top_k = 2};
+  for (const DType dtype : {DType::fp32, DType::bf16}) {
+    shape.dtype = dtype;
+    for (const char* engine : {"loop", "streams", "cublas-grouped", "naive-mask", "naive-rau"}) {
+      Rig rig(*gpu_, shape, engine);
+      for (const CheckItem& item :
+           verify(rig.layer, rig.workload, *rig.world, *gpu_, rig.pool, {.full = false}))
+        EXPECT_TRUE(item.passed()) << engine << " " << name_of(dtype) << " " << item.name << " error "
+                                   << item.error << " bound " << item.bound;
+    }
+  }
+}
+
+TEST_F(LayerOnGpu, RefusesAnEngineItDoesNotHave) { EXPECT_THROW(Rig(*gpu_, kSmall, "lop"), UsageError); }
+
+}  // namespace
+}  // namespace moebench
