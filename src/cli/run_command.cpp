@@ -2,7 +2,9 @@
 // `run` and `verify`: expand the sweep, open the report, run, show.
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
+#include <map>
 
 #include "base/text.h"
 #include "bench/runner.h"
@@ -63,6 +65,13 @@ class Show final : public RunObserver {
     if (journal_) journal_->add(std::move(record));
   }
 
+  /// In the order of the sweep: interleaved cases end in any order, and a resumed report holds some beforehand.
+  void sort_like(const std::vector<Case>& cases) {
+    std::map<std::string, std::size_t> place;
+    for (const Case& measured : cases) place.emplace(id_of(measured), place.size());
+    std::stable_sort(records_.begin(), records_.end(),
+                     [&](const Record& a, const Record& b) { return place[a.id] < place[b.id]; });
+  }
   void print_tables() const {
     if (options_.command == Command::verify) {
       std::cout << check_table(records_);
@@ -222,6 +231,7 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
   RunOutcome outcome = run_cases(cases, sampling_of(options), workplace.bench(), show ? *show : nobody);
   if (show) {
     const bool kept = journal && folds(*journal, outcome);
+    show->sort_like(sweep.cases);
     show->print_tables();
     if (!outcome.message.empty()) std::cerr << "moebench: " << outcome.message << std::endl;
     if (kept) show->note(cat("report: ", journal->file().string()));
