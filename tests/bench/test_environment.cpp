@@ -117,7 +117,8 @@ TEST(AllowedVariables, AreThoseThatSteerALibrary) {
                            "OMPI_MCA_btl", "UCX_TLS", "NVSHMEM_X", "MOEBENCH_TOKENS", "SLURM_JOB_ID"})
     EXPECT_TRUE(is_allowed_variable(name)) << name;
   for (const auto* name : {"HOME", "PATH", "AWS_SECRET_ACCESS_KEY", "SLURM_JWT", "GITHUB_TOKEN", "XNCCL_", "",
-                           "OMPI_MCA_orte_precondition_transports", "OMPI_MCA_orte_hnp_uri"})
+                           "OMPI_MCA_orte_precondition_transports", "OMPI_MCA_orte_hnp_uri",
+                           "OMPI_MCA_plm_rsh_agent"})
     EXPECT_FALSE(is_allowed_variable(name)) << name;
 }
 
