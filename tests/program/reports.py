@@ -17,7 +17,7 @@ def a_report_obeys_the_schema():
     measured = moebench(f"run {small(engine='loop,naive-mask')} --check full --json a.json")
     assert measured.code == 0
     if not validate("a.json"):
-        raise Skip("no Python here has jsonschema (apt-get install python3-jsonschema)")
+        raise Skip("this Python has no jsonschema (apt-get install python3-jsonschema)")
     held = report("a.json")
     assert statuses(held) == ["ok", "ok"]
     assert [point["axes"] for point in held["points"]] == [{"engine": "loop"}, {"engine": "naive-mask"}]
