@@ -19,14 +19,14 @@ void print_build(const ToolFacts& tool) {
   line("flags", tool.flags);
   for (const std::string feature : {"mpi", "cuda", "nccl"}) {
     const bool has = std::find(tool.features.begin(), tool.features.end(), feature) != tool.features.end();
-    line(feature, has ? "yes" : "no: not found when this was configured");
+    line(feature, has ? "yes" : "no: left out when this was built");
   }
 }
 
 void print_machine(const Environment& environment) {
   const CpuInfo& cpu = environment.cpu;
   std::cout << "machine:\n";
-  line("host", cat(environment.host, ", ", environment.os, ", Linux ", environment.kernel,
+  line("host", cat(environment.host, ", ", environment.os, ", ", environment.kernel,
                    environment.container.empty() ? "" : cat(", in ", environment.container)));
   line("cpu", cat(cpu.model, ", ", cpu.sockets, " socket(s), ", cpu.cores, " cores, ", cpu.usable_threads,
                   " threads usable, ", cpu.numa_nodes, " NUMA node(s)"));
