@@ -123,6 +123,8 @@ void check_together(const Options& options) {
   const Sampling& sampling = options.sampling;
   if (sampling.min_time_s > sampling.max_time_s)
     throw UsageError(cat("--min-time ", sampling.min_time_s, " exceeds --max-time ", sampling.max_time_s));
+  if (!options.csv.empty() && options.csv == options.json)
+    throw UsageError(cat("--json and --csv both write ", options.csv, ": give two files"));
   if (options.resume && options.force)
     throw UsageError("--resume keeps a report and --force replaces it: give one");
   if (options.resume && options.json.empty())

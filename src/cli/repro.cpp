@@ -19,13 +19,17 @@ std::string quoted(const std::string& word) {
 
 std::string repro_line(const std::vector<std::string>& argv, int ranks, const Variables& environment) {
   std::vector<std::string> words;
-  for (const auto& [name, value] : environment) words.push_back(cat(name, "=", quoted(value)));
+  bool writes = false, forces = false;
+  for (const auto& [name, value] : environment) {
+    if (name == "MOEBENCH_RESUME") continue;
+    writes |= name == "MOEBENCH_JSON" || name == "MOEBENCH_CSV";
+    words.push_back(cat(name, "=", quoted(value)));
+  }
   if (ranks > 1) words.push_back(cat("mpirun -np ", ranks));
   words.emplace_back("moebench");
-  bool writes = false, forces = false;
   for (std::size_t i = 1; i < argv.size(); ++i) {
     if (argv[i] == "--resume") continue;
-    writes |= argv[i].starts_with("--json");
+    writes |= argv[i].starts_with("--json") || argv[i].starts_with("--csv");
     forces |= argv[i] == "--force";
     words.push_back(quoted(argv[i]));
   }

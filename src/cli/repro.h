@@ -10,7 +10,7 @@
 namespace moebench {
 
 /// "MOEBENCH_ENGINE=loop mpirun -np 4 moebench run --experts 8": quoted for a POSIX shell, without --resume, and with
-/// --force where a report is written, since it exists by now.
+/// --force where a file is written, since it exists by now.
 std::string repro_line(const std::vector<std::string>& argv, int ranks, const Variables& environment);
 
 }  // namespace moebench

@@ -126,6 +126,9 @@ std::filesystem::path report_path(const std::string& given, const Document& head
 /// Opens what will be written, before the first case. Null without --json.
 std::unique_ptr<Journal> open_journal(const Options& options, Document head) {
   if (!options.csv.empty()) require_writable(options.csv);
+  std::error_code error;
+  if (!options.csv.empty() && !options.force && !options.resume && std::filesystem::exists(options.csv, error))
+    throw UsageError(cat(options.csv, " already exists; give --force to replace it"));
   if (options.json.empty()) return nullptr;
   const auto path = report_path(options.json, head);
   const OnExisting on_existing = options.force    ? OnExisting::replace

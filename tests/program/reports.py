@@ -87,6 +87,16 @@ def an_existing_report_is_refused():
     assert pathlib.Path("a.json").read_bytes() == before and not pathlib.Path("a.json.part").exists()
 
 
+def an_existing_table_is_refused():
+    pathlib.Path("a.csv").write_text("precious\n")
+    refused = moebench(f"run {small()} --csv a.csv --json a.json")
+    expect_refused(refused, 2, "a.csv already exists", "--force")
+    assert pathlib.Path("a.csv").read_text() == "precious\n" and os.listdir() == ["a.csv"]
+    assert moebench(f"run {small()} --csv a.csv --force").code == 0
+    assert pathlib.Path("a.csv").read_text().startswith("id,status,")
+    expect_refused(moebench(f"run {small()} --csv a.json --json a.json"), 2, "--json and --csv both write a.json")
+
+
 def force_replaces_a_report():
     assert moebench(f"run {small(engine='naive-mask')} --json a.json").code == 0
     assert moebench(f"run {small()} --json a.json --force").code == 0
@@ -138,6 +148,11 @@ def a_repeat_of_the_run_is_one_shell_line():
                            capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert report("my report.json")["points"][0]["case"]["seed"] == 3
+
+
+def a_repeat_replaces_what_a_variable_names():
+    assert moebench(f"run {small()}", variables={"MOEBENCH_JSON": "a.json", "MOEBENCH_RESUME": "on"}).code == 0
+    assert report("a.json")["run"]["repro"] == f"MOEBENCH_JSON=a.json moebench run {small()} --force"
 
 
 def a_case_that_does_not_fit_is_skipped_and_the_sweep_goes_on():

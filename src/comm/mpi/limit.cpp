@@ -19,9 +19,11 @@ constexpr double kLongestWaitS = 1e9;  // 30 years: keeps the deadline inside th
 [[noreturn]] void end_all_ranks(double limit_s, const std::string& call) {
   int rank = 0;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  const std::string text = cat("moebench: rank ", rank, " waited ", limit_s, " s in ", call, " for the other ranks\n");
+  const std::string text =
+      cat("moebench: rank ", rank, " waited ", limit_s, " s in ", call, " for the other ranks\n");
   std::fputs(text.c_str(), stderr);
-  // MPI was promised calls from one thread, and that thread is lost. Should this fail, the launcher sees the exit.
+  // MPI was promised calls from one thread, and that thread is lost. Should this fail, the launcher sees the
+  // exit.
   MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::timeout));
   std::_Exit(static_cast<int>(ExitCode::timeout));
 }

@@ -9,8 +9,9 @@
 
 namespace moebench {
 
-/// While it lives, its maker may be stuck inside MPI: after `limit_s` the program says who waited in `call` and ends
-/// all ranks with exit code 124. Nothing can be thrown out of such a call, so what the report holds by then is all.
+/// While it lives, its maker may be stuck inside MPI: after `limit_s` the program says who waited in `call`
+/// and ends all ranks with exit code 124. Nothing can be thrown out of such a call, so what the report holds
+/// by then is all.
 class Limit {
  public:
   Limit(double limit_s, std::string call);
