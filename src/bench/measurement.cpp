@@ -19,7 +19,8 @@ double us_since(Clock::time_point start) { return std::chrono::duration<double, 
 
 }  // namespace
 
-Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks)
+Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks,
+                         const MemoryRecord& estimated)
     : case_(measured), sampling_(sampling), bench_(bench), peaks_(peaks), passes_(passes_of(measured.passes)),
       stopping_(sampling), slowest_(columns()), rank_total_(static_cast<std::size_t>(bench.ranks.size())),
       times_slowest_(rank_total_.size()) {
@@ -30,6 +31,7 @@ Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench b
   bench.backend.synchronize();
   record_.setup_us = us_since(start);
   record_.measured = measured;
+  record_.memory = estimated;
 }
 
 bool Measurement::prepare() {
@@ -38,7 +40,7 @@ bool Measurement::prepare() {
     if (!record_.check.passed) {
       record_.status = Status::incorrect;
       for (const auto& item : record_.check.items)
-        if (!(item.error <= item.bound))
+        if (!item.passed())
           record_.reason += format("%s%s error %.2g exceeds %.2g", record_.reason.empty() ? "" : ", ", item.name.c_str(), item.error, item.bound);
       return false;
     }

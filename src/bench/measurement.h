@@ -13,8 +13,8 @@ namespace moebench {
 /// largest over ranks of each iteration is what statistics are made of.
 class Measurement {
  public:
-  /// Builds the subject. Throws what building throws.
-  Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks);
+  /// Builds the subject. `estimated` goes into the record. Throws what building throws.
+  Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks, const MemoryRecord& estimated);
 
   /// Verifies, then warms up. False if the result is wrong: then nothing may be sampled.
   bool prepare();

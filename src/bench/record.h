@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bench/statistics.h"
+#include "layer/difference.h"
 #include "moe/load.h"
 #include "moe/stage.h"
 #include "suite/case.h"
@@ -61,12 +62,7 @@ struct TimeRecord {
 struct CheckRecord {
   std::string mode = "none";  ///< none, quick, full
   bool passed = false;
-  struct Item {
-    std::string name;  ///< "y", "dx", "gate", "w1", …: what was compared
-    double error = 0;  ///< relative Frobenius norm
-    double bound = 0;
-  };
-  std::vector<Item> items;
+  std::vector<CheckItem> items;
 };
 
 /// Why sampling ended, and which condition was not met.

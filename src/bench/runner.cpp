@@ -148,7 +148,7 @@ class Runner {
     turn.record.memory = estimate(measured, bench);
     require_memory(turn.record.memory, bench);
     const Peaks peaks = sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, measured.shape.dtype);
-    together(bench.ranks, [&] { turn.measurement = std::make_unique<Measurement>(measured, sampling_, bench, peaks); });
+    together(bench.ranks, [&] { turn.measurement = std::make_unique<Measurement>(measured, sampling_, bench, peaks, turn.record.memory); });
     bool right = true;
     together(bench.ranks, [&] { right = turn.measurement->prepare(); });
     const Record& found = turn.measurement->record();
@@ -172,16 +172,9 @@ class Runner {
     if (more) return true;
     Record record;
     together(bench.ranks, [&] { record = turn.measurement->finish(); });
-    keep_estimate(record, turn.record.memory);
     turn.measurement.reset();
     end(std::move(record));
     return false;
-  }
-
-  static void keep_estimate(Record& record, MemoryRecord estimated) {
-    estimated.peak_bytes = record.memory.peak_bytes;
-    estimated.timed_allocations = record.memory.timed_allocations;
-    record.memory = estimated;
   }
 
   /// Does `step` of a case; whatever ends the case is recorded. What ends the run is recorded and thrown on.

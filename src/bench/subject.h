@@ -54,7 +54,10 @@ class Subject {
 
 /// Bytes that one rank of the case needs on a device with this last-level cache, without building it.
 MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes);
-/// Throws UsageError for a case that the subject or backend cannot run.
+/// What a check found: it passed if every item did.
+CheckRecord record_of(CheckMode mode, std::vector<CheckItem> items);
+
+/// The case must have come through refuse_impossible() (bench/runner.h).
 std::unique_ptr<Subject> make_subject(const Case& measured, Bench bench);
 std::unique_ptr<Subject> make_layer_subject(const Case& measured, Bench bench);
 std::unique_ptr<Subject> make_linear_subject(const Case& measured, Bench bench);

@@ -3,6 +3,7 @@
 // Never carries rows; never inside a timed region.
 #pragma once
 
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -53,6 +54,19 @@ class World {
   /// Ends every rank with `code`, without waiting for any. Does not return.
   [[noreturn]] virtual void abort(int code) = 0;
 };
+
+/// The values of all ranks, one rank's after the other's; ranks may hold different numbers of them. Collective.
+template <class T>
+std::vector<T> gather_all(World& world, const std::vector<T>& mine) {
+  std::vector<T> all;
+  const std::string bytes(reinterpret_cast<const char*>(mine.data()), mine.size() * sizeof(T));
+  for (const std::string& part : world.gather_text(bytes)) {
+    const std::size_t held = all.size();
+    all.resize(held + part.size() / sizeof(T));
+    std::memcpy(all.data() + held, part.data(), part.size());
+  }
+  return all;
+}
 
 /// One rank, no launcher, no library.
 std::unique_ptr<World> make_self_world();

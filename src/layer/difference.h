@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <vector>
 
 namespace moebench {
@@ -23,6 +24,14 @@ struct Difference {
     if (reference > 0) return std::sqrt(error / reference);
     return error == 0 || std::isnan(error) ? error : std::numeric_limits<double>::infinity();
   }
+};
+
+/// One comparison: a relative Frobenius norm |out - oracle| / |oracle|, the largest over ranks, and its bound.
+struct CheckItem {
+  std::string name;  ///< gate, score, y, dscore, dx, dgate, dw1, db1, dw2, db2
+  double error = 0;  ///< NaN if anything compared was not a number
+  double bound = 0;
+  bool passed() const { return error <= bound; }  // false for NaN
 };
 
 /// `wanted` indices spread evenly over [0, count), both ends among them; all of them if there are no more.

@@ -20,19 +20,6 @@ std::vector<T> read(Memory& memory, std::span<const T> device) {
   return host;
 }
 
-/// The slots of all ranks in the order of their global tokens.
-template <class T>
-std::vector<T> gather(World& world, const std::vector<T>& mine) {
-  std::vector<T> all;
-  const std::string bytes(reinterpret_cast<const char*>(mine.data()), mine.size() * sizeof(T));
-  for (const std::string& part : world.gather_text(bytes)) {
-    const std::size_t held = all.size();
-    all.resize(held + part.size() / sizeof(T));
-    std::memcpy(all.data() + held, part.data(), part.size());
-  }
-  return all;
-}
-
 /// One verification: the layer's results on the host, and the comparisons made so far.
 class Verification {
  public:
@@ -47,8 +34,8 @@ class Verification {
     const Routing& routing = layer_.routing();
     Memory& memory = backend_.memory();
     const auto mine = read<std::int32_t>(memory, routing.expert_of);
-    Selection selection{gather(world_, mine), gather(world_, read<float>(memory, routing.score)),
-                        gather(world_, read<float>(memory, routing.dscore))};
+    Selection selection{gather_all(world_, mine), gather_all(world_, read<float>(memory, routing.score)),
+                        gather_all(world_, read<float>(memory, routing.dscore))};
     const bool lawful = is_lawful(selection);
     add("gate", lawful ? 0 : std::numeric_limits<double>::quiet_NaN(), 0);
     if (!lawful) return;  // the rest would be computed for experts that do not exist
@@ -57,15 +44,8 @@ class Verification {
     if (options_.backward) compare_gradients(oracle);
   }
 
-  /// The largest error over ranks of each item.
   std::vector<CheckItem> items() {
-    std::vector<double> errors;
-    for (const CheckItem& item : items_) errors.push_back(item.error);
-    const auto all = world_.gather(errors);
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      double& error = items_[i % items_.size()].error;
-      if (!(all[i] <= error)) error = std::isnan(error) ? error : all[i];
-    }
+    take_largest(world_, items_);
     return items_;
   }
 
@@ -218,6 +198,16 @@ std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& wor
                               const VerifyOptions& options) {
   NoTrace trace;
   return verify(layer, workload, world, backend, pool, options, trace);
+}
+
+void take_largest(World& world, std::vector<CheckItem>& items) {
+  std::vector<double> errors;
+  for (const CheckItem& item : items) errors.push_back(item.error);
+  const auto all = world.gather(errors);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    double& error = items[i % items.size()].error;
+    if (!(all[i] <= error)) error = std::isnan(error) ? error : all[i];
+  }
 }
 
 double error_bound(DType dtype) {

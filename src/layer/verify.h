@@ -7,17 +7,10 @@
 
 #include "base/thread_pool.h"
 #include "comm/world.h"
+#include "layer/difference.h"
 #include "layer/layer.h"
 
 namespace moebench {
-
-/// One comparison: a relative Frobenius norm |out - oracle| / |oracle|, the largest over ranks, and its bound.
-struct CheckItem {
-  std::string name;  ///< gate, score, y, dscore, dx, dgate, dw1, db1, dw2, db2
-  double error = 0;  ///< NaN if anything compared was not a number
-  double bound = 0;
-  bool passed() const { return error <= bound; }  // false for NaN
-};
 
 struct VerifyOptions {
   bool full = false;     ///< every token and hidden unit; else an evenly spread sample of both
@@ -31,6 +24,9 @@ std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& wor
                               const VerifyOptions& options, Trace& trace);
 std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& world, Backend& backend, ThreadPool& pool,
                               const VerifyOptions& options);
+
+/// Makes each item's error the largest over ranks, NaN above all. Collective; the same items on every rank.
+void take_largest(World& world, std::vector<CheckItem>& items);
 
 /// The largest relative error a correct implementation may show in this format: docs/method.md, "Right before fast".
 double error_bound(DType dtype);

@@ -14,20 +14,20 @@ namespace {
 std::vector<std::string> compared(std::span<const Record> records) {
   std::vector<std::string> names;
   for (const Record& record : records)
-    for (const CheckRecord::Item& item : record.check.items)
+    for (const CheckItem& item : record.check.items)
       if (std::find(names.begin(), names.end(), item.name) == names.end()) names.push_back(item.name);
   return names;
 }
 
 std::string error_of(const Record& record, const std::string& name) {
-  for (const CheckRecord::Item& item : record.check.items)
-    if (item.name == name) return cat(item.error == 0 ? "0" : format("%.0e", item.error), item.error <= item.bound ? "" : " !");
+  for (const CheckItem& item : record.check.items)
+    if (item.name == name) return cat(item.error == 0 ? "0" : format("%.0e", item.error), item.passed() ? "" : " !");
   return "–";
 }
 
 double largest_bound(const Record& record) {
   double bound = 0;
-  for (const CheckRecord::Item& item : record.check.items) bound = std::max(bound, item.bound);
+  for (const CheckItem& item : record.check.items) bound = std::max(bound, item.bound);
   return bound;
 }
 

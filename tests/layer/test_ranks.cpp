@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <map>
 
 #include "backends/cpu/cpu_backend.h"
@@ -16,16 +15,6 @@ namespace {
 
 /// What a step produced over all tokens and experts, by name.
 using Results = std::map<std::string, std::vector<float>>;
-
-std::vector<float> gather(World& world, const std::vector<float>& mine) {
-  std::vector<float> all;
-  for (const std::string& part : world.gather_text({reinterpret_cast<const char*>(mine.data()), mine.size() * sizeof(float)})) {
-    const std::size_t held = all.size();
-    all.resize(held + part.size() / sizeof(float));
-    std::memcpy(all.data() + held, part.data(), part.size());
-  }
-  return all;
-}
 
 std::vector<float> download(Backend& backend, const TensorView& tensor) {
   std::vector<float> host(static_cast<std::size_t>(tensor.size()));
@@ -56,10 +45,10 @@ Results run(Shape shape, int ep, const std::string& engine, Skew skew, World& wo
   layer.backward(x, dy, dx, trace);
   layer.sync(trace);
 
-  Results results{{"y", gather(world, download(*backend, y))}, {"dx", gather(world, download(*backend, dx))}};
+  Results results{{"y", gather_all(world, download(*backend, y))}, {"dx", gather_all(world, download(*backend, dx))}};
   for (const ParameterTensors& parameter : layer.parameters().all()) {
     const auto mine = download(*backend, parameter.gradient);
-    auto all = gather(world, mine);
+    auto all = gather_all(world, mine);
     const std::size_t one_copy = parameter.spec.tag == Tag::world ? mine.size() : mine.size() * static_cast<std::size_t>(ep);
     for (std::size_t i = one_copy; i < all.size(); ++i) replicas_agree = replicas_agree && all[i] == all[i % one_copy];
     all.resize(one_copy);
