@@ -43,7 +43,7 @@ std::unique_ptr<Engine> make_streams(const EngineShape& shape, Gpu& gpu) {
   return make_batched_engine(shape, gpu, make_stream_runner(gpu, static_cast<int>(streams)));
 }
 
-std::unique_ptr<Engine> make_grouped(const EngineShape& shape, Gpu& gpu) {
+std::unique_ptr<Engine> make_cublas_grouped(const EngineShape& shape, Gpu& gpu) {
   const auto wide = static_cast<std::int64_t>(16 / size_of(shape.dtype));
   if (shape.hidden % wide != 0 || shape.ffn % wide != 0)
     throw UsageError(cat("engine cublas-grouped needs hidden and ffn divisible by ", wide, " in ",
@@ -56,9 +56,10 @@ struct Entry {
   std::unique_ptr<Engine> (*make)(const EngineShape&, Gpu&);
 };
 constexpr Entry kEngines[] = {
+    {"grouped", make_grouped_engine},
     {"loop", make_loop},
     {"streams", make_streams},
-    {"cublas-grouped", make_grouped},
+    {"cublas-grouped", make_cublas_grouped},
     {"naive-sample", make_sample_engine},
     {"naive-mask", make_mask_engine},
     {"naive-rau", make_rau_engine},

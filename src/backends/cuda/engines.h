@@ -13,6 +13,7 @@
 
 namespace moebench::cuda {
 
+/// grouped        rows sorted by expert; all experts in one launch of our own kernels, sizes read on the device
 /// loop           rows sorted by expert; one matrix product per expert and matrix, one after the other
 /// streams        the same products, expert i on stream i mod n: the FastMoE paper's stream manager
 /// cublas-grouped the same products, all experts in one library call
@@ -26,6 +27,8 @@ std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& sh
 
 std::unique_ptr<Engine> make_batched_engine(const EngineShape& shape, Gpu& gpu,
                                             std::unique_ptr<Runner> runner);
+/// bf16 and fp16. Throws UsageError for what it cannot run.
+std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu);
 std::unique_ptr<Engine> make_sample_engine(const EngineShape& shape, Gpu& gpu);
 std::unique_ptr<Engine> make_mask_engine(const EngineShape& shape, Gpu& gpu);
 std::unique_ptr<Engine> make_rau_engine(const EngineShape& shape, Gpu& gpu);

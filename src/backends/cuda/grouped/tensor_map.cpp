@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/grouped/tensor_map.h"
+
+#include <cuda_runtime_api.h>
+
+#include "backends/cuda/check.h"
+#include "base/error.h"
+#include "base/text.h"
+
+namespace moebench::cuda::grouped {
+namespace {
+
+/// From the driver, which is not linked: the program also starts without one.
+auto encoder() {
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult result;
+  constexpr unsigned kSince = 12000;
+  MB_CUDA(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, kSince, cudaEnableDefault, &result));
+  if (!found) throw DeviceError("the driver has no cuTensorMapEncodeTiled: it is older than CUDA 12");
+  return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(found);
+}
+
+}  // namespace
+
+CUtensorMap map_of(const TensorView& matrix, std::int64_t stacked) {
+  static const auto encode = encoder();
+  const auto rows = static_cast<cuuint64_t>(matrix.rows / stacked), cols = static_cast<cuuint64_t>(matrix.cols);
+  const cuuint64_t sizes[] = {cols, rows, static_cast<cuuint64_t>(stacked)};
+  const cuuint64_t strides[] = {2 * cols, 2 * cols * rows};  // bytes, of all dimensions but the first
+  const cuuint32_t box[] = {64, 64, 1}, every[] = {1, 1, 1};
+  const auto type = matrix.dtype == DType::fp16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  CUtensorMap map;
+  const CUresult status =
+      encode(&map, type, 3, matrix.data, sizes, strides, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE,
+             CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (status != CUDA_SUCCESS)
+    throw DeviceError(cat("cuTensorMapEncodeTiled refused a matrix of ", matrix.rows, " x ", matrix.cols, ": error ",
+                          static_cast<int>(status)));
+  return map;
+}
+
+}  // namespace moebench::cuda::grouped

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rates of the grouped engine's products beside one cuBLAS product of all rows. Not a test: read it. usage:
+// moebench_grouped_rates [rows hidden ffn experts [swiglu]]. Rows are dealt to experts at random.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/cuda_backend.h"
+#include "backends/cuda/grouped/product.h"
+#include "base/error.h"
+
+namespace moebench {
+namespace {
+
+using cuda::grouped::After;
+using cuda::grouped::Form;
+using cuda::grouped::Product;
+
+struct Sizes {
+  std::int64_t rows, hidden, ffn, experts;
+  bool swiglu;
+};
+
+double median_us(cuda::Gpu& gpu, const std::function<void()>& work) {
+  constexpr int kRepeats = 30;
+  const cuda::Event begin = cuda::make_event(true), end = cuda::make_event(true);
+  for (int i = 0; i < 5; ++i) work();
+  std::vector<float> ms(kRepeats);
+  for (float& time : ms) {
+    gpu.hold.take();
+    MB_CUDA(cudaEventRecord(begin.get(), gpu.stream.get()));
+    work();
+    MB_CUDA(cudaEventRecord(end.get(), gpu.stream.get()));
+    gpu.hold.release();
+    MB_CUDA(cudaStreamSynchronize(gpu.stream.get()));
+    MB_CUDA(cudaEventElapsedTime(&time, begin.get(), end.get()));
+  }
+  std::nth_element(ms.begin(), ms.begin() + kRepeats / 2, ms.end());
+  return 1e3 * ms[kRepeats / 2];
+}
+
+class Rates {
+ public:
+  Rates(Backend& backend, cuda::Gpu& gpu, const Sizes& sizes)
+      : s_(sizes), w1_(sizes.swiglu ? 2 * sizes.ffn : sizes.ffn), backend_(backend), gpu_(gpu),
+        multiplier_(cuda::grouped::make_sm90_multiplier(gpu)), offsets_(backend.memory(), static_cast<std::size_t>(sizes.experts + 1) * 4) {
+    std::mt19937 random(1);
+    std::vector<std::int32_t> counts(static_cast<std::size_t>(s_.experts)), offsets{0};
+    for (std::int64_t r = 0; r < s_.rows; ++r) ++counts[random() % counts.size()];
+    for (const std::int32_t count : counts) offsets.push_back(offsets.back() + count);
+    backend.memory().copy_from_host(offsets_.data(), offsets.data(), offsets.size() * 4);
+  }
+
+  void measure() {
+    const Tensor x = random(s_.rows, s_.hidden, 0.5f), w1 = random(s_.experts * s_.hidden, w1_, 0.05f),
+                 w2 = random(s_.experts * s_.ffn, s_.hidden, 0.05f), pre = random(s_.rows, w1_, 1), act = random(s_.rows, s_.ffn, 1),
+                 out = random(s_.rows, s_.hidden, 1), dout = random(s_.rows, s_.hidden, 1), dpre = random(s_.rows, w1_, 1),
+                 dx = random(s_.rows, s_.hidden, 1), dw1 = random(s_.experts * s_.hidden, w1_, 1),
+                 dw2 = random(s_.experts * s_.ffn, s_.hidden, 1);
+    const Activation activation = s_.swiglu ? Activation::swiglu : Activation::gelu;
+    const std::int64_t h = s_.hidden, f = s_.ffn;
+    std::printf("%lld rows, hidden %lld, ffn %lld, %lld experts, %s\n", static_cast<long long>(s_.rows), static_cast<long long>(h),
+                static_cast<long long>(f), static_cast<long long>(s_.experts), s_.swiglu ? "swiglu" : "gelu");
+    line("up and activation", h, w1_, {.form = Form::forward, .left = x, .right = w1, .out = act, .after = After::activate,
+                                       .activation = activation, .pre = pre});
+    line("down", f, h, {.form = Form::forward, .left = act, .right = w2, .out = out});
+    line("dact and dpre", h, f, {.form = Form::transposed, .left = dout, .right = w2, .out = dpre, .after = After::differentiate,
+                                 .activation = activation, .pre = pre});
+    line("dx", w1_, h, {.form = Form::transposed, .left = dpre, .right = w1, .out = dx});
+    line("dw2", f, h, {.form = Form::gradient, .left = act, .right = dout, .out = dw2});
+    line("dw1", h, w1_, {.form = Form::gradient, .left = x, .right = dpre, .out = dw1});
+  }
+
+ private:
+  Tensor random(std::int64_t rows, std::int64_t cols, float scale) {
+    Tensor tensor(backend_.memory(), DType::bf16, rows, cols);
+    backend_.fill(tensor, {++key_, scale}, 0);
+    backend_.synchronize();
+    return tensor;
+  }
+  /// 2·rows·a·b operations; beside one product [rows, a] · [a, b].
+  void line(const char* name, std::int64_t a, std::int64_t b, Product product) {
+    product.offsets = offsets_.as<std::int32_t>();
+    product.experts = s_.experts;
+    const double flops = 2.0 * static_cast<double>(s_.rows) * static_cast<double>(a) * static_cast<double>(b);
+    const Tensor left = random(s_.rows, a, 1), right = random(a, b, 1), out = random(s_.rows, b, 1);
+    const double ours = median_us(gpu_, [&] { multiplier_->run(product); });
+    const double dense = median_us(gpu_, [&] {
+      gpu_.blas.multiply({.a = {left.view().data, s_.rows, a}, .b = {right.view().data, a, b}, .dtype = DType::bf16,
+                          .c = out.view().data, .c_dtype = DType::bf16});
+    });
+    std::printf("  %-18s %9.1f us %7.1f TFLOP/s   dense %9.1f us %7.1f TFLOP/s   %5.1f %%\n", name, ours, flops / ours * 1e-6, dense,
+                flops / dense * 1e-6, 100 * dense / ours);
+  }
+
+  Sizes s_;
+  std::int64_t w1_;
+  Backend& backend_;
+  cuda::Gpu& gpu_;
+  std::unique_ptr<cuda::grouped::Multiplier> multiplier_;
+  Buffer offsets_;
+  std::uint64_t key_ = 0;
+};
+
+}  // namespace
+}  // namespace moebench
+
+int main(int argc, char** argv) {
+  using namespace moebench;
+  try {
+    std::vector<Sizes> all{{8192, 1024, 4096, 8, false}, {8192, 1024, 4096, 32, false}, {8192, 1024, 4096, 64, false},
+                           {196608, 1536, 256, 128, true}, {16384, 4096, 14336, 8, true}};
+    if (argc > 4) all = {{std::atoll(argv[1]), std::atoll(argv[2]), std::atoll(argv[3]), std::atoll(argv[4]), argc > 5}};
+    const auto backend = make_cuda_backend(0);
+    cuda::Gpu gpu(0);
+    std::printf("%s\n", backend->device().name.c_str());
+    for (const Sizes& sizes : all) Rates(*backend, gpu, sizes).measure();
+    return 0;
+  } catch (const Error& error) {
+    std::fprintf(stderr, "moebench_grouped_rates: %s\n", error.what());
+    return static_cast<int>(error.code());
+  }
+}

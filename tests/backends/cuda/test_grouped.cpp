@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// The products of the grouped engine, one by one, against sums in double over the same rounded operands.
+#include "backends/cuda/grouped/product.h"
+
+#include <functional>
+
+#include "backends/cuda/kernels.h"
+#include "backends/cuda/on_gpu.h"
+
+namespace moebench {
+namespace {
+
+using cuda::grouped::After;
+using cuda::grouped::Form;
+using cuda::grouped::Product;
+
+struct Sizes {
+  const char* name;
+  std::vector<std::int32_t> rows;  ///< of each expert
+  std::int64_t k, n;               ///< left has k columns; the product has n (for `gradient` the product is k x n)
+};
+
+const Sizes kSizes[] = {
+    {"one_row", {1}, 64, 256},
+    {"one_tile", {128}, 64, 256},
+    {"inner_blocks", {128}, 512, 256},
+    {"two_tiles_wide", {128}, 128, 512},
+    {"half_a_tile", {64}, 128, 256},
+    {"just_over_half", {65}, 128, 256},
+    {"narrow", {100}, 8, 8},
+    {"not_whole_boxes", {200}, 72, 136},
+    {"experts", {3, 0, 129, 64, 200, 0, 1}, 192, 320},
+    {"many_experts", std::vector<std::int32_t>(77, 5), 72, 264},
+    {"none_but_one", {0, 0, 0, 300, 0}, 136, 128},
+    {"split_tiles", {700, 650}, 1024, 1280},
+    {"few_long_tiles", {90}, 4096, 256},
+};
+
+using FormatAndSizes = std::tuple<DType, Sizes>;
+
+class Grouped : public OnGpu, public testing::WithParamInterface<FormatAndSizes> {
+ protected:
+  void SetUp() override {
+    OnGpu::SetUp();
+    if (IsSkipped()) return;
+    device_ = std::make_unique<cuda::Gpu>(0);
+    for (const std::int32_t rows : sizes().rows) offsets_.push_back(offsets_.back() + rows);
+    if (!cuda::grouped::sm90_can(*device_, sizes().k, sizes().n)) GTEST_SKIP() << "not a Hopper GPU";
+    multiplier_ = cuda::grouped::make_sm90_multiplier(*device_);
+    offsets_there_ = std::make_unique<Array<std::int32_t>>(*gpu_, offsets_);
+  }
+  DType dtype() const { return std::get<0>(GetParam()); }
+  const Sizes& sizes() const { return std::get<1>(GetParam()); }
+  std::int64_t experts() const { return std::ssize(sizes().rows); }
+  std::int64_t rows() const { return offsets_.back(); }
+
+  /// Runs it on poisoned outputs and returns what it wrote.
+  std::vector<float> run(Product product) {
+    product.offsets = offsets_there_->data();
+    product.experts = experts();
+    gpu_->poison(product.out);
+    if (product.after == After::activate) gpu_->poison(product.pre);
+    gpu_->synchronize();
+    multiplier_->run(product);
+    MB_CUDA(cudaStreamSynchronize(device_->stream.get()));
+    return on_host(product.out);
+  }
+  /// value(expert, row) summed for each element of [rows, n].
+  template <class Value>
+  std::vector<float> by_rows(std::int64_t n, Value value) const {
+    std::vector<float> all(static_cast<std::size_t>(rows() * n));
+    for (std::int64_t e = 0; e < experts(); ++e)
+      for (std::int64_t r = offsets_[e]; r < offsets_[e + 1]; ++r)
+        for (std::int64_t c = 0; c < n; ++c) all[r * n + c] = static_cast<float>(value(e, r, c));
+    return all;
+  }
+  void expect_close(const std::vector<float>& out, const std::vector<float>& expected) const {
+    EXPECT_LE(error_of(out, expected), 1.5 * rounding(dtype()));
+  }
+
+  std::unique_ptr<cuda::Gpu> device_;
+  std::unique_ptr<cuda::grouped::Multiplier> multiplier_;
+  std::vector<std::int32_t> offsets_{0};
+  std::unique_ptr<Array<std::int32_t>> offsets_there_;
+};
+
+TEST_P(Grouped, RowsTimesWeightsOfTheirExpert) {
+  const std::int64_t k = sizes().k, n = sizes().n;
+  const Tensor left = random(dtype(), rows(), k, 1), right = random(dtype(), experts() * k, n, 2),
+               bias = random(dtype(), experts(), n, 3), out = poisoned(dtype(), rows(), n);
+  const auto a = on_host(left), b = on_host(right), c = on_host(bias);
+  expect_close(run({.form = Form::forward, .left = left, .right = right, .out = out, .bias = bias}),
+               by_rows(n, [&](std::int64_t e, std::int64_t r, std::int64_t col) {
+                 double sum = c[e * n + col];
+                 for (std::int64_t i = 0; i < k; ++i) sum += double{a[r * k + i]} * b[(e * k + i) * n + col];
+                 return sum;
+               }));
+}
+
+TEST_P(Grouped, RowsTimesTransposedWeights) {
+  const std::int64_t k = sizes().k, n = sizes().n;
+  const Tensor left = random(dtype(), rows(), k, 1), right = random(dtype(), experts() * n, k, 2),
+               out = poisoned(dtype(), rows(), n);
+  const auto a = on_host(left), b = on_host(right);
+  expect_close(run({.form = Form::transposed, .left = left, .right = right, .out = out}),
+               by_rows(n, [&](std::int64_t e, std::int64_t r, std::int64_t col) {
+                 double sum = 0;
+                 for (std::int64_t i = 0; i < k; ++i) sum += double{a[r * k + i]} * b[(e * n + col) * k + i];
+                 return sum;
+               }));
+}
+
+TEST_P(Grouped, GradientSumsOverTheRowsOfAnExpert) {
+  const std::int64_t m = sizes().k, n = sizes().n;
+  const Tensor left = random(dtype(), rows(), m, 1), right = random(dtype(), rows(), n, 2),
+               out = poisoned(dtype(), experts() * m, n);
+  const auto a = on_host(left), b = on_host(right);
+  std::vector<float> expected(static_cast<std::size_t>(experts() * m * n));
+  for (std::int64_t e = 0; e < experts(); ++e)
+    for (std::int64_t i = 0; i < m; ++i)
+      for (std::int64_t c = 0; c < n; ++c) {
+        double sum = 0;
+        for (std::int64_t r = offsets_[e]; r < offsets_[e + 1]; ++r) sum += double{a[r * m + i]} * b[r * n + c];
+        expected[(e * m + i) * n + c] = static_cast<float>(sum);
+      }
+  expect_close(run({.form = Form::gradient, .left = left, .right = right, .out = out}), expected);
+}
+
+TEST_P(Grouped, ActivatesAndDifferentiatesAsTheKernelsThatDoOnlyThat) {
+  for (const Activation activation : {Activation::gelu, Activation::swiglu}) {
+    SCOPED_TRACE(name_of(activation));
+    const std::int64_t k = sizes().k, f = sizes().n, w = activation == Activation::swiglu ? 2 * f : f;
+    const Tensor left = random(dtype(), rows(), k, 1), right = random(dtype(), experts() * k, w, 2),
+                 bias = random(dtype(), experts(), w, 3), plain = poisoned(dtype(), rows(), w), pre = poisoned(dtype(), rows(), w),
+                 act = poisoned(dtype(), rows(), f), expected = poisoned(dtype(), rows(), f);
+    const auto apart = run({.form = Form::forward, .left = left, .right = right, .out = plain, .bias = bias});
+    gpu_->activate(activation, plain, expected);
+    const auto fused = run({.form = Form::forward, .left = left, .right = right, .out = act, .after = After::activate,
+                            .activation = activation, .bias = bias, .pre = pre});
+    EXPECT_TRUE(on_host(pre) == apart);
+    EXPECT_LE(error_of(fused, on_host(expected)), 3 * rounding(dtype()));
+
+    const Tensor up = random(dtype(), experts() * f, k, 4), dact = poisoned(dtype(), rows(), f), dpre = poisoned(dtype(), rows(), w),
+                 dpre_expected = poisoned(dtype(), rows(), w);
+    run({.form = Form::transposed, .left = left, .right = up, .out = dact});
+    cuda::activate_backward(static_cast<cudaStream_t>(gpu_->stream().handle), activation, pre, dact, dpre_expected);
+    gpu_->synchronize();
+    const auto differentiated = run({.form = Form::transposed, .left = left, .right = up, .out = dpre,
+                                     .after = After::differentiate, .activation = activation, .pre = pre});
+    EXPECT_LE(error_of(differentiated, on_host(dpre_expected)), 3 * rounding(dtype()));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cuda, Grouped,
+                         testing::Combine(testing::Values(DType::bf16, DType::fp16), testing::ValuesIn(kSizes)),
+                         [](const auto& test) {
+                           return cat(std::get<1>(test.param).name, "_", name_of(std::get<0>(test.param)));
+                         });
+
+}  // namespace
+}  // namespace moebench
