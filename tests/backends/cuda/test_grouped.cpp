@@ -24,16 +24,17 @@ const Sizes kSizes[] = {
     {"one_row", {1}, 64, 256},
     {"one_tile", {128}, 64, 256},
     {"inner_blocks", {128}, 512, 256},
-    {"two_tiles_wide", {128}, 128, 512},
-    {"half_a_tile", {64}, 128, 256},
+    {"two_units_wide", {128}, 128, 512},
+    {"half_a_tile_of_rows", {64}, 128, 256},
     {"just_over_half", {65}, 128, 256},
     {"narrow", {100}, 8, 8},
     {"not_whole_boxes", {200}, 72, 136},
     {"experts", {3, 0, 129, 64, 200, 0, 1}, 192, 320},
     {"many_experts", std::vector<std::int32_t>(77, 5), 72, 264},
     {"none_but_one", {0, 0, 0, 300, 0}, 136, 128},
-    {"split_tiles", {700, 650}, 1024, 1280},
-    {"few_long_tiles", {90}, 4096, 256},
+    {"every_width", {16, 17, 33, 49, 65, 81, 97, 113, 129, 145, 161, 177, 193, 209, 225, 241, 256, 257}, 128, 264},
+    {"many_rows", {700, 650}, 1024, 1280},
+    {"few_rows_long_sums", {90}, 4096, 256},
 };
 
 using FormatAndSizes = std::tuple<DType, Sizes>;

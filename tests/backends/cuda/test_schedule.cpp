@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How tiles are dealt to blocks of the grid: every part of every tile exactly once. Needs no GPU.
+// How grouped products are cut into tiles: every row and feature exactly once, and no more waste than promised. Needs
+// no GPU.
 #include "backends/cuda/grouped/schedule.h"
 
 #include <gtest/gtest.h>
@@ -9,51 +10,57 @@
 namespace moebench::cuda::grouped {
 namespace {
 
-TEST(GroupedSchedule, CoversEveryInnerBlockOfEveryTileOnce) {
-  for (const int tiles : {0, 1, 2, 7, 100, 131, 132, 133, 200, 263, 264, 272, 1088, 5000})
-    for (const int inner : {1, 2, 4, 16, 64, 300})
-      for (const bool may_split : {false, true}) {
-        SCOPED_TRACE(testing::Message() << tiles << " tiles of " << inner << " inner blocks");
-        const Deal deal = deal_of(tiles, inner, 132, may_split);
-        std::vector<int> seen(static_cast<std::size_t>(tiles * inner));
-        for (int block = 0; block < deal.blocks; ++block) {
-          for (int tile = block; tile < deal.whole; tile += deal.blocks)
-            for (int i = 0; i < inner; ++i) ++seen[tile * inner + i];
-          if (block < deal.split_blocks)
-            for (int at = deal.share(block); at < deal.share(block + 1); ++at) ++seen[deal.whole * inner + at];
-        }
-        for (const int times : seen) ASSERT_EQ(times, 1);
+TEST(GroupedSchedule, CutsRowsIntoTilesThatAreNeitherEmptyNorTooWide) {
+  for (const int most : {16, 48, 128, 176, 256})
+    for (int count = 0; count < 1200; ++count) {
+      const Cut cut = cut_of(count, most);
+      SCOPED_TRACE(testing::Message() << count << " rows, at most " << most);
+      ASSERT_LE(cut.width, most);
+      ASSERT_EQ(cut.width % kTokenStep, 0);
+      ASSERT_GE(cut.tiles * cut.width, count);
+      if (count > 0) {
+        ASSERT_LT((cut.tiles - 1) * cut.width, count);
       }
+    }
 }
 
-TEST(GroupedSchedule, GivesEverySharingBlockSomethingAndNoneMuchMore) {
-  for (const int tiles : {1, 3, 40, 133, 272, 1088}) {
-    const Deal deal = deal_of(tiles, 64, 132, true);
-    ASSERT_GT(deal.split_tiles, 0) << tiles;
-    const int least = deal.split_tiles * 64 / deal.split_blocks;
-    for (int block = 0; block < deal.split_blocks; ++block) {
-      EXPECT_GE(deal.share(block + 1) - deal.share(block), least);
-      EXPECT_LE(deal.share(block + 1) - deal.share(block), least + 1);
-    }
+TEST(GroupedSchedule, WastesFewerThanSixteenRowsPerTile) {
+  for (int count = 1; count < 3000; count += 7) {
+    const Cut cut = cut_of(count, kTileTokens);
+    EXPECT_LT(cut.tiles * cut.width - count, kTokenStep * cut.tiles) << count;
   }
 }
 
-TEST(GroupedSchedule, SplitsOnlyWhereTheLastWaveWouldIdle) {
-  EXPECT_EQ(deal_of(132 * 3, 64, 132, true).split_tiles, 0);
-  EXPECT_EQ(deal_of(132 * 3 - 1, 64, 132, true).split_tiles, 0);
-  EXPECT_EQ(deal_of(132 * 2 + 8, 64, 132, true).split_tiles, 132 + 8);
-  EXPECT_EQ(deal_of(132 * 2 + 8, 64, 132, false).split_tiles, 0);
+TEST(GroupedSchedule, OffersMultiplesOfTheStepOnly) {
+  for (const int tile : {kTileTokens, kTileTokens / 2})
+    for (int i = 0; i < kCandidates; ++i) {
+      EXPECT_GT(candidate(i, tile), 0);
+      EXPECT_EQ(candidate(i, tile) % (tile / kTokenStep), 0);
+    }
 }
 
-TEST(GroupedSchedule, PlacesEveryTileOfAnExpertOnce) {
-  for (const int m_tiles : {1, 15, 16, 17, 40})
-    for (const int n_tiles : {1, 6, 16}) {
-      std::vector<int> seen(static_cast<std::size_t>(m_tiles * n_tiles));
-      for (int i = 0; i < m_tiles * n_tiles; ++i) {
-        const Place place = place_of(i, m_tiles, n_tiles);
-        ASSERT_LT(place.m, m_tiles);
-        ASSERT_LT(place.n, n_tiles);
-        ++seen[place.m * n_tiles + place.n];
+TEST(GroupedSchedule, PrefersTheWidthThatFillsItsWaves) {
+  // 8 experts of about 1024 rows, 1024 features, 66 clusters of 2: 4 units of features. 36 tiles (half of the experts
+  // have a fifth) take three waves of 228 rows; 48 take three of 171.
+  EXPECT_LT(cost_of(8192, 48, 1024, 64, 66, 2), cost_of(8192, 36, 1024, 64, 66, 2));
+  // With exactly 1024 rows each, 32 tiles of 256 fill two waves.
+  EXPECT_LT(cost_of(8192, 32, 1024, 64, 66, 2), cost_of(8192, 48, 1024, 64, 66, 2));
+}
+
+TEST(GroupedSchedule, CountsNarrowTilesAsBoundByLoads) {
+  const float narrow = cost_of(16 * 66, 66, 256, 64, 66, 2), wide = cost_of(128 * 66, 66, 256, 64, 66, 2);
+  EXPECT_GT(narrow, wide / 2);
+}
+
+TEST(GroupedSchedule, PlacesEveryUnitOfAnExpertOnce) {
+  for (const int token_tiles : {1, 7, 8, 9, 40})
+    for (const int feature_units : {1, 6, 16}) {
+      std::vector<int> seen(static_cast<std::size_t>(token_tiles * feature_units));
+      for (int i = 0; i < token_tiles * feature_units; ++i) {
+        const Place place = place_of(i, token_tiles, feature_units);
+        ASSERT_LT(place.tokens, token_tiles);
+        ASSERT_LT(place.features, feature_units);
+        ++seen[place.tokens * feature_units + place.features];
       }
       for (const int times : seen) ASSERT_EQ(times, 1);
     }

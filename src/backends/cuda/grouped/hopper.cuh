@@ -39,6 +39,33 @@ __device__ inline void barrier_wait(std::uint32_t barrier, unsigned parity) {
       : "memory");
 }
 
+/// This block's place in its cluster.
+__device__ inline unsigned cluster_rank() {
+  unsigned rank;
+  asm volatile("mov.u32 %0, %cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+__device__ inline unsigned cluster_size() {
+  unsigned size;
+  asm volatile("mov.u32 %0, %cluster_nctarank;" : "=r"(size));
+  return size;
+}
+/// Returns when all threads of the cluster are here.
+__device__ inline void sync_cluster() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+/// Arrives at the barrier that lies at the same place in block `rank` of the cluster.
+__device__ inline void barrier_arrive_at(std::uint32_t barrier, unsigned rank) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 remote;\n"
+      "mapa.shared::cluster.u32 remote, %0, %1;\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
+      "}\n" ::"r"(barrier),
+      "r"(rank)
+      : "memory");
+}
+
 /// Orders this thread's ordinary writes to shared memory before later reads by wgmma and TMA.
 __device__ inline void fence_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
@@ -55,6 +82,16 @@ __device__ inline void load_box(std::uint32_t to, const CUtensorMap* map, std::u
   asm volatile(
       "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to),
       "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z)
+      : "memory");
+}
+
+/// The same, written at the same place of all blocks of the cluster in `mask` and counted at the barrier there.
+__device__ inline void load_box_for_all(std::uint32_t to, const CUtensorMap* map, std::uint32_t barrier, int x, int y, int z,
+                                        unsigned mask) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, "
+      "%5}], [%2], %6;" ::"r"(to),
+      "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z), "h"(static_cast<std::uint16_t>(mask))
       : "memory");
 }
 
@@ -89,45 +126,14 @@ __device__ inline void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
-#define MB_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
-#define MB_D16(i) MB_D4(i), MB_D4(i + 4), MB_D4(i + 8), MB_D4(i + 12)
-#define MB_WGMMA(type)                                                                                             \
-  asm volatile(                                                                                                    \
-      "{\n"                                                                                                        \
-      ".reg .pred add;\n"                                                                                          \
-      "setp.ne.b32 add, %130, 0;\n"                                                                                \
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type                                                 \
-      " {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, " \
-      "%23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, "   \
-      "%44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, "   \
-      "%65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, "   \
-      "%86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, "  \
-      "%106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, "      \
-      "%123, %124, %125, %126, %127}, %128, %129, add, 1, 1, %131, %132;\n"                                         \
-      "}\n"                                                                                                        \
-      : MB_D16(0), MB_D16(16), MB_D16(32), MB_D16(48), MB_D16(64), MB_D16(80), MB_D16(96), MB_D16(112)             \
-      : "l"(a), "l"(b), "r"(add), "n"(kA == Major::outer ? 1 : 0), "n"(kB == Major::outer ? 1 : 0))
-
-/// d [64 x 256, fp32, spread over a warpgroup] = a [64 x 16] · b [16 x 256] (+ d if `add`).
-template <class T, Major kA, Major kB>
-__device__ inline void wgmma(float (&d)[128], std::uint64_t a, std::uint64_t b, int add) {
-  if constexpr (std::is_same_v<T, __half>)
-    MB_WGMMA("f16");
-  else
-    MB_WGMMA("bf16");
-}
-#undef MB_WGMMA
-#undef MB_D16
-#undef MB_D4
-
-/// Four 8x8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8.
+/// Four 8x8 matrices of 16-bit elements, transposed on the way; lane l gives the address of row l % 8 of matrix l / 8.
 __device__ inline void store_matrices(std::uint32_t row, const unsigned (&words)[4]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row), "r"(words[0]), "r"(words[1]),
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row), "r"(words[0]), "r"(words[1]),
                "r"(words[2]), "r"(words[3])
                : "memory");
 }
 __device__ inline void load_matrices(std::uint32_t row, unsigned (&words)[4]) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
                : "r"(row)
                : "memory");

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which block of the grid computes which part of a grouped product: pure functions of the sizes, the same on host
-// and device, so that a test can walk every block's work.
+// How a grouped product is cut into tiles: pure functions of the sizes, the same on host and device, so that a test
+// can walk all work.
 //
-// A product is cut into tiles of kTileM x kTileN, and a tile's inner dimension into blocks of kTileK. The grid is
-// persistent, one block per multiprocessor. Whole waves of tiles are dealt in turn (tile i to block i mod G:
-// neighbours run together and share what they read in L2). What is left of the last wave would leave most blocks
-// idle, so it and the wave before are cut evenly along the inner dimension instead ("stream-K", arXiv 2301.03598):
-// a tile is then the sum of at most a few blocks' parts, added in the order of the blocks.
+// A tile is 128 features (columns of the weights) by up to 256 tokens (rows of an expert). Tokens lie along the side
+// of the matrix instruction that takes any multiple of 16, so an expert's rows are cut into equal tiles that waste
+// fewer than 16 rows each, not up to 127. Two neighbouring blocks of the grid, a cluster, work on the same tokens and
+// neighbouring features, and share the tokens' rows. The grid is persistent: unit i (the tiles of a cluster) goes to
+// cluster i modulo the clusters.
 #pragma once
-
-#include <cstdint>
 
 #ifdef __CUDACC__
 #define MB_BOTH __host__ __device__ inline
@@ -19,50 +17,50 @@
 
 namespace moebench::cuda::grouped {
 
-inline constexpr int kTileM = 128, kTileN = 256, kTileK = 64;
+inline constexpr int kTileFeatures = 128, kTileTokens = 256, kTileInner = 64;
+inline constexpr int kTokenStep = 16;  ///< widths of tiles are multiples of it
 
-MB_BOTH int ceil_div(int a, int b) { return (a + b - 1) / b; }
+MB_BOTH constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+MB_BOTH constexpr int round_up(int a, int b) { return ceil_div(a, b) * b; }
 
-/// How the tiles of a product are dealt to `blocks` blocks of the grid.
-struct Deal {
-  int blocks;       ///< G
-  int whole;        ///< tiles [0, whole) are computed by one block each, in turn
-  int split_tiles;  ///< the rest is cut into as many inner blocks …
-  int split_blocks; ///< … shared evenly by the first split_blocks blocks of the grid
-  int inner;        ///< inner blocks of a tile
-
-  /// Block b computes inner blocks [share(b), share(b + 1)) of the split tiles, counted from tile `whole`.
-  MB_BOTH int share(int b) const {
-    const auto all = static_cast<std::int64_t>(split_tiles) * inner;
-    return b >= split_blocks ? static_cast<int>(all) : static_cast<int>(all * b / split_blocks);
-  }
+/// `count` rows in `tiles` tiles of `width` rows, the last one perhaps fewer.
+struct Cut {
+  int tiles, width;
 };
-
-/// Splitting pays when the idle time of the last wave exceeds what adding up parts costs, about 8 inner blocks.
-inline constexpr int kFixupCost = 8, kLeastShare = 4;
-
-MB_BOTH Deal deal_of(int tiles, int inner, int blocks, bool may_split) {
-  const int left = tiles % blocks;
-  const auto idle = static_cast<std::int64_t>(blocks - left) * inner;
-  if (!may_split || left == 0 || idle <= static_cast<std::int64_t>(kFixupCost) * blocks)
-    return {blocks, tiles, 0, 1, inner};
-  const int whole = tiles / blocks > 1 ? (tiles / blocks - 1) * blocks : 0, split = tiles - whole;
-  const auto shares = static_cast<std::int64_t>(split) * inner / kLeastShare;
-  const int sharing = shares < blocks ? static_cast<int>(shares) : blocks;
-  const int least = split < blocks ? split : blocks;
-  return {blocks, whole, split, sharing > least ? sharing : least, inner};
+MB_BOTH Cut cut_of(int count, int most) {
+  const int tiles = ceil_div(count, most);
+  return {tiles, tiles > 0 ? round_up(ceil_div(count, tiles), kTokenStep) : 0};
 }
 
-/// Where tile `index` of an expert lies, in tiles: down the rows of a band of at most kBand tiles, then to the next
-/// columns, so that the tiles under way at one time form a block of about equal sides.
-struct Place {
-  int m, n;
-};
-inline constexpr int kBand = 16;
+/// The candidates for the most rows of a tile: kTileTokens and down in steps; for SwiGLU's first product half of that.
+inline constexpr int kCandidates = 12;
+MB_BOTH constexpr int candidate(int i, int tile_tokens) { return tile_tokens - i * (tile_tokens / kTokenStep); }
 
-MB_BOTH Place place_of(int index, int m_tiles, int n_tiles) {
-  const int band = index / (kBand * n_tiles), within = index - band * kBand * n_tiles;
-  const int left = m_tiles - band * kBand, height = left < kBand ? left : kBand;
+/// Blocks of a cluster. Four would load less, but not all multiprocessors of a GPU find three others: an H100 runs 30
+/// clusters of four, which leaves 12 of its 132 idle.
+MB_BOTH constexpr int cluster_of(int features) { return features > kTileFeatures ? 2 : 1; }
+
+/// Time of all units on `clusters` clusters of `size` blocks, in cycles of the tensor cores, if `rows` rows (of all
+/// experts) are cut into `cuts` tiles by `features` features. Whole waves of the mean tile: an inner block of w rows
+/// takes 4·w cycles, or what it takes to load 128 features and a share of w rows; each tile about 600 cycles more.
+MB_BOTH float cost_of(int rows, int cuts, int features, int inner, int clusters, int size) {
+  if (cuts == 0) return 0;
+  const int units = cuts * ceil_div(features, size * kTileFeatures);
+  const float width = static_cast<float>(rows) / static_cast<float>(cuts);
+  const float compute = 4 * width, load = (128.0f * kTileFeatures + 128.0f / static_cast<float>(size) * width) / 28;
+  return static_cast<float>(ceil_div(units, clusters)) * (static_cast<float>(inner) * (compute > load ? compute : load) + 600);
+}
+
+/// Where unit `index` of an expert lies: down the tiles of tokens in a band of at most kBand, then to the next
+/// features, so that the units under way at one time form a block of about equal sides and share what they load in L2.
+struct Place {
+  int tokens, features;  ///< in tiles and in units
+};
+inline constexpr int kBand = 8;
+
+MB_BOTH Place place_of(int index, int token_tiles, int feature_units) {
+  const int band = index / (kBand * feature_units), within = index - band * kBand * feature_units;
+  const int left = token_tiles - band * kBand, height = left < kBand ? left : kBand;
   return {band * kBand + within % height, within / height};
 }
 

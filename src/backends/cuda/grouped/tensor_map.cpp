@@ -22,12 +22,13 @@ auto encoder() {
 
 }  // namespace
 
-CUtensorMap map_of(const TensorView& matrix, std::int64_t stacked) {
+CUtensorMap map_of(const TensorView& matrix, const MapLayout& layout) {
   static const auto encode = encoder();
-  const auto rows = static_cast<cuuint64_t>(matrix.rows / stacked), cols = static_cast<cuuint64_t>(matrix.cols);
-  const cuuint64_t sizes[] = {cols, rows, static_cast<cuuint64_t>(stacked)};
-  const cuuint64_t strides[] = {2 * cols, 2 * cols * rows};  // bytes, of all dimensions but the first
-  const cuuint32_t box[] = {64, 64, 1}, every[] = {1, 1, 1};
+  const auto rows = static_cast<cuuint64_t>(matrix.rows / layout.stacked), cols = static_cast<cuuint64_t>(matrix.cols),
+             row_bytes = static_cast<cuuint64_t>(matrix.row_bytes());
+  const cuuint64_t sizes[] = {cols, rows, static_cast<cuuint64_t>(layout.stacked)};
+  const cuuint64_t strides[] = {row_bytes, row_bytes * rows};  // bytes, of all but the first
+  const cuuint32_t box[] = {64, static_cast<cuuint32_t>(layout.box_rows), 1}, every[] = {1, 1, 1};
   const auto type = matrix.dtype == DType::fp16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
   CUtensorMap map;
   const CUresult status =

@@ -10,8 +10,14 @@
 
 namespace moebench::cuda::grouped {
 
-/// A 16-bit matrix as `stacked` matrices of equal size, fetched in boxes of 64 x 64 with swizzled rows of 128 bytes.
-/// Rows are a multiple of 16 bytes. Throws DeviceError.
-CUtensorMap map_of(const TensorView& matrix, std::int64_t stacked);
+/// How a 16-bit matrix is seen as three dimensions, and the box that is moved: `box_rows` rows of 64 elements.
+struct MapLayout {
+  std::int64_t stacked = 1;  ///< matrices of equal size, one below the other: the third dimension
+  int box_rows = 64;
+};
+
+/// Boxes lie in shared memory in rows of 128 bytes, swizzled. Rows of a matrix are a multiple of 16 bytes.
+/// Throws DeviceError.
+CUtensorMap map_of(const TensorView& matrix, const MapLayout& layout = {});
 
 }  // namespace moebench::cuda::grouped

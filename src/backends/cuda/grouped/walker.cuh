@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which tiles a cluster computes, found on the device from the rows of each expert.
+#pragma once
+
+#include "backends/cuda/grouped/hopper.cuh"
+#include "backends/cuda/grouped/product.h"
+#include "backends/cuda/grouped/schedule.h"
+#include "backends/cuda/storage.cuh"
+
+namespace moebench::cuda::grouped {
+
+/// A product as the kernel sees it. features: columns of the product, for SwiGLU's first those of the gate.
+struct Sizes {
+  const std::int32_t* offsets;
+  int experts, features;
+  int tokens;  ///< `gradient`: rows of the product, per expert
+  int inner;   ///< `forward` and `transposed`: length of the sums
+  int total_rows;
+  const void* bias;  ///< [experts, features, or twice that for SwiGLU's first]
+  void *out, *pre;
+  int out_cols, pre_cols;
+};
+
+/// This block's tile: features [feature, feature + 128), tokens [token, token + tokens) of the expert.
+struct Work {
+  int expert, row, rows;  ///< the expert's rows: where they begin, how many there are
+  int feature, token, tokens;
+  int inner;  ///< inner blocks
+};
+
+/// Walks the units of this cluster in order; every warp that needs to walks for itself, all lanes together.
+template <Form kForm, int kTokensOfTile>
+class Walker {
+ public:
+  /// By all threads of the block; `costs` [kCandidates] in shared memory.
+  __device__ Walker(const Sizes& sizes, float* costs)
+      : s_(sizes), rank_(static_cast<int>(cluster_rank())), unit_features_(static_cast<int>(cluster_size()) * kTileFeatures),
+        feature_units_(ceil_div(sizes.features, unit_features_)) {
+    const int size = static_cast<int>(cluster_size());
+    clusters_ = static_cast<int>(gridDim.x) / size;
+    unit_ = static_cast<int>(blockIdx.x) / size;
+    for (int i = static_cast<int>(threadIdx.x) / 32; i < kCandidates; i += static_cast<int>(blockDim.x) / 32) {
+      const int cuts = count(candidate(i, kTokensOfTile));
+      const float cost = cost_of(kForm == Form::gradient ? s_.experts * s_.tokens : s_.total_rows, cuts, s_.features,
+                                 kForm == Form::gradient ? ceil_div(s_.total_rows, 64 * s_.experts) : ceil_div(s_.inner, kTileInner), clusters_, size);
+      if (lane_of_warp() == 0) costs[i] = cost;
+    }
+    __syncthreads();
+    int best = 0;
+    for (int i = 1; i < kCandidates; ++i)
+      if (costs[i] < costs[best]) best = i;
+    most_ = candidate(best, kTokensOfTile);
+    units_ = count(most_) * feature_units_;
+  }
+
+  __device__ bool next(Work& work) {
+    if (unit_ >= units_) return false;
+    find(work);
+    unit_ += clusters_;
+    return true;
+  }
+
+ private:
+  __device__ int rows_of(int expert) const {
+    if constexpr (kForm == Form::gradient) return expert < s_.experts ? s_.tokens : 0;
+    return expert < s_.experts ? s_.offsets[expert + 1] - s_.offsets[expert] : 0;
+  }
+  /// Tiles of all experts if none has more than `most` rows.
+  __device__ int count(int most) const {
+    if constexpr (kForm == Form::gradient) return s_.experts * ceil_div(s_.tokens, most);
+    int cuts = 0;
+    for (int e = lane_of_warp(); e < s_.experts; e += 32) cuts += ceil_div(rows_of(e), most);
+    return __reduce_add_sync(0xFFFFFFFFu, cuts);
+  }
+  /// Units of experts grow with the expert, and so do the units asked for: the search goes on where it was.
+  __device__ void find(Work& work) {
+    int local;
+    if constexpr (kForm == Form::gradient) {
+      const int each = ceil_div(s_.tokens, most_) * feature_units_;
+      work.expert = unit_ / each;
+      local = unit_ - work.expert * each;
+    } else {
+      int mine, through;
+      while (true) {
+        mine = through = ceil_div(rows_of(first_ + lane_of_warp()), most_) * feature_units_;
+#pragma unroll
+        for (int step = 1; step < 32; step *= 2) {
+          const int before = __shfl_up_sync(0xFFFFFFFFu, through, step);
+          if (lane_of_warp() >= step) through += before;
+        }
+        const int all = __shfl_sync(0xFFFFFFFFu, through, 31);
+        if (unit_ < base_ + all) break;
+        base_ += all;
+        first_ += 32;
+      }
+      const int found = __ffs(static_cast<int>(__ballot_sync(0xFFFFFFFFu, unit_ < base_ + through))) - 1;
+      work.expert = first_ + found;
+      local = unit_ - base_ - __shfl_sync(0xFFFFFFFFu, through - mine, found);
+    }
+    work.row = s_.offsets[work.expert];
+    work.rows = s_.offsets[work.expert + 1] - work.row;
+    const int tokens = kForm == Form::gradient ? s_.tokens : work.rows;
+    const Cut cut = cut_of(tokens, most_);
+    const Place place = place_of(local, cut.tiles, feature_units_);
+    work.token = place.tokens * cut.width;
+    work.tokens = min(cut.width, tokens - work.token);
+    work.feature = place.features * unit_features_ + rank_ * kTileFeatures;
+    work.inner = kForm == Form::gradient ? max(1, ceil_div(work.rows, kTileInner)) : ceil_div(s_.inner, kTileInner);
+  }
+
+  const Sizes& s_;
+  int rank_, unit_features_, feature_units_, clusters_, unit_, most_, units_;
+  int first_ = 0, base_ = 0;  ///< 32 experts from here; the units before them
+};
+
+}  // namespace moebench::cuda::grouped
