@@ -22,17 +22,18 @@ class GroupedEngine final : public Engine {
   }
 
   void reserve(std::int64_t rows) override {
-    if (rows < pre_.view().rows) return;
-    pre_.set_rows(rows);
+    if (rows <= act_.view().rows) return;
     act_.set_rows(rows);
-    if (shape_.backward) dpre_.set_rows(rows);
+    if (!shape_.backward) return;
+    pre_.set_rows(rows);
+    dpre_.set_rows(rows);
   }
 
   void forward(const ExpertsForward& args) override {
     const std::int64_t n = args.x.rows;
     const ExpertTensors& w = args.weights;
     run({.form = Form::forward, .left = args.x, .right = w.w1, .out = first(act_, n), .after = After::activate,
-         .bias = w.b1, .pre = first(pre_, n)}, args);
+         .bias = w.b1, .pre = shape_.backward ? first(pre_, n) : TensorView{}}, args);
     run({.form = Form::forward, .left = first(act_, n), .right = w.w2, .out = args.out, .bias = w.b2}, args);
   }
 

@@ -22,8 +22,9 @@ class Epilogue {
  public:
   static constexpr bool kGlu = kActivation == Activation::swiglu;
   static constexpr bool kGated = kAfter == After::activate && kGlu;  ///< the product is gate and up of the same features
-  static constexpr int kTokensOfStep = kAfter != After::store ? 16 : 32;
+  static constexpr int kTokensOfStep = kAfter == After::store ? 64 : kGlu ? 16 : 32;
   static constexpr int kBoxBytes = kTokensOfStep * 128;
+  static constexpr int kPairs = kTokensOfStep / 16;  ///< of 8x8 matrices: 16 tokens
   static constexpr int kInputs = kGlu ? 2 : 1;  ///< what one element of act is made of
 
   /// `staging`: kStagingBytes, aligned to 1024.
@@ -107,18 +108,19 @@ class Epilogue {
 
   /// Loads pre of a step into registers.
   __device__ void fetch(int step) {
-    const int token = thread() / 8;
 #pragma unroll
-    for (int i = 0; i < kInputs; ++i) {
-      held_[i] = {};
-      if (in_range(step, token))
-        held_[i] = *reinterpret_cast<const uint4*>(static_cast<const T*>(s_.pre) +
-                                                   element(row_ + step * kTokensOfStep + token, s_.pre_cols, i));
-    }
+    for (int i = 0; i < kInputs; ++i)
+#pragma unroll
+      for (int p = 0; p < kPairs; ++p) {
+        const int token = 16 * p + thread() / 8;
+        held_[i][p] = {};
+        if (in_range(step, token))
+          held_[i][p] = *reinterpret_cast<const uint4*>(static_cast<const T*>(s_.pre) +
+                                                        element(row_ + step * kTokensOfStep + token, s_.pre_cols, i));
+      }
   }
 
   __device__ __forceinline__ void do_step() {
-    constexpr int kPairs = kTokensOfStep / 16;
     // What used this half last, two steps ago, was read before the barrier of the last step.
     const unsigned half = half_;
     half_ ^= 1;
@@ -138,6 +140,7 @@ class Epilogue {
           act[i] = packed<T>(A::forward(low), A::forward(high));
         }
         put(box(half, 0), p, act);
+        if (!s_.pre) continue;
         put(box(half, 1), p, first);
         if constexpr (kGated) put(box(half, 2), p, first + 32);
       }
@@ -147,31 +150,35 @@ class Epilogue {
       else
         store(act, pre);
     } else {
-      static_assert(kPairs == 1);
 #pragma unroll
-      for (int i = 0; i < kInputs; ++i) {
-        const uint4 words = held_[i];
-        asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(unit_of_box(box(half, i), thread() / 8)), "r"(words.x),
-                     "r"(words.y), "r"(words.z), "r"(words.w)
-                     : "memory");
-      }
+      for (int i = 0; i < kInputs; ++i)
+#pragma unroll
+        for (int p = 0; p < kPairs; ++p) {
+          const uint4 words = held_[i][p];
+          asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(unit_of_box(box(half, i), 16 * p + thread() / 8)), "r"(words.x),
+                       "r"(words.y), "r"(words.z), "r"(words.w)
+                       : "memory");
+        }
       if (step_ + 1 < steps_) fetch(step_ + 1);
       sync();
-      unsigned pre[kInputs][4], out[2][4];
 #pragma unroll
-      for (int i = 0; i < kInputs; ++i) load_matrices(matrix_row(box(half, i), 0), pre[i]);
+      for (int p = 0; p < kPairs; ++p) {
+        unsigned pre[kInputs][4], out[2][4];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float2 gradient = unpacked<T>(words_[i]), in = unpacked<T>(pre[0][i]), up = unpacked<T>(pre[kInputs - 1][i]);
-        const float low[2] = {in.x, up.x}, high[2] = {in.y, up.y};
-        float of_low[2] = {}, of_high[2] = {};
-        A::backward(gradient.x, low, of_low);
-        A::backward(gradient.y, high, of_high);
-        out[0][i] = packed<T>(of_low[0], of_high[0]);
-        out[1][i] = packed<T>(of_low[1], of_high[1]);
+        for (int i = 0; i < kInputs; ++i) load_matrices(matrix_row(box(half, i), p), pre[i]);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float2 gradient = unpacked<T>(words_[4 * p + i]), in = unpacked<T>(pre[0][i]), up = unpacked<T>(pre[kInputs - 1][i]);
+          const float low[2] = {in.x, up.x}, high[2] = {in.y, up.y};
+          float of_low[2] = {}, of_high[2] = {};
+          A::backward(gradient.x, low, of_low);
+          A::backward(gradient.y, high, of_high);
+          out[0][i] = packed<T>(of_low[0], of_high[0]);
+          out[1][i] = packed<T>(of_low[1], of_high[1]);
+        }
+        put(box(half, kInputs), p, out[0]);
+        if constexpr (kGlu) put(box(half, kInputs + 1), p, out[1]);
       }
-      put(box(half, kInputs), 0, out[0]);
-      if constexpr (kGlu) put(box(half, kInputs + 1), 0, out[1]);
       const Target gate{box(half, kInputs), s_.out, s_.out_cols, 0};
       if constexpr (kGlu)
         store(gate, Target{box(half, kInputs + 1), s_.out, s_.out_cols, 1});
@@ -200,6 +207,7 @@ class Epilogue {
       if (in_range(step_, token)) (write(targets, row_ + step_ * kTokensOfStep, token), ...);
   }
   __device__ void write(const Target& to, int row, int token) const {
+    if (!to.matrix) return;  // pre that nobody wants
     uint4 words;
     asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
                  : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
@@ -211,7 +219,7 @@ class Epilogue {
   std::uint32_t staging_;
   unsigned half_ = 0;  ///< the next step's half of the staging space
   int feature_ = 0, row_ = 0, tokens_ = 0, step_ = 0, steps_ = 0;
-  uint4 held_[kInputs];  ///< pre of the next step
+  uint4 held_[kInputs][kPairs];  ///< pre of the next step
   unsigned words_[64];   ///< word 2j: tokens 8j + 2(l % 4) and the next of feature l / 4; word 2j + 1: of feature l / 4 + 8
 };
 

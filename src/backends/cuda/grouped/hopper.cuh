@@ -42,12 +42,12 @@ __device__ inline void barrier_wait(std::uint32_t barrier, unsigned parity) {
 /// This block's place in its cluster.
 __device__ inline unsigned cluster_rank() {
   unsigned rank;
-  asm volatile("mov.u32 %0, %cluster_ctarank;" : "=r"(rank));
+  asm("mov.u32 %0, %cluster_ctarank;" : "=r"(rank));
   return rank;
 }
 __device__ inline unsigned cluster_size() {
   unsigned size;
-  asm volatile("mov.u32 %0, %cluster_nctarank;" : "=r"(size));
+  asm("mov.u32 %0, %cluster_nctarank;" : "=r"(size));
   return size;
 }
 /// Returns when all threads of the cluster are here.

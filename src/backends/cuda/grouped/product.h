@@ -36,7 +36,7 @@ struct Product {
   After after = After::store;
   Activation activation = Activation::gelu;
   TensorView bias = {};  ///< [experts, N] or null data; not for `gradient` and `differentiate`
-  TensorView pre = {};   ///< written by `activate`, read by `differentiate`
+  TensorView pre = {};   ///< written by `activate` unless its data is null, read by `differentiate`
 };
 
 class Multiplier {

@@ -120,8 +120,10 @@ __device__ __forceinline__ void multiply_stage(float (&d)[128], std::uint64_t a,
 }
 
 /// Sums a tile of `blocks` inner blocks into d while the last tile's epilogue is worked off; without blocks only that.
-template <class T, Form kForm, int kParts, class Last>
-__device__ __forceinline__ void multiply(float (&d)[128], const Work& w, int blocks, const Shared& shared, Turn& turn, int group, Last& last) {
+/// `find_next` is called once, when instructions are under way.
+template <class T, Form kForm, int kParts, class Last, class FindNext>
+__device__ __forceinline__ void multiply(float (&d)[128], const Work& w, int blocks, const Shared& shared, Turn& turn, int group, Last& last,
+                                         FindNext find_next) {
   const int width = __shfl_sync(0xFFFFFFFFu, ceil_div(w.tokens, kTokenStep), 0);
   std::uint32_t before = 0;
   for (int block = 0; block == 0 || block < blocks; ++block) {
@@ -131,10 +133,13 @@ __device__ __forceinline__ void multiply(float (&d)[128], const Work& w, int blo
       if constexpr (kForm == Form::gradient)
         if (w.rows - block * kTileInner < kTileInner) clear_rows(features, w.rows - block * kTileInner, group);
       const std::uint64_t a = descriptor(features), b = descriptor(shared.stage(turn.stage) + 2 * kParts * kBoxBytes);
-      switch (width) {
+      constexpr int kFull = kTileTokens / kParts;
+      if (width == kFull / kTokenStep) {
+        multiply_stage<T, kForm, kParts, kFull>(d, a, b, block);
+      } else switch (width) {
 #define MB_WIDTH(i)                                                                                              \
   case i:                                                                                                        \
-    if constexpr (i * kTokenStep * kParts <= kTileTokens) multiply_stage<T, kForm, kParts, i * kTokenStep>(d, a, b, block); \
+    if constexpr (i * kTokenStep < kFull) multiply_stage<T, kForm, kParts, i * kTokenStep>(d, a, b, block); \
     break
         MB_WIDTH(1);
         MB_WIDTH(2);
@@ -151,11 +156,15 @@ __device__ __forceinline__ void multiply(float (&d)[128], const Work& w, int blo
         MB_WIDTH(13);
         MB_WIDTH(14);
         MB_WIDTH(15);
-        MB_WIDTH(16);
 #undef MB_WIDTH
       }
     }
-    for (int steps = ceil_div(last.left(), max(blocks - block, 1)); steps > 0; --steps) last.advance();
+    if (block == 0 && blocks > 0) find_next();
+    // The warpgroups take their steps in turn: while one does, the other keeps the tensor cores busy.
+    const int to_come = blocks - block;
+    int steps = to_come <= 1 ? last.left() : 0;
+    if ((block ^ group) & 1) steps = ceil_div(last.left(), (max(to_come, 1) + 1) / 2);
+    for (; steps > 0; --steps) last.advance();
     wgmma_wait<1>();
     if (block > 0) release(before);
     before = shared.empty(turn.stage);
@@ -171,12 +180,16 @@ __device__ __forceinline__ void consume(const Sizes& s, const Shared& shared, Wa
   const int group = static_cast<int>(threadIdx.x) / kGroupThreads;
   Last last(s, shared.staging(group));
   Turn turn;
-  Work w{};
+  Work w{}, next{};
   float d[128];
-  for (bool more = true; more;) {
-    more = walk.next(w);
-    multiply<T, kForm, Last::kGated ? 2 : 1>(d, w, more ? __shfl_sync(0xFFFFFFFFu, w.inner, 0) : 0, shared, turn, group, last);
-    if (more) last.take(d, w);
+  bool more = walk.next(w);
+  while (true) {  // once more after the last tile, for its epilogue
+    const bool now = more;
+    multiply<T, kForm, Last::kGated ? 2 : 1>(d, w, now ? __shfl_sync(0xFFFFFFFFu, w.inner, 0) : 0, shared, turn, group, last,
+                                             [&] { more = walk.next(next); });
+    if (!now) break;
+    last.take(d, w);
+    w = next;
   }
 }
 
