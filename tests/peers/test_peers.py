@@ -125,8 +125,9 @@ class Layers(InADirectory):
             def forward(self, x):
                 return super().forward(x) * 1.001
 
-        layers.ENGINES["torch-wrong"] = (Wrong, False)
-        self.addCleanup(layers.ENGINES.pop, "torch-wrong")
+        known = layers.engines
+        layers.engines = lambda: {**known(), "torch-wrong": (Wrong, False)}
+        self.addCleanup(setattr, layers, "engines", known)
         code, out, _ = self.peers("--backend", "cpu", "--tokens", "16", "--hidden", "16", "--ffn", "16", "--iters", "6",
                                   "--engine", "torch-wrong,torch-grouped", "--json", "peers.json")
         self.assertEqual(code, 4)
@@ -134,6 +135,26 @@ class Layers(InADirectory):
         self.assertEqual((wrong["status"], wrong["time"], right["status"]), ("incorrect", None, "ok"))
         self.assertRegex(wrong["reason"], "y error 0.00")
         self.assertIn("incorrect: ", out)
+
+
+    def test_the_layers_of_libraries_are_right(self):
+        import importlib.util
+        if importlib.util.find_spec("transformers") is None:
+            self.skipTest("transformers is not installed")
+        for top_k in ("1", "3"):
+            for point in self.points("--tokens", "37", "--hidden", "16", "--ffn", "24", "--experts", "5", "--top-k", top_k,
+                                     "--activation", "swiglu", "--engine", "transformers,transformers-grouped", "--force"):
+                self.assertEqual(point["status"], "ok")
+
+    def test_what_an_engine_cannot_run_is_skipped_with_the_reason(self):
+        code, out, _ = self.peers("--backend", "cpu", "--tokens", "8", "--hidden", "16", "--ffn", "16", "--iters", "6",
+                                  "--engine", "torch-grouped-compiled,transformers,torch-grouped", "--json", "peers.json")
+        self.assertEqual(code, 6)
+        skipped, library, right = json.loads(pathlib.Path("peers.json").read_text())["points"]
+        self.assertEqual((skipped["status"], skipped["time"], right["status"]), ("skipped", None, "ok"))
+        self.assertIn("skipped: torch._grouped_mm multiplies bf16 only", out)
+        self.assertEqual(library["status"], "skipped")
+        self.assertRegex(library["reason"], "has no gelu, only swiglu|is not installed")
 
 
 class Reports(InADirectory):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A report as moebench writes it (docs/report.schema.json), made of what PyTorch and /proc say."""
+import importlib.metadata
+import importlib.util
 import os
 import pathlib
 import platform
@@ -67,8 +69,13 @@ def last_level_cache(device):
     return max([int(size) << 10 for size in sizes] + [0]) or 32 << 20
 
 
+def versions(names=("torch", "triton", "transformers")):
+    found = {name for name in names if importlib.util.find_spec(name)}
+    return {name: importlib.metadata.version(name) for name in names if name in found}
+
+
 def machine(device):
-    gpus, libraries, name = [], {"torch": torch.__version__}, f"{cpu()['model']}, {torch.get_num_threads()} threads"
+    gpus, libraries, name = [], versions(), f"{cpu()['model']}, {torch.get_num_threads()} threads"
     if device.type == "cuda":
         found = torch.cuda.get_device_properties(device)
         gpus = [{"name": found.name, "multiprocessors": found.multi_processor_count, "memory_bytes": float(found.total_memory),

@@ -4,6 +4,8 @@ backward pass. After forward(), `chosen` [T, K] and `score` [T, K] are the routi
 
 Weights lie as nn.Linear has them: [out, in].
 """
+import importlib.util
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -43,6 +45,8 @@ class Expert(nn.Module):
 class Layer(nn.Module):
     """A gate and experts in a list."""
     waits_for_device = True  # the host reads sizes in the midst of a pass
+    activations = ["gelu", "swiglu"]
+    needs = "torch"  # the package it comes from
 
     def __init__(self, shape, device):
         super().__init__()
@@ -141,13 +145,27 @@ class Grouped(Layer):
         return (out.index_select(0, place).view(*chosen.shape, -1) * score.to(x.dtype).unsqueeze(-1)).sum(dim=1)
 
 
-ENGINES = {"torch-mask": (Mask, False), "torch-rau": (Rau, False), "torch-index": (Index, False),
-           "torch-grouped": (Grouped, False), "torch-grouped-compiled": (Grouped, True)}
+def engines():
+    """{name: (class, whether it is compiled)}."""
+    from library_layers import Transformers, TransformersGrouped
+    return {"torch-mask": (Mask, False), "torch-rau": (Rau, False), "torch-index": (Index, False),
+            "torch-grouped": (Grouped, False), "torch-grouped-compiled": (Grouped, True),
+            "transformers": (Transformers, False), "transformers-grouped": (TransformersGrouped, False)}
 
 
-def make(engine, shape, device):
+def why_not(kind, compiled, shape, device):
+    """Why an engine cannot run this; empty if it can."""
+    if importlib.util.find_spec(kind.needs) is None:
+        return f"{kind.needs} is not installed"
+    if shape.activation not in kind.activations:
+        return f"has no {shape.activation}, only {', '.join(kind.activations)}"
+    if kind is Grouped and shape.dtype != "bf16" and (compiled or device.type == "cuda"):
+        return "torch._grouped_mm multiplies bf16 only, but in eager mode on a CPU"
+    return ""
+
+
+def make(kind, compiled, shape, device):
     """The layer, and what to call for its output: the layer itself, or what torch.compile made of it."""
-    kind, compiled = ENGINES[engine]
     layer = kind(shape, device)
     if not compiled:
         return layer, layer
