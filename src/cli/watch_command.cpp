@@ -21,9 +21,11 @@ const Case& only_case(const Options& options, std::span<const Case> cases, int r
   for (const auto& [name, given] : {std::pair("--json", !options.json.empty()), std::pair("--csv", !options.csv.empty()),
                                     std::pair("--samples", options.samples), std::pair("--resume", options.resume)})
     if (given) throw UsageError(cat(flag, " times nothing, so ", name, " has nothing to write"));
-  if (cases.size() != 1) throw UsageError(cat(flag, " takes one case, not ", cases.size(), "; choose it with --filter or --max-points 1"));
+  if (cases.size() != 1)
+    throw UsageError(cat(flag, " takes one case, not ", cases.size(), "; choose it with --filter or --max-points 1"));
   if (cases[0].shape.ranks != ranks)
-    throw UsageError(cat(flag, " takes a case on all ranks: the case has ", cases[0].shape.ranks, ", but ", ranks, ranks == 1 ? " runs" : " run"));
+    throw UsageError(cat(flag, " takes a case on all ranks: the case has ", cases[0].shape.ranks, ", but ", ranks,
+                         ranks == 1 ? " runs" : " run"));
   return cases[0];
 }
 
