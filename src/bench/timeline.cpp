@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/timeline.h"
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "bench/statistics.h"
 
 namespace moebench {
 
@@ -34,17 +37,26 @@ Timeline timeline_of(const Case& traced, World& ranks, const std::vector<Slice>&
   for (const Slice& slice : mine) times.insert(times.end(), {slice.begin_us, slice.end_us});
   const auto all = ranks.gather(times);
   Timeline timeline{traced, {}};
+  double earliest = 0;
   for (std::size_t first = 0; first < all.size(); first += times.size()) {
+    std::vector<double> ahead;  // of rank 0, at the beginning of each iteration
+    for (std::size_t i = 0; i < mine.size(); ++i)
+      if (!mine[i].pass) ahead.push_back(all[2 * i] - all[first + 2 * i]);
+    std::sort(ahead.begin(), ahead.end());
+    const double shift = percentile(ahead, 50);
     std::vector<Slice> slices = mine;
-    double shift = 0;
     for (std::size_t i = 0; i < slices.size(); ++i) {
-      // Each iteration begins where rank 0's does.
-      if (!slices[i].pass) shift = all[2 * i] - all[first + 2 * i];
       slices[i].begin_us = all[first + 2 * i] + shift;
       slices[i].end_us = all[first + 2 * i + 1] + shift;
+      earliest = std::min(earliest, slices[i].begin_us);
     }
     timeline.ranks.push_back(std::move(slices));
   }
+  for (auto& slices : timeline.ranks)
+    for (Slice& slice : slices) {
+      slice.begin_us -= earliest;
+      slice.end_us -= earliest;
+    }
   return timeline;
 }
 

@@ -23,8 +23,9 @@ struct Slice {
 
 struct Timeline {
   Case traced;
-  /// Outer slices before those inside them. Ranks have different clocks: they are aligned at the barrier before each
-  /// iteration, which all ranks leave together but for a message's time.
+  /// Outer slices before those inside them. Each rank has its own clock, set to rank 0's by one shift: the median over
+  /// the iterations of how far apart the two begin. They leave the barrier before an iteration together, but for a
+  /// message's time and for one that its host lets wait. Time begins with the first slice of all.
   std::vector<std::vector<Slice>> ranks;
 };
 

@@ -34,11 +34,13 @@ class TwoRanks final : public World {
   std::vector<double> late_;
 };
 
-TEST(Timelines, AreAlignedWhereEachIterationBegins) {
+TEST(Timelines, KeepEachRanksClockAndAlignItWhereIterationsBegin) {
   const std::vector<Slice> mine{{.iteration = 0, .begin_us = 0, .end_us = 10},
                                 {.iteration = 0, .pass = Pass::forward, .begin_us = 1, .end_us = 9},
-                                {.iteration = 1, .begin_us = 20, .end_us = 30}};
-  TwoRanks world({100, 100, 100, 102, 150, 151});  // the other's clock is 100 ahead, later 150
+                                {.iteration = 1, .begin_us = 20, .end_us = 30},
+                                {.iteration = 2, .begin_us = 40, .end_us = 50}};
+  // The other's clock is 100 ahead; it begins iteration 0 with rank 0, iteration 1 late by 7, and iteration 2 early by 1.
+  TwoRanks world({100, 100, 100, 102, 107, 107, 99, 100});
   const Timeline timeline = timeline_of({}, world, mine);
   ASSERT_EQ(timeline.ranks.size(), 2u);
   const auto& [own, other] = std::pair(timeline.ranks[0], timeline.ranks[1]);
@@ -46,8 +48,15 @@ TEST(Timelines, AreAlignedWhereEachIterationBegins) {
   EXPECT_EQ(other[0].begin_us, 0);
   EXPECT_EQ(other[1].begin_us, 1);
   EXPECT_EQ(other[1].end_us, 11);
-  EXPECT_EQ(other[2].begin_us, 20);
-  EXPECT_EQ(other[2].end_us, 31);
+  EXPECT_EQ(other[2].begin_us, 27);
+  EXPECT_EQ(other[2].end_us, 37);
+  EXPECT_EQ(other[3].begin_us, 39);
+
+  TwoRanks other_first({95, 95, 100, 100, 100, 100, 100, 100});
+  const Timeline moved = timeline_of({}, other_first, mine);
+  EXPECT_EQ(moved.ranks[1][0].begin_us, 0);
+  EXPECT_EQ(moved.ranks[0][0].begin_us, 5);
+  EXPECT_EQ(moved.ranks[0][3].end_us, 55);
 }
 
 class Watching : public testing::Test {
