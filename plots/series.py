@@ -115,8 +115,8 @@ def value_of(point, key):
 
 
 def labels(points, but=()):
-    """What tells each point from the others: settings that vary, except those in `but`; then the machine, the
-    commit, and as the last resort the file."""
+    """What tells each point from the others: settings that vary, except those in `but`; the machine; if points of two
+    commits are still alike, the commit; and as the last resort the file."""
     varying = [key for key in keys_of(points)
                if key not in but and len({value_of(point, key) for point in points}) > 1]
     devices = {point.device for point in points}
@@ -124,9 +124,10 @@ def labels(points, but=()):
         varying.remove("backend")  # the devices say it
     parts = [[word_of(key, value_of(point, key)) for key in varying if value_of(point, key) is not None]
              for point in points]
-    for values in ([point.device for point in points], [point.report.commit for point in points]):
-        if len(set(values)) > 1:
-            parts = [words + [value] for words, value in zip(parts, values)]
+    if len(devices) > 1:
+        parts = [words + [point.device] for words, point in zip(parts, points)]
+    if len({tuple(words) for words in parts}) < len({(tuple(words), p.report.commit) for words, p in zip(parts, points)}):
+        parts = [words + [point.report.commit] for words, point in zip(parts, points)]
     if len({tuple(words) for words in parts}) < len({(tuple(w), p.report) for w, p in zip(parts, points)}):
         reports = {point.report for point in points}
         names = {report: report.name for report in reports}

@@ -127,6 +127,8 @@ class Backend {
   /// Called before each sample, outside the timed region (a GPU holds its stream here until release()).
   virtual void hold() {}
   virtual void release() {}
+  /// Opens (true) or closes the window that an attached profiler captures. Waits for all queued work.
+  virtual void profile(bool /*open*/) {}
 
   /// Writes elements [first, first + tensor.size()) of `field`, rounded to the tensor's dtype.
   virtual void fill(TensorView tensor, const UniformField& field, std::int64_t first) = 0;

@@ -22,7 +22,7 @@ double us_since(Clock::time_point start) { return std::chrono::duration<double, 
 Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks,
                          const MemoryRecord& estimated)
     : case_(measured), sampling_(sampling), bench_(bench), peaks_(peaks), passes_(passes_of(measured.passes)),
-      stopping_(sampling), slowest_(columns()), rank_total_(static_cast<std::size_t>(bench.ranks.size())),
+      ranges_(measured, bench.ranks.rank()), stopping_(sampling), slowest_(columns()), rank_total_(static_cast<std::size_t>(bench.ranks.size())),
       times_slowest_(rank_total_.size()) {
   bench.backend.memory().reset_peak();
   const auto start = Clock::now();
@@ -46,11 +46,10 @@ bool Measurement::prepare() {
     }
   }
   if (sampling_.check_only) return true;
-  NoTrace trace;
   // Every input set once: whatever grows with what is received has grown before anything is timed.
   record_.stop.warmup = std::max({sampling_.warmup, subject_->input_sets(), 1});
   for (int i = 0; i < record_.stop.warmup; ++i) {
-    const auto times = iterate(step_++, trace);
+    const auto times = iterate(step_++, ranges_);
     if (i == 0) record_.first_iteration_us = times.back();
   }
   return true;
@@ -65,7 +64,9 @@ std::vector<double> Measurement::iterate(int step, Trace& trace) {
   const auto start = Clock::now();
   marks_->record(0);
   for (std::size_t p = 0; p < passes_.size(); ++p) {
+    ranges_.begin(passes_[p]);
     subject_->run(passes_[p], step, trace);
+    ranges_.end(passes_[p]);
     marks_->record(static_cast<int>(p) + 1);
   }
   if (may_hold) bench_.backend.release();
@@ -82,8 +83,7 @@ std::vector<double> Measurement::iterate(int step, Trace& trace) {
 bool Measurement::sample() {
   const auto allocations = bench_.backend.memory().allocations();
   std::vector<std::vector<double>> mine;
-  NoTrace trace;
-  for (int i = stopping_.next_round(); i > 0; --i) mine.push_back(iterate(step_++, trace));
+  for (int i = stopping_.next_round(); i > 0; --i) mine.push_back(iterate(step_++, ranges_));
   record_.memory.timed_allocations += static_cast<std::int64_t>(bench_.backend.memory().allocations() - allocations);
   keep_round(mine);
   return !stopping_.done();

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "bench/ranges.h"
 #include "bench/subject.h"
 
 namespace moebench {
@@ -45,6 +46,7 @@ class Measurement {
   std::vector<Pass> passes_;
   std::unique_ptr<Subject> subject_;
   std::unique_ptr<Marks> marks_;
+  Ranges ranges_;
   Stopping stopping_;
   int step_ = 0;
   std::vector<std::vector<double>> slowest_;     ///< [column] samples, max over ranks

@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "base/text.h"
+#include "bench/ranges.h"
 #include "cli/commands.h"
 #include "cli/workplace.h"
 
@@ -21,6 +22,7 @@ void print_build(const ToolFacts& tool) {
     const bool has = std::find(tool.features.begin(), tool.features.end(), feature) != tool.features.end();
     line(feature, has ? "yes" : "no: left out when this was built");
   }
+  line("nvtx", Ranges::built() ? "yes" : "no: left out when this was built");
 }
 
 void print_machine(const Environment& environment) {

@@ -26,6 +26,8 @@ struct Options {
   bool plan = false;                  ///< print the cases, run nothing
   bool resume = false;                ///< skip what the report at `json` already holds
   bool force = false;                 ///< replace the report at `json`
+  bool profile = false;               ///< a few iterations for a profiler, instead of a measurement
+  std::string trace;                  ///< file for a timeline of a few iterations, instead of a measurement
   bool quiet = false;                 ///< no progress on stderr
   double timeout_s = 300;             ///< longest wait between ranks
   double threshold_pct = 2;           ///< compare: slower by more than this is a regression

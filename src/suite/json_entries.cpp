@@ -6,6 +6,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "base/error.h"
@@ -52,32 +53,38 @@ class Collector : public nlohmann::json_sax<json> {
   Collector(const std::string& origin, const int& line) : origin_(origin), line_(line) {}
 
   bool key(string_t& name) override {
-    if (!seen_.insert({section_, name}).second) refuse(cat("the key \"", name, "\" is given twice"));
+    if (!seen_.insert({section_, item_, name}).second) refuse(cat("the key \"", name, "\" is given twice"));
     key_ = name;
-    entries_.push_back({.section = section_, .key = name, .line = line_, .is_string = true});
+    entries_.push_back({.section = section_, .key = name, .item = item_, .line = line_, .is_string = true});
     return true;
   }
   bool start_object(std::size_t) override {
-    if (in_array_ || ++depth_ > 2) refuse(cat("\"", key_, "\" must not hold an object"));
+    if ((in_array_ && depth_ > 1) || ++depth_ > 2) refuse(cat("\"", key_, "\" must not hold an object"));
     if (depth_ == 1) return true;
-    section_ = key_;
-    entries_.back().is_object = true;
-    entries_.back().is_string = false;
+    JsonEntry& holder = in_array_ ? entries_[array_] : entries_.back();
+    holder.is_object = true;
+    holder.is_string = false;
+    section_ = holder.key;
+    item_ = in_array_ ? item_ + 1 : -1;
+    in_item_ = std::exchange(in_array_, false);
     return true;
   }
   bool end_object() override {
     --depth_;
     section_.clear();
+    in_array_ = std::exchange(in_item_, false);
     return true;
   }
   bool start_array(std::size_t) override {
     if (depth_ == 0) refuse("a suite is an object { }, not an array");
     if (in_array_) refuse(cat("\"", key_, "\" must not hold an array of arrays"));
     entries_.back().is_array = in_array_ = true;
+    if (depth_ == 1) array_ = entries_.size() - 1;
     return true;
   }
   bool end_array() override {
     in_array_ = false;
+    if (depth_ == 1) item_ = -1;
     return true;
   }
   bool string(string_t& text) override { return value(text, true); }
@@ -104,7 +111,7 @@ class Collector : public nlohmann::json_sax<json> {
  private:
   bool value(std::string text, bool is_string) {
     if (depth_ == 0) refuse("a suite is an object { }, not a single value");
-    JsonEntry& entry = entries_.back();
+    JsonEntry& entry = in_array_ && depth_ == 1 ? entries_[array_] : entries_.back();
     entry.is_string = entry.is_string && is_string;
     entry.values.push_back(std::move(text));
     return true;
@@ -116,10 +123,12 @@ class Collector : public nlohmann::json_sax<json> {
   const std::string& origin_;
   const int& line_;
   std::vector<JsonEntry> entries_;
-  std::set<std::pair<std::string, std::string>> seen_;
+  std::set<std::tuple<std::string, int, std::string>> seen_;
   std::string section_, key_;
+  std::size_t array_ = 0;  ///< the entry of the outermost object's array that is being read
+  int item_ = -1;          ///< which object of it
   int depth_ = 0;
-  bool in_array_ = false;
+  bool in_array_ = false, in_item_ = false;
 };
 
 }  // namespace

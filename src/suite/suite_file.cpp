@@ -26,24 +26,42 @@ void at_line(const std::string& origin, int line, const Body& body) {
   }
 }
 
-const std::vector<std::string> kKeys{"name", "question", "expectation", "fixed", "axes"};
+const std::vector<std::string> kKeys{"name", "question", "expectation", "fixed", "axes", "cases"};
 
-void add_setting(Settings& settings, const JsonEntry& entry) {
+/// Puts a flag of "fixed", "axes" or one of "cases" into the suite.
+void add_setting(Suite& suite, const JsonEntry& entry) {
   const Flag& flag = find_flag(entry.key);
-  if (settings.contains(flag.name))
-    throw UsageError(cat("\"", flag.name, "\" is in both \"fixed\" and \"axes\""));
+  const bool of_case = entry.item >= 0;
+  if (of_case && static_cast<std::size_t>(entry.item) >= suite.cases.size()) suite.cases.emplace_back();
+  Settings& settings = of_case ? suite.cases.back() : suite.settings;
+  const bool in_cases = !suite.cases.empty() && suite.cases.front().contains(flag.name);
+  if (suite.settings.contains(flag.name) || (!of_case && in_cases))
+    throw UsageError(cat("\"", flag.name, "\" is in two of \"fixed\", \"axes\" and \"cases\""));
   if (entry.values.empty()) throw UsageError(cat("\"", flag.name, "\" has no value"));
   const std::string text = join(entry.values, ",");
-  if (entry.section == "fixed" && (entry.is_array || expand_axis(flag, text).size() != 1))
-    throw UsageError(cat("\"", flag.name, "\" in \"fixed\" must be one value; several belong in \"axes\""));
+  if (entry.section != "axes" && (entry.is_array || expand_axis(flag, text).size() != 1))
+    throw UsageError(cat("\"", flag.name, "\" in \"", entry.section, "\" must be one value; several belong in \"axes\""));
   set(settings, flag.name, text);
+}
+
+/// A flag that only some cases set would have no value in the others that a table could show.
+void require_same_flags(const std::vector<Settings>& cases) {
+  for (const Settings& one : cases)
+    for (const auto& [flag, value] : cases.front())
+      if (!one.contains(flag) || one.size() != cases.front().size())
+        throw UsageError("every case of \"cases\" must set the same flags");
 }
 
 void add_key(Suite& suite, const JsonEntry& entry) {
   if (std::find(kKeys.begin(), kKeys.end(), entry.key) == kKeys.end()) throw_unknown("key", entry.key, kKeys);
   if (entry.key == "fixed" || entry.key == "axes") {
-    if (!entry.is_object) throw UsageError(cat("\"", entry.key, "\" must be an object of flags"));
+    if (!entry.is_object || entry.is_array) throw UsageError(cat("\"", entry.key, "\" must be an object of flags"));
     return;  // its flags are entries of their own
+  }
+  if (entry.key == "cases") {
+    if (!entry.is_object || !entry.is_array || !entry.values.empty())
+      throw UsageError("\"cases\" must be an array of objects of flags");
+    return;
   }
   if (!entry.is_string || entry.is_array || entry.values.front().empty())
     throw UsageError(cat("\"", entry.key, "\" must be a text that is not empty"));
@@ -70,8 +88,9 @@ Suite parse_suite(std::string_view text, const std::string& origin) {
   Suite suite;
   for (const JsonEntry& entry : json_entries(text, origin)) {
     at_line(origin, entry.line,
-            [&] { entry.section.empty() ? add_key(suite, entry) : add_setting(suite.settings, entry); });
+            [&] { entry.section.empty() ? add_key(suite, entry) : add_setting(suite, entry); });
   }
+  at_line(origin, 1, [&] { require_same_flags(suite.cases); });
   if (suite.name.empty()) throw UsageError(cat(origin, ":1: the key \"name\" is missing"));
   return suite;
 }

@@ -10,12 +10,14 @@
 
 namespace moebench {
 
-/// {"name": …, "question": …, "expectation": …, "fixed": {flag: value}, "axes": {flag: "text" or [values]}}.
+/// {"name": …, "question": …, "expectation": …, "fixed": {flag: value}, "axes": {flag: "text" or [values]},
+/// "cases": [{flag: value, …}, …]}: the axes are multiplied out for each of the cases.
 struct Suite {
   std::string name;
   std::string question;
   std::string expectation;
-  Settings settings;  ///< fixed values and axes alike
+  Settings settings;            ///< fixed values and axes alike
+  std::vector<Settings> cases;  ///< values that vary together, the same flags in each; empty for none
 };
 
 /// `origin` is the file's name, for messages: "my.json:7: unknown flag 'expert' in \"axes\"; did you mean …".

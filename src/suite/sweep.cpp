@@ -37,21 +37,25 @@ Settings defaults() {
   return settings;
 }
 
-Settings merged(const SweepRequest& request, std::vector<std::string>& notes) {
-  Settings settings = defaults();
+/// One for each case of the suite, or one. An axis stands for all its values.
+std::vector<Settings> merged(const SweepRequest& request, std::vector<std::string>& notes) {
   const Settings preset = request.preset.empty() ? Settings{} : settings_of(find_preset(request.preset));
-  const Settings suite = request.suite.empty() ? Settings{} : find_suite(request.suite).settings;
+  const Suite suite = request.suite.empty() ? Suite{} : find_suite(request.suite);
+  const auto cases = suite.cases.empty() ? std::vector<Settings>(1) : suite.cases;
   std::vector<std::string> hidden;
+  const auto sets = [&](std::string_view flag) { return suite.settings.contains(flag) || cases.front().contains(flag); };
   for (const auto& [flag, value] : preset)
-    if (suite.contains(flag) || suite.contains(find_flag(flag).instead)) hidden.push_back(flag);
+    if (sets(flag) || sets(find_flag(flag).instead)) hidden.push_back(flag);
   if (!hidden.empty())
     notes.push_back(
         cat("suite ", request.suite, " overrides ", join(hidden, ", "), " of preset ", request.preset));
-  overlay(settings, preset);
-  overlay(settings, suite);
-  overlay(settings, request.environment);
-  overlay(settings, request.command_line);
-  return settings;
+  std::vector<Settings> all;
+  for (const Settings& of_case : cases) {
+    Settings& settings = all.emplace_back(defaults());
+    for (const Settings* layer : {&preset, &suite.settings, &of_case, &request.environment, &request.command_line})
+      overlay(settings, *layer);
+  }
+  return all;
 }
 
 struct Axis {
@@ -83,6 +87,13 @@ bool advance(std::vector<std::size_t>& at, const std::vector<Axis>& axes) {
   return false;
 }
 
+/// A subject without experts has no engine: whichever was asked for, it is the same case.
+void forget_engine(Candidate& candidate) {
+  if (candidate.point.subject == SubjectKind::layer) return;
+  candidate.point.engine = find_flag("engine").standard;
+  candidate.values["engine"] = candidate.point.engine;
+}
+
 std::vector<Candidate> candidates_of(const SweepRequest& request, const Available& machine,
                                      const std::vector<Axis>& axes) {
   const auto conditions = parse_filter(request.filter);
@@ -93,6 +104,7 @@ std::vector<Candidate> candidates_of(const SweepRequest& request, const Availabl
     for (std::size_t i = 0; i < axes.size(); ++i) candidate.values[axes[i].flag] = axes[i].values[at[i]];
     scale_values(candidate.values, request.scale);
     candidate.point = resolve(candidate.values, machine);
+    forget_engine(candidate);
     if (matches(candidate.point, conditions)) candidates.push_back(std::move(candidate));
   } while (advance(at, axes));
   return candidates;
@@ -148,7 +160,9 @@ void check_all(const std::vector<Candidate>& candidates) {
 
 Sweep expand_sweep(const SweepRequest& request, const Available& machine) {
   Sweep sweep;
-  auto candidates = candidates_of(request, machine, axes_of(merged(request, sweep.notes)));
+  std::vector<Candidate> candidates;
+  for (const Settings& settings : merged(request, sweep.notes))
+    for (Candidate& candidate : candidates_of(request, machine, axes_of(settings))) candidates.push_back(std::move(candidate));
   if (candidates.empty()) throw UsageError(cat("--filter '", request.filter, "' leaves no case"));
   drop_duplicates(candidates, sweep.notes);
   cut(candidates, request.max_points, sweep.notes);
@@ -160,9 +174,14 @@ Sweep expand_sweep(const SweepRequest& request, const Available& machine) {
 
 std::vector<std::string> values_of(const SweepRequest& request, std::string_view flag) {
   std::vector<std::string> notes;
-  const Settings settings = merged(request, notes);
-  const auto found = settings.find(flag);
-  return found == settings.end() ? std::vector<std::string>{} : expand_axis(find_flag(flag), found->second);
+  std::vector<std::string> values;
+  for (const Settings& settings : merged(request, notes)) {
+    const auto found = settings.find(flag);
+    if (found == settings.end()) continue;
+    for (std::string& value : expand_axis(find_flag(flag), found->second))
+      if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(std::move(value));
+  }
+  return values;
 }
 
 }  // namespace moebench

@@ -26,7 +26,8 @@ MAY_INCLUDE = {
 ONLY_IN = {
     r"mpi\.h": ["comm/mpi"],
     r"nccl\.h": ["comm/nccl"],
-    r"cuda.*|cublas.*|nvtx3/.*": ["backends/cuda", "comm/nccl"],
+    r"cuda.*|cublas.*": ["backends/cuda", "comm/nccl"],
+    r"nvtx3/.*": ["bench"],
     r"cblas\.h": ["backends/cpu"],
     r"nlohmann/.*": ["suite", "report"],
     r"cxxopts\.hpp": ["cli"],

@@ -17,6 +17,7 @@ struct Script {
   std::function<double(int iteration, int mark)> us = [](int, int) { return 100.0; };
   std::size_t available_bytes = std::size_t{1} << 28;  ///< little: ceilings are measured on what fits
   std::function<void()> before_combine = [] {};  ///< may throw
+  std::function<void(bool open)> profile = [](bool) {};
   bool spoil_output = false;                     ///< combine writes a wrong number
 };
 
@@ -70,6 +71,7 @@ class FakeBackend final : public Backend {
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override { return inner_->make_engine(name, shape); }
   std::unique_ptr<Marks> make_marks(int) override { return std::make_unique<FakeMarks>(script); }
   void synchronize() override {}
+  void profile(bool open) override { script.profile(open); }
   void fill(TensorView tensor, const UniformField& field, std::int64_t first) override { inner_->fill(tensor, field, first); }
   void poison(TensorView tensor) override { inner_->poison(tensor); }
   void upload(TensorView tensor, std::span<const float> host) override { inner_->upload(tensor, host); }

@@ -46,6 +46,19 @@ def scaled(report):
     return report
 
 
+def taxed(report):
+    """The report of layers, with a dense network beside each shape that takes a quarter of the time of the loop."""
+    report = copy.deepcopy(report)
+    for point in [p for p in report["points"] if p["case"]["engine"] == "loop"]:
+        dense = copy.deepcopy(point)
+        dense["id"] += "d"
+        dense["case"]["subject"] = "dense"
+        for time in dense["time"].values():
+            time.update(p50_us=time["p50_us"] / 4, ci95_low_us=time["p50_us"] / 5, ci95_high_us=time["p50_us"] / 3)
+        report["points"].append(dense)
+    return report
+
+
 class Scripts(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -102,7 +115,7 @@ class Figures(Scripts):
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "stages.png\n", ""))
         self.assertTrue((self.directory / "stages.png").exists())
-        for script in SCRIPTS + ["compare"]:
+        for script in SCRIPTS + ["compare", "tax"]:
             self.assertTrue(os.access(PLOTS / f"{script}.py", os.X_OK), f"{script}.py is not executable")
 
     def test_one_product_becomes_the_gemm_figure_and_a_roofline(self):
@@ -112,6 +125,13 @@ class Figures(Scripts):
     def test_the_layer_becomes_bars_over_experts_stages_and_a_roofline(self):
         for script in LAYER_SCRIPTS:
             self.assert_draws(script, REPORTS / "layer.json")
+
+    def test_layers_beside_dense_networks_become_the_tax_figure(self):
+        self.assert_draws("tax", self.write(taxed(load("layer.json"))))
+        peers = load("layer.json")  # of a peer, without dense networks of its own
+        for point in peers["points"]:
+            point["case"]["engine"] = "torch-" + point["case"]["engine"]
+        self.assert_draws("tax", self.write(taxed(load("layer.json"))), self.write(peers, "peers.json"))
 
     def test_many_points_over_experts_become_lines(self):
         report = load("layer.json")
@@ -177,6 +197,31 @@ class Contents(unittest.TestCase):
         second.commit = "abcdef0"
         points, _ = self.series.select([first, second], self.series.parse_filter("engine=loop,experts<4"))
         self.assertEqual(self.series.labels(points), [first.commit, "abcdef0"])
+
+    def test_commits_are_not_named_where_the_settings_tell_reports_apart(self):
+        first, second = self.read("layer.json"), self.read("layer.json")
+        second.commit = "abcdef0"
+        points, _ = self.series.select([first, second], self.series.parse_filter("experts<4"))
+        for point in points[2:]:
+            point.settings["engine"] = "torch-" + point.settings["engine"]
+        self.assertEqual(self.series.labels(points), ["loop", "naive-mask", "torch-loop", "torch-naive-mask"])
+
+    def test_the_tax_is_that_of_the_medians_and_its_interval_follows_from_both(self):
+        import report
+        import tax
+        time = self.read("layer.json").points[0].total
+        found = tax.Tax(time._replace(p50=60, low=50, high=70), time._replace(p50=100, low=90, high=110))
+        self.assertAlmostEqual(found.value, 0.4)
+        self.assertAlmostEqual(found.low, 1 - 70 / 90)
+        self.assertAlmostEqual(found.high, 1 - 50 / 110)
+        self.assertEqual(tax.Tax(time._replace(low=None, high=None), time).error, (0, 0))
+        points = report.Report(report.Node(taxed(load("layer.json")), "t"), "t").points
+        pairs, notes = tax.pairs_of(points)
+        self.assertEqual([(layer.case["experts"], layer.case["engine"], dense.case["experts"]) for layer, dense in pairs],
+                         [(2, "loop", 2), (2, "naive-mask", 2), (4, "loop", 4), (4, "naive-mask", 4)])
+        self.assertEqual(notes, [])
+        self.assertEqual(tax.pairs_of([p for p in points if p.case["subject"] != "dense" or p.case["experts"] == 2])[1],
+                         ["Left out (no dense network beside it): loop; naive-mask."])
 
     def test_a_point_without_a_time_is_named_with_its_reason(self):
         report = self.read("layer.json")
@@ -264,6 +309,7 @@ class Refusals(Scripts):
         self.assert_refuses("experts", REPORTS / "linear.json", saying="linear.json: no point has experts")
         self.assert_refuses("scaling", REPORTS / "layer.json", saying="layer.json: ranks is 1 throughout")
         self.assert_refuses("stages", REPORTS / "linear.json", saying="linear.json: no point has stages")
+        self.assert_refuses("tax", REPORTS / "layer.json", saying="layer.json: no layer has a dense network of the same shape")
         self.assert_refuses("compare", REPORTS / "layer.json", REPORTS / "linear.json", saying="no point of the one has")
 
     def test_a_part_without_a_head_is_refused(self):

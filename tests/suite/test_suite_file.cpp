@@ -29,6 +29,19 @@ TEST(SuiteFile, ReadsEveryKey) {
                                       {"top-k", "1,2"}}));
 }
 
+TEST(SuiteFile, ReadsCasesWhoseValuesVaryTogether) {
+  const Suite suite = parse_suite(R"({"name": "n", "cases": [{"tokens": 8, "experts": 4}, {"experts": 16, "tokens": 64}],
+                                      "axes": {"engine": ["loop", "naive-mask"]}, "fixed": {"hidden": 32}})",
+                                  "x.json");
+  EXPECT_EQ(suite.settings, (Settings{{"engine", "loop,naive-mask"}, {"hidden", "32"}}));
+  EXPECT_EQ(suite.cases, (std::vector<Settings>{{{"tokens", "8"}, {"experts", "4"}}, {{"tokens", "64"}, {"experts", "16"}}}));
+}
+
+TEST(SuiteFile, NamesTheLineOfAFlagInACase) {
+  const char* text = "{\"name\": \"n\",\n\"cases\": [\n{\"experts\": 8},\n{\"expert\": 8}]}";
+  expect_usage_error([&] { parse_suite(text, "x.json"); }, "x.json:4: unknown flag 'expert'; did you mean 'experts'?");
+}
+
 TEST(SuiteFile, NeedsANameOnly) {
   EXPECT_TRUE(parse_suite(R"({"name": "n"})", "x.json").settings.empty());
   expect_usage_error([] { parse_suite("{}", "x.json"); }, "\"name\" is missing");
@@ -81,7 +94,20 @@ TEST(SuiteFile, RefusesWhatIsMalformedWithItsLine) {
       {R"({"axes": {"experts": true}})", "'on' is not a whole number"},
       {R"({"axes": {"experts": "1:9:0"}})", "step '0'"},
       {R"({"axes": {"activation": "relu"}})", "unknown activation 'relu'"},
-      {R"({"fixed": {"experts": 8}, "axes": {"experts": [4]}})", "both \"fixed\" and \"axes\""},
+      {R"({"fixed": {"experts": 8}, "axes": {"experts": [4]}})", "is in two of \"fixed\", \"axes\" and \"cases\""},
+      {R"({"fixed": {"experts": 8}, "cases": [{"experts": 4}]})", "is in two of"},
+      {R"({"cases": [{"experts": 4}], "axes": {"experts": [4]}})", "is in two of"},
+      {R"({"cases": {"experts": 4}})", "\"cases\" must be an array of objects"},
+      {R"({"cases": [4]})", "\"cases\" must be an array of objects"},
+      {R"({"cases": []})", "\"cases\" must be an array of objects"},
+      {R"({"cases": [{"experts": 4}, 4]})", "\"cases\" must be an array of objects"},
+      {R"({"cases": [[{"experts": 4}]]})", "array of arrays"},
+      {R"({"cases": [{"experts": [4, 8]}]})", "\"experts\" in \"cases\" must be one value"},
+      {R"({"cases": [{"experts": {"n": 4}}]})", "must not hold an object"},
+      {R"({"cases": [{"experts": 4, "experts": 8}]})", "\"experts\" is given twice"},
+      {R"({"name": "n", "cases": [{"experts": 4}, {"tokens": 4}]})", "must set the same flags"},
+      {R"({"name": "n", "cases": [{"experts": 4}, {"experts": 4, "tokens": 4}]})", "must set the same flags"},
+      {R"({"axes": [{"experts": 4}]})", "\"axes\" must be an object"},
       {R"({"fixed": {"experts": 8, "experts-per-rank": 4}})", "say the same in two ways"},
       {R"({"fixed": {"experts": 8, "experts": 4}})", "\"experts\" is given twice"},
   };

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "suite/expect_usage_error.h"
 #include "suite/suite_file.h"
 #include "suite/sweep.h"
@@ -62,6 +65,30 @@ TEST(Sweep, CombinesAxesInTableOrderLastFastest) {
   EXPECT_EQ(titles(sweep_of({{"engine", "naive-mask,loop"}, {"experts", "4,16"}})),
             (std::vector<std::string>{"layer experts=4 engine=naive-mask", "layer experts=4 engine=loop",
                                       "layer experts=16 engine=naive-mask", "layer experts=16 engine=loop"}));
+}
+
+TEST(Sweep, MultipliesTheAxesOutForEachCaseOfASuite) {
+  const auto path = std::filesystem::path(testing::TempDir()) / "moebench_cases.json";
+  std::ofstream(path) << R"({"name": "n", "cases": [{"tokens": 8, "experts": 4}, {"tokens": 64, "experts": 16}],
+                             "axes": {"engine": ["loop", "naive-mask"]}})";
+  SweepRequest request;
+  request.suite = path.string();
+  EXPECT_EQ(titles(expand_sweep(request, {})),
+            (std::vector<std::string>{"layer tokens=8 experts=4 engine=loop", "layer tokens=8 experts=4 engine=naive-mask",
+                                      "layer tokens=64 experts=16 engine=loop", "layer tokens=64 experts=16 engine=naive-mask"}));
+  EXPECT_EQ(values_of(request, "experts"), (std::vector<std::string>{"4", "16"}));
+  request.command_line = {{"experts", "2"}, {"engine", "loop"}};  // replaces it in every case
+  EXPECT_EQ(titles(expand_sweep(request, {})), (std::vector<std::string>{"layer tokens=8", "layer tokens=64"}));
+  std::filesystem::remove(path);
+}
+
+TEST(Sweep, MeasuresASubjectWithoutExpertsOnceForAllEngines) {
+  const Sweep sweep = sweep_of({{"subject", "dense,layer"}, {"engine", "naive-mask,naive-rau"}});
+  EXPECT_EQ(titles(sweep), (std::vector<std::string>{"dense engine=loop", "layer engine=naive-mask", "layer engine=naive-rau"}));
+  EXPECT_EQ(sweep.cases[0].engine, "loop");
+  SweepRequest request;
+  request.command_line = {{"subject", "linear"}, {"engine", "lop"}};
+  expect_usage_error([&] { expand_sweep(request, {.words = {{"engine", {"loop"}}}}); }, "unknown engine 'lop'");
 }
 
 TEST(Sweep, ShowsAxesAsTyped) {
@@ -241,6 +268,8 @@ TEST(BuiltInSuites, HaveThePapersSizes) {
   EXPECT_EQ(expand_sweep(request, {}).cases.size(), 13u);
   request.suite = "paper-experts";
   EXPECT_EQ(expand_sweep(request, {}).cases.size(), 18u);
+  request.suite = "moe-tax";
+  EXPECT_EQ(expand_sweep(request, {}).cases.size(), 15u);  // five shapes: dense, and two engines
   request.suite = "paper-scaling";
   const Sweep sweep = expand_sweep(request, {.ranks = 8});
   ASSERT_EQ(sweep.cases.size(), 4u);

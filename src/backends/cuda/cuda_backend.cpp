@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/cuda_backend.h"
 
+#include <cuda_profiler_api.h>
+
 #include <algorithm>
 
 #include "backends/cuda/device_info.h"
@@ -40,6 +42,10 @@ class CudaBackend final : public Backend {
   }
   void hold() override { gpu_.hold.take(); }
   void release() override { gpu_.hold.release(); }
+  void profile(bool open) override {
+    synchronize();
+    MB_CUDA(open ? cudaProfilerStart() : cudaProfilerStop());
+  }
 
   void fill(TensorView tensor, const UniformField& field, std::int64_t first) override {
     cuda::fill(gpu_.stream.get(), tensor, field, first);
