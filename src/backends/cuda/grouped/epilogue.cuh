@@ -17,12 +17,13 @@ namespace moebench::cuda::grouped {
 inline constexpr int kGroupThreads = 128;
 inline constexpr int kStagingBytes = 16 * 1024;  ///< of a warpgroup
 
-template <class T, Form kForm, After kAfter, Activation kActivation>
+/// kStored: tokens of a step that only stores.
+template <class T, Form kForm, After kAfter, Activation kActivation, int kStored>
 class Epilogue {
  public:
   static constexpr bool kGlu = kActivation == Activation::swiglu;
   static constexpr bool kGated = kAfter == After::activate && kGlu;  ///< the product is gate and up of the same features
-  static constexpr int kTokensOfStep = kAfter == After::store ? 64 : kGlu ? 16 : 32;
+  static constexpr int kTokensOfStep = kAfter == After::store ? kStored : kGlu ? 16 : 32;
   static constexpr int kBoxBytes = kTokensOfStep * 128;
   static constexpr int kPairs = kTokensOfStep / 16;  ///< of 8x8 matrices: 16 tokens
   static constexpr int kInputs = kGlu ? 2 : 1;  ///< what one element of act is made of

@@ -51,6 +51,10 @@ MB_BOTH float cost_of(int rows, int cuts, int features, int inner, int clusters,
   return static_cast<float>(ceil_div(units, clusters)) * (static_cast<float>(inner) * (compute > load ? compute : load) + 600);
 }
 
+/// Tokens that a step of the epilogue stores. Sums of few inner blocks leave little time to hide steps in: fewer and
+/// larger ones then; in long sums a large step holds up the multiplication for longer.
+MB_BOTH constexpr int stored_tokens(int inner_blocks) { return inner_blocks <= 8 ? 64 : 32; }
+
 /// Where unit `index` of an expert lies: down the tiles of tokens in a band of at most kBand, then to the next
 /// features, so that the units under way at one time form a block of about equal sides and share what they load in L2.
 struct Place {

@@ -174,9 +174,9 @@ __device__ __forceinline__ void multiply(float (&d)[128], const Work& w, int blo
   if (blocks > 0) release(before);
 }
 
-template <class T, Form kForm, After kAfter, Activation kActivation, class Walk>
+template <class T, Form kForm, After kAfter, Activation kActivation, int kStored, class Walk>
 __device__ __forceinline__ void consume(const Sizes& s, const Shared& shared, Walk walk) {
-  using Last = Epilogue<T, kForm, kAfter, kActivation>;
+  using Last = Epilogue<T, kForm, kAfter, kActivation, kStored>;
   const int group = static_cast<int>(threadIdx.x) / kGroupThreads;
   Last last(s, shared.staging(group));
   Turn turn;
@@ -198,7 +198,7 @@ struct Tensors {
   CUtensorMap features, tokens;
 };
 
-template <class T, Form kForm, After kAfter, Activation kActivation>
+template <class T, Form kForm, After kAfter, Activation kActivation, int kStored>
 __global__ void __launch_bounds__(kAllThreads, 1)
     grouped_kernel(const __grid_constant__ Tensors tensors, const __grid_constant__ Sizes s) {
   constexpr int kParts = kAfter == After::activate && kActivation == Activation::swiglu ? 2 : 1;
@@ -221,7 +221,7 @@ __global__ void __launch_bounds__(kAllThreads, 1)
     if (threadIdx.x < kGroups * kGroupThreads + 32) produce<kForm, kParts>(tensors.features, tensors.tokens, s, shared, walk);
   } else {
     take_registers<232>();
-    consume<T, kForm, kAfter, kActivation>(s, shared, walk);
+    consume<T, kForm, kAfter, kActivation, kStored>(s, shared, walk);
   }
   sync_cluster();  // other blocks may still write to, or arrive in, this one
 }
@@ -246,24 +246,31 @@ class Sm90Multiplier final : public Multiplier {
   template <class T>
   void run_as(const Product& p) {
     const bool gelu = p.activation == Activation::gelu;
+    const int inner = ceil_div(static_cast<int>(p.left.cols), kTileInner);
     switch (p.form) {
-      case Form::gradient: return launch<T, Form::gradient, After::store, Activation::gelu>(p);
+      case Form::gradient: return launch_store<T, Form::gradient>(p, ceil_div(static_cast<int>(p.left.rows / p.experts), kTileInner));
       case Form::transposed:
-        if (p.after == After::store) return launch<T, Form::transposed, After::store, Activation::gelu>(p);
+        if (p.after == After::store) return launch_store<T, Form::transposed>(p, inner);
         MB_ASSERT(p.after == After::differentiate);
         return gelu ? launch<T, Form::transposed, After::differentiate, Activation::gelu>(p)
                     : launch<T, Form::transposed, After::differentiate, Activation::swiglu>(p);
       case Form::forward:
-        if (p.after == After::store) return launch<T, Form::forward, After::store, Activation::gelu>(p);
+        if (p.after == After::store) return launch_store<T, Form::forward>(p, inner);
         MB_ASSERT(p.after == After::activate);
         return gelu ? launch<T, Form::forward, After::activate, Activation::gelu>(p)
                     : launch<T, Form::forward, After::activate, Activation::swiglu>(p);
     }
   }
 
-  template <class T, Form kForm, After kAfter, Activation kActivation>
+  template <class T, Form kForm>
+  void launch_store(const Product& p, int inner_blocks) {
+    if (stored_tokens(inner_blocks) == 64) return launch<T, kForm, After::store, Activation::gelu, 64>(p);
+    launch<T, kForm, After::store, Activation::gelu, 32>(p);
+  }
+
+  template <class T, Form kForm, After kAfter, Activation kActivation, int kStored = 32>
   void launch(const Product& p) {
-    using Last = Epilogue<T, kForm, kAfter, kActivation>;
+    using Last = Epilogue<T, kForm, kAfter, kActivation, kStored>;
     constexpr bool kGradient = kForm == Form::gradient;
     const std::int64_t columns = kForm == Form::transposed ? p.right.rows / p.experts : p.right.cols;
     const Sizes sizes{.offsets = p.offsets,
@@ -279,7 +286,7 @@ class Sm90Multiplier final : public Multiplier {
                       .pre_cols = static_cast<int>(p.pre.cols)};
     const Tensors tensors{.features = map_of(p.right, {.stacked = kGradient ? 1 : p.experts}),
                           .tokens = map_of(p.left, {.box_rows = kGradient ? 64 : 32})};
-    auto* const kernel = grouped_kernel<T, kForm, kAfter, kActivation>;
+    auto* const kernel = grouped_kernel<T, kForm, kAfter, kActivation, kStored>;
     MB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes));
     const auto size = static_cast<unsigned>(cluster_of(sizes.features));
     cudaLaunchAttribute cluster{};
