@@ -127,6 +127,7 @@ void CudaBackend::download(std::span<float> host, TensorView tensor) {
 }
 
 void CudaBackend::gate(const GateForward& args) {
+  if (cuda::gate_in_one(gpu_.stream.get(), args)) return;
   gpu_.blas.multiply({.a = cuda::matrix_of(args.x),
                       .b = cuda::matrix_of(args.weight),
                       .dtype = args.x.dtype,

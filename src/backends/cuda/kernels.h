@@ -18,7 +18,9 @@ void convert(cudaStream_t stream, const TensorView& from, const TensorView& to);
 /// values[i] = i.
 void count_up(cudaStream_t stream, std::span<std::int32_t> values);
 
-// gate.cu: what is left of the gate around its matrix products.
+// gate.cu: the gate in one kernel, or what is left of it around its matrix products.
+/// All of GateForward; false, with nothing done, for shapes and formats it is not made for.
+bool gate_in_one(cudaStream_t stream, const GateForward& args);
 /// logits → expert_of, score.
 void choose_experts(cudaStream_t stream, const GateForward& args);
 /// score, dscore → the gradient of every logit, `dlogits` [T, E]: zero where an expert was not chosen.
