@@ -216,7 +216,7 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
     return ExitCode::ok;
   }
   for (const Case& measured : sweep.cases) refuse_impossible(measured, workplace.backend());
-  if (options.profile || !options.trace.empty()) return watch_command(options, workplace, sweep.cases);
+  if (options.profile || !options.trace.empty()) return inspect_command(options, workplace, sweep.cases);
 
   std::unique_ptr<Journal> journal;
   std::unique_ptr<Show> show;

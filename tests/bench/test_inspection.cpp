@@ -2,7 +2,7 @@
 // What is looked at and not timed, against a backend with a scripted clock.
 #include <gtest/gtest.h>
 
-#include "bench/watch.h"
+#include "bench/inspection.h"
 #include "fakes/fake_backend.h"
 
 namespace moebench {
@@ -59,7 +59,7 @@ TEST(Timelines, KeepEachRanksClockAndAlignItWhereIterationsBegin) {
   EXPECT_EQ(moved.ranks[0][3].end_us, 55);
 }
 
-class Watching : public testing::Test {
+class Inspecting : public testing::Test {
  protected:
   std::unique_ptr<World> world_ = make_self_world();
   FakeBackend backend_;
@@ -67,12 +67,12 @@ class Watching : public testing::Test {
   Case case_{.shape = {.tokens = 16, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 2}, .backend = "fake"};
 };
 
-TEST_F(Watching, TakesDownStagesInsidePassesInsideIterations) {
+TEST_F(Inspecting, TakesDownStagesInsidePassesInsideIterations) {
   backend_.script.us = [](int, int) { return 10.0; };
   case_.passes = PassSet::fwd;
-  Watch watch(case_, {*world_, backend_, pool_});
-  EXPECT_TRUE(watch.prepare({}).passed);
-  const auto slices = watch.trace(2).ranks.at(0);
+  Inspection inspection(case_, {*world_, backend_, pool_});
+  EXPECT_TRUE(inspection.prepare({}).passed);
+  const auto slices = inspection.trace(2).ranks.at(0);
   ASSERT_EQ(slices.size(), 2 * 7u);  // the iteration, the pass, and five stages that need no other rank
   EXPECT_FALSE(slices[0].pass);
   EXPECT_EQ(slices[0].begin_us, 0);
@@ -88,22 +88,22 @@ TEST_F(Watching, TakesDownStagesInsidePassesInsideIterations) {
   EXPECT_EQ(slices[7].begin_us, 140);
 }
 
-TEST_F(Watching, SeesAWrongResult) {
+TEST_F(Inspecting, SeesAWrongResult) {
   backend_.script.spoil_output = true;
-  Watch watch(case_, {*world_, backend_, pool_});
-  EXPECT_FALSE(watch.prepare({}).passed);
+  Inspection inspection(case_, {*world_, backend_, pool_});
+  EXPECT_FALSE(inspection.prepare({}).passed);
 }
 
-TEST_F(Watching, OpensTheProfilersWindowAfterCheckAndWarmUp) {
+TEST_F(Inspecting, OpensTheProfilersWindowAfterCheckAndWarmUp) {
   int combined = 0;
   backend_.script.before_combine = [&] { ++combined; };
   std::vector<std::pair<bool, int>> windows;
   backend_.script.profile = [&](bool open) { windows.emplace_back(open, combined); };
-  Watch watch(case_, {*world_, backend_, pool_});
-  watch.prepare({});
+  Inspection inspection(case_, {*world_, backend_, pool_});
+  inspection.prepare({});
   const int before = combined;
   EXPECT_GT(before, 1);
-  watch.profile(3);
+  inspection.profile(3);
   EXPECT_EQ(windows, (std::vector<std::pair<bool, int>>{{true, before}, {false, before + 3}}));
 }
 

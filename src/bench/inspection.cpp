@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bench/watch.h"
+#include "bench/inspection.h"
 
 #include <algorithm>
 
@@ -7,23 +7,23 @@
 
 namespace moebench {
 
-Watch::Watch(const Case& watched, Bench bench)
-    : case_(watched), bench_(bench), subject_(make_subject(watched, bench)), ranges_(watched, bench.ranks.rank()) {}
+Inspection::Inspection(const Case& inspected, Bench bench)
+    : case_(inspected), bench_(bench), subject_(make_subject(inspected, bench)), ranges_(inspected, bench.ranks.rank()) {}
 
-CheckRecord Watch::prepare(const Sampling& sampling) {
+CheckRecord Inspection::prepare(const Sampling& sampling) {
   CheckRecord check;
   if (sampling.check != CheckMode::none) check = subject_->check(sampling.check);
   iterate(std::max({sampling.warmup, subject_->input_sets(), 1}), ranges_);
   return check;
 }
 
-void Watch::profile(int iterations) {
+void Inspection::profile(int iterations) {
   bench_.backend.profile(true);
   iterate(iterations, ranges_);
   bench_.backend.profile(false);
 }
 
-Timeline Watch::trace(int iterations) {
+Timeline Inspection::trace(int iterations) {
   SliceTrace slices(bench_.backend, iterations);
   iterate(iterations, slices);
   return timeline_of(case_, bench_.ranks, slices.slices());
@@ -31,7 +31,7 @@ Timeline Watch::trace(int iterations) {
 
 /// Ranks start each iteration together. The device is not held: its queue is part of what is looked at.
 template <class Observer>
-void Watch::iterate(int iterations, Observer& observer) {
+void Inspection::iterate(int iterations, Observer& observer) {
   for (int i = 0; i < iterations; ++i) {
     throw_if_interrupted();
     bench_.ranks.barrier();

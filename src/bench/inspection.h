@@ -10,10 +10,10 @@
 namespace moebench {
 
 /// Every call is collective over `bench.ranks`.
-class Watch {
+class Inspection {
  public:
   /// Builds the subject. Throws what building throws.
-  Watch(const Case& watched, Bench bench);
+  Inspection(const Case& inspected, Bench bench);
 
   /// Compares one iteration with the oracle unless `sampling.check` is none, then warms up as a measurement does.
   CheckRecord prepare(const Sampling& sampling);
