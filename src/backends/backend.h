@@ -6,6 +6,7 @@
 // Index arrays are 32-bit: slot = token·K + choice, row = place in the packed order.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -105,6 +106,14 @@ class Marks {
   virtual double elapsed_us(int from, int to) const = 0;
 };
 
+/// Work that was recorded once, to be queued again as a whole.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  /// Queues all of it; neither allocates nor waits.
+  virtual void launch() = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -127,6 +136,12 @@ class Backend {
   /// Called before each sample, outside the timed region (a GPU holds its stream here until release()).
   virtual void hold() {}
   virtual void release() {}
+  /// Whether capture() works.
+  virtual bool has_graphs() const { return false; }
+  /// Records what `work` queues without running it. The backend and all memory that the work touches outlive the graph.
+  /// Throws DeviceError if `work` allocates, waits for the device or does what else cannot be recorded; null without
+  /// has_graphs().
+  virtual std::unique_ptr<Graph> capture(const std::function<void()>& /*work*/) { return nullptr; }
 
   /// Writes elements [first, first + tensor.size()) of `field`, rounded to the tensor's dtype.
   virtual void fill(TensorView tensor, const UniformField& field, std::int64_t first) = 0;

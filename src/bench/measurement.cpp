@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <limits>
 
 #include "base/interrupt.h"
 #include "base/text.h"
 #include "bench/roofline.h"
 #include "bench/stage_clock.h"
+#include "layer/verify.h"
 
 namespace moebench {
 namespace {
@@ -27,6 +29,7 @@ Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench b
   bench.backend.memory().reset_peak();
   const auto start = Clock::now();
   subject_ = make_subject(measured, bench);
+  if (measured.cache == CacheState::flushed) flush_.emplace(bench.backend);
   marks_ = bench.backend.make_marks(static_cast<int>(passes_.size()) + 1);
   bench.backend.synchronize();
   record_.setup_us = us_since(start);
@@ -37,35 +40,61 @@ Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench b
 bool Measurement::prepare() {
   if (sampling_.check != CheckMode::none) {
     record_.check = subject_->check(sampling_.check);
-    if (!record_.check.passed) {
-      record_.status = Status::incorrect;
-      for (const auto& item : record_.check.items)
-        if (!item.passed())
-          record_.reason += format("%s%s error %.2g exceeds %.2g", record_.reason.empty() ? "" : ", ", item.name.c_str(), item.error, item.bound);
-      return false;
-    }
+    if (!judge_check()) return false;
   }
+  if (case_.graph) record_graphs();
+  if (!judge_check()) return false;
   if (sampling_.check_only) return true;
-  NoTrace trace;
   // Every input set once: whatever grows with what is received has grown before anything is timed.
   record_.stop.warmup = std::max({sampling_.warmup, subject_->input_sets(), 1});
   for (int i = 0; i < record_.stop.warmup; ++i) {
-    const auto times = iterate(step_++, trace);
-    if (i == 0) record_.first_iteration_us = times.back();
+    const auto times = iterate(step_++);
+    if (record_.first_iteration_us == 0) record_.first_iteration_us = times.back();
   }
   return true;
 }
 
+/// False if something was compared and is wrong; then the record says what.
+bool Measurement::judge_check() {
+  std::vector<std::string> wrong;
+  for (const CheckItem& item : record_.check.items)
+    if (!item.passed()) wrong.push_back(format("%s error %.2g exceeds %.2g", item.name.c_str(), item.error, item.bound));
+  if (wrong.empty()) return true;
+  record_.check.passed = false;
+  record_.status = Status::incorrect;
+  record_.reason = join(wrong, ", ");
+  return false;
+}
+
+/// Buffers grow and libraries load in a first round without graphs. Replays are compared with what the check found right:
+/// the same iterations, queued call by call.
+void Measurement::record_graphs() {
+  for (int i = 0; i < subject_->input_sets(); ++i) {
+    const auto times = iterate(step_++);
+    if (i == 0) record_.first_iteration_us = times.back();
+  }
+  const auto start = Clock::now();
+  replay_.emplace(*subject_, bench_.backend, passes_);
+  record_.capture_us = us_since(start);
+  if (sampling_.check == CheckMode::none) return;
+  constexpr std::size_t kQuickBytes = std::size_t{256} << 20;  // larger gradients are left to a full check
+  const std::size_t most = sampling_.check == CheckMode::full ? std::numeric_limits<std::size_t>::max() : kQuickBytes;
+  std::vector<CheckItem> items{{"graph", replay_->distance(most), error_bound(case_.shape.dtype)}};
+  take_largest(bench_.ranks, items);
+  record_.check.items.push_back(items.front());
+}
+
 /// Runs all passes once. Ranks start together; nothing but the passes lies between the first and last mark.
-std::vector<double> Measurement::iterate(int step, Trace& trace) {
+std::vector<double> Measurement::iterate(int step, Trace* watch) {
   throw_if_interrupted();
+  if (flush_) flush_->run();
   bench_.ranks.barrier();
   const bool may_hold = !subject_->waits_for_device();
   if (may_hold) bench_.backend.hold();
   const auto start = Clock::now();
   marks_->record(0);
   for (std::size_t p = 0; p < passes_.size(); ++p) {
-    subject_->run(passes_[p], step, trace);
+    queue(p, step, watch);
     marks_->record(static_cast<int>(p) + 1);
   }
   if (may_hold) bench_.backend.release();
@@ -79,11 +108,16 @@ std::vector<double> Measurement::iterate(int step, Trace& trace) {
   return us;
 }
 
+void Measurement::queue(std::size_t pass, int step, Trace* watch) {
+  if (replay_ && !watch) return replay_->run(pass, step);
+  NoTrace nobody;
+  subject_->run(passes_[pass], step, watch ? *watch : nobody);
+}
+
 bool Measurement::sample() {
   const auto allocations = bench_.backend.memory().allocations();
   std::vector<std::vector<double>> mine;
-  NoTrace trace;
-  for (int i = stopping_.next_round(); i > 0; --i) mine.push_back(iterate(step_++, trace));
+  for (int i = stopping_.next_round(); i > 0; --i) mine.push_back(iterate(step_++));
   record_.memory.timed_allocations += static_cast<std::int64_t>(bench_.backend.memory().allocations() - allocations);
   keep_round(mine);
   return !stopping_.done();
@@ -185,7 +219,7 @@ void Measurement::sample_stages() {
   std::vector<double> mine;  // [stage, iteration]
   mine.resize(work.size() * static_cast<std::size_t>(iterations));
   for (std::size_t i = 0; i < static_cast<std::size_t>(iterations); ++i) {
-    iterate(step_++, clock);
+    iterate(step_++, &clock);
     for (std::size_t s = 0; s < work.size(); ++s) mine[s * iterations + i] = clock.us(work[s].stage, work[s].pass);
   }
   const auto all = bench_.ranks.gather(mine);

@@ -3,8 +3,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
+#include "bench/flush.h"
+#include "bench/replay.h"
 #include "bench/subject.h"
 
 namespace moebench {
@@ -16,6 +20,8 @@ class Measurement {
   /// Builds the subject. `estimated` goes into the record. Throws what building throws.
   Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks, const MemoryRecord& estimated);
 
+  /// Why the case cannot be measured as it asks to be; empty if it can. The same on every rank.
+  std::string why_not() const { return case_.graph ? subject_->why_no_graph() : std::string(); }
   /// Verifies, then warms up. False if the result is wrong: then nothing may be sampled.
   bool prepare();
   /// Takes some samples. True while more are wanted.
@@ -28,8 +34,12 @@ class Measurement {
   double error_pct() const { return median_error_pct(stopping_.samples()); }
 
  private:
-  /// One iteration on this rank, microseconds: each pass, then their total, then the host's view of it.
-  std::vector<double> iterate(int step, Trace& trace);
+  /// One iteration on this rank, microseconds: each pass, then their total, then the host's view of it. Replayed if
+  /// graphs were recorded and nobody watches the stages.
+  std::vector<double> iterate(int step, Trace* watch = nullptr);
+  void queue(std::size_t pass, int step, Trace* watch);
+  bool judge_check();
+  void record_graphs();
   void keep_round(const std::vector<std::vector<double>>& mine);
   void sample_stages();
   StageRecord describe_stage(const StageWork& work, const Summary& time);
@@ -45,6 +55,8 @@ class Measurement {
   std::vector<Pass> passes_;
   std::unique_ptr<Subject> subject_;
   std::unique_ptr<Marks> marks_;
+  std::optional<Flush> flush_;
+  std::optional<Replay> replay_;
   Stopping stopping_;
   int step_ = 0;
   std::vector<std::vector<double>> slowest_;     ///< [column] samples, max over ranks

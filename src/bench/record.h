@@ -82,6 +82,7 @@ struct MemoryRecord {
   double estimated_bytes = 0;
   double weights_bytes = 0, gradients_bytes = 0;   ///< of the estimate
   double activations_bytes = 0, inputs_bytes = 0;  ///< of the estimate
+  double workspace_bytes = 0;                      ///< of the estimate
   double peak_bytes = 0;                           ///< seen by the allocator on the fullest rank
   std::int64_t timed_allocations = 0;              ///< allocations inside timed regions: must be 0
 };
@@ -103,10 +104,12 @@ struct Record {
   MemoryRecord memory;
   double setup_us = 0;  ///< building the subject, before the first iteration
   double first_iteration_us = 0;
+  double capture_us = 0;  ///< recording every pass of every input set as a graph
   std::vector<std::string> warnings;
 };
 
-/// A hash of the case's settings as 16 hexadecimal digits, the same on every machine and in every build.
+/// A hash of the case's settings as 16 hexadecimal digits, the same on every machine and in every build: a setting that
+/// was added later counts only where it is not at its standard value.
 std::string id_of(const Case& measured);
 
 /// Whether the record's times may be shown: it is ok, was sampled, and no check of its result failed.

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "backends/backend.h"
@@ -41,6 +42,10 @@ class Subject {
   virtual int input_sets() const = 0;
   /// Whether a pass makes the host wait for work it queued: then the backend must not hold that work back.
   virtual bool waits_for_device() const { return false; }
+  /// Why its passes cannot be recorded as graphs and replayed; empty if they can.
+  virtual std::string why_no_graph() { return {}; }
+  /// What an iteration writes: y first, then dx and the gradients of parameters.
+  virtual std::vector<TensorView> outputs() = 0;
   /// Collective. Compares one iteration with the oracle.
   virtual CheckRecord check(CheckMode mode) = 0;
 
@@ -54,6 +59,8 @@ class Subject {
 
 /// Bytes that one rank of the case needs on a device with this last-level cache, without building it.
 MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes);
+/// Whether an iteration of the case sums gradients over ranks.
+inline bool syncs_ranks(const Case& measured) { return measured.passes == PassSet::step && measured.shape.ranks > 1; }
 /// What a check found: it passed if every item did.
 CheckRecord record_of(CheckMode mode, std::vector<CheckItem> items);
 

@@ -44,6 +44,7 @@ std::vector<std::string> column_names() {
                            "memory.peak_bytes",
                            "setup_us",
                            "first_iteration_us",
+                           "capture_us",
                            "check.mode",
                            "check.passed",
                            "warnings"})

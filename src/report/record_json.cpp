@@ -110,6 +110,7 @@ void memory_fields(Io& io, M& memory) {
   io("gradients_bytes", memory.gradients_bytes);
   io("activations_bytes", memory.activations_bytes);
   io("inputs_bytes", memory.inputs_bytes);
+  io("workspace_bytes", memory.workspace_bytes);
   io("peak_bytes", memory.peak_bytes);
   io("timed_allocations", memory.timed_allocations);
 }
@@ -171,6 +172,7 @@ void record_fields(Io& io, R& record, bool timed) {
   io.object("memory", [&](auto& memory) { memory_fields(memory, record.memory); });
   io("setup_us", record.setup_us, 0);
   io("first_iteration_us", record.first_iteration_us, 0);
+  io("capture_us", record.capture_us, 0);
   io("warnings", record.warnings);
 }
 
@@ -223,7 +225,7 @@ Case case_of(const std::vector<std::pair<std::string, std::string>>& settings, c
 Json to_json(const Record& record) {
   const bool timed = has_times(record);
   Record copy = record;
-  if (!timed) copy.setup_us = copy.first_iteration_us = 0;
+  if (!timed) copy.setup_us = copy.first_iteration_us = copy.capture_us = 0;
   Json json = Json::object();
   json["id"] = record.id.empty() ? id_of(record.measured) : record.id;
   json["axes"] = pairs_to_json(record.measured.axes);

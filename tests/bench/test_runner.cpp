@@ -183,6 +183,82 @@ TEST_F(Running, MeasuresTheLinearAndDenseSubjects) {
   EXPECT_EQ(kept_.records[1].time.at("forward").flops, 4.0 * 16 * 8 * 16);  // one network twice as wide
 }
 
+TEST_F(Running, ReplaysOneGraphForEachPassOfEachInputSet) {
+  Case replayed = with_experts(4);
+  replayed.graph = true;
+  const int sets = input_sets_needed(replayed.shape, backend_.device().cache_bytes);
+  sampling_.stages = false;
+  EXPECT_EQ(run({replayed}).code, ExitCode::ok);
+  const Record& record = kept_.records.at(0);
+  EXPECT_EQ(record.status, Status::ok) << record.reason;
+  EXPECT_EQ(backend_.captures, 2 * sets);
+  EXPECT_EQ(backend_.launches, 2 * (2 + record.stop.warmup + record.stop.samples)) << "two of them to compare with";
+  EXPECT_EQ(record.check.items.back().name, "graph");
+  EXPECT_EQ(record.check.items.back().error, 0) << "the same work on the same numbers";
+  EXPECT_GT(record.first_iteration_us, 0);
+}
+
+TEST_F(Running, GivesNoTimeToAReplayThatDoesNotWriteItsResult) {
+  Case replayed = with_experts(4);
+  replayed.graph = true;
+  backend_.script.lose_launches = true;
+  EXPECT_EQ(run({replayed}).code, ExitCode::incorrect);
+  EXPECT_EQ(kept_.records.at(0).reason, "graph error nan exceeds 1e-05");
+  EXPECT_FALSE(has_times(kept_.records.at(0)));
+}
+
+TEST_F(Running, SkipsAReplayOfAnEngineThatWaitsAndNamesIt) {
+  Case replayed = with_experts(4);
+  replayed.graph = true;
+  backend_.script.engine_waits = true;
+  EXPECT_EQ(run({replayed, with_experts(4)}).code, ExitCode::partial);
+  EXPECT_EQ(kept_.records.at(0).status, Status::skipped);
+  EXPECT_EQ(kept_.records.at(0).reason, "cannot be replayed as a graph: engine loop waits for the device");
+  EXPECT_EQ(kept_.records.at(1).status, Status::ok);
+  EXPECT_EQ(backend_.captures, 0);
+}
+
+TEST_F(Running, RefusesToReplayOnABackendWithoutGraphs) {
+  Case replayed = with_experts(4);
+  replayed.graph = true;
+  backend_.script.has_graphs = false;
+  EXPECT_THROW(run({with_experts(4), replayed}), UsageError);
+  EXPECT_TRUE(kept_.events.empty());
+}
+
+TEST_F(Running, WatchesTheStagesOfAReplayCallByCall) {
+  Case replayed = with_experts(4);
+  replayed.graph = true;
+  EXPECT_EQ(run({replayed}).code, ExitCode::ok);
+  const Record& record = kept_.records.at(0);
+  EXPECT_EQ(backend_.launches, 2 * (2 + record.stop.warmup + record.stop.samples)) << "none for the stages";
+  EXPECT_FALSE(record.stages.empty());
+}
+
+TEST_F(Running, UsesOneInputAgainAndAgainWhenHot) {
+  sampling_ = {.warmup = 1, .iters = 7, .stages = false};
+  Case hot = with_experts(4);
+  hot.cache = CacheState::hot;
+  run({with_experts(4), hot});
+  EXPECT_EQ(kept_.records.at(0).stop.warmup, warmup()) << "each input set once";
+  EXPECT_GT(warmup(), 1);
+  EXPECT_EQ(kept_.records.at(1).stop.warmup, 1);
+  EXPECT_LT(kept_.records[1].memory.inputs_bytes, kept_.records[0].memory.inputs_bytes);
+}
+
+TEST_F(Running, DisplacesTheCacheBeforeEveryIterationWhenFlushed) {
+  sampling_ = {.iters = 7, .stages = false, .peaks = false};
+  Case flushed = with_experts(4);
+  flushed.cache = CacheState::flushed;
+  run({with_experts(4)});
+  EXPECT_TRUE(backend_.copied.empty());
+  run({flushed});
+  const Record& record = kept_.records.at(1);
+  EXPECT_EQ(std::ssize(backend_.copied), record.stop.warmup + record.stop.samples);
+  EXPECT_EQ(record.memory.workspace_bytes, 2.0 * static_cast<double>(backend_.device().cache_bytes));
+  EXPECT_EQ(record.memory.timed_allocations, 0);
+}
+
 TEST(Inputs, TogetherExceedTheCacheTwice) {
   const Shape shape{.tokens = 1024, .hidden = 1024};  // 4 MiB
   EXPECT_EQ(input_sets_needed(shape, std::size_t{32} << 20), 16);

@@ -63,10 +63,12 @@ inline Record record(int experts, const std::string& engine, double median_us) {
               .gradients_bytes = 1e9,
               .activations_bytes = 2e9,
               .inputs_bytes = 1e9,
+              .workspace_bytes = 1e8,
               .peak_bytes = 4.5e9,
               .timed_allocations = 0};
   r.setup_us = 1234.5;
   r.first_iteration_us = 98765;
+  r.capture_us = 4321;
   return r;
 }
 

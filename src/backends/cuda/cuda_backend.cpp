@@ -6,6 +6,7 @@
 #include "backends/cuda/device_info.h"
 #include "backends/cuda/engines.h"
 #include "backends/cuda/gpu.h"
+#include "backends/cuda/graph.h"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/marks.h"
 #include "base/error.h"
@@ -40,6 +41,11 @@ class CudaBackend final : public Backend {
   }
   void hold() override { gpu_.hold.take(); }
   void release() override { gpu_.hold.release(); }
+  bool has_graphs() const override { return true; }
+  std::unique_ptr<Graph> capture(const std::function<void()>& work) override {
+    synchronize();
+    return cuda::capture(gpu_.stream.get(), work);
+  }
 
   void fill(TensorView tensor, const UniformField& field, std::int64_t first) override {
     cuda::fill(gpu_.stream.get(), tensor, field, first);
