@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "backends/engine.h"
+#include "backends/sensors.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/tensor.h"
@@ -142,6 +143,10 @@ class Backend {
   /// Throws DeviceError if `work` allocates, waits for the device or does what else cannot be recorded; null without
   /// has_graphs().
   virtual std::unique_ptr<Graph> capture(const std::function<void()>& /*work*/) { return nullptr; }
+
+  /// The device's own instruments; null if it has none that can be read.
+  virtual Sensors* sensors() { return nullptr; }
+  virtual std::string why_no_sensors() const { return "this backend's devices have no sensors"; }
 
   /// Writes elements [first, first + tensor.size()) of `field`, rounded to the tensor's dtype.
   virtual void fill(TensorView tensor, const UniformField& field, std::int64_t first) = 0;

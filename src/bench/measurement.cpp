@@ -24,7 +24,7 @@ double us_since(Clock::time_point start) { return std::chrono::duration<double, 
 Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks,
                          const MemoryRecord& estimated)
     : case_(measured), sampling_(sampling), bench_(bench), peaks_(peaks), passes_(passes_of(measured.passes)),
-      stopping_(sampling), slowest_(columns()), rank_total_(static_cast<std::size_t>(bench.ranks.size())),
+      watch_(bench.backend.sensors()), stopping_(sampling), slowest_(columns()), rank_total_(static_cast<std::size_t>(bench.ranks.size())),
       times_slowest_(rank_total_.size()) {
   bench.backend.memory().reset_peak();
   const auto start = Clock::now();
@@ -117,7 +117,15 @@ void Measurement::queue(std::size_t pass, int step, Trace* watch) {
 bool Measurement::sample() {
   const auto allocations = bench_.backend.memory().allocations();
   std::vector<std::vector<double>> mine;
-  for (int i = stopping_.next_round(); i > 0; --i) mine.push_back(iterate(step_++));
+  std::vector<Clock::time_point> between{Clock::now()};
+  watch_.begin();
+  for (int i = stopping_.next_round(); i > 0; --i) {
+    mine.push_back(iterate(step_++));
+    between.push_back(Clock::now());
+  }
+  watch_.end();
+  device_state_.add(watch_.readings(), static_cast<int>(mine.size()), std::chrono::duration<double>(between.back() - between.front()).count());
+  for (std::size_t i = 0; i < mine.size(); ++i) mine[i].push_back(throttled_between(watch_.readings(), between[i], between[i + 1]));
   record_.memory.timed_allocations += static_cast<std::int64_t>(bench_.backend.memory().allocations() - allocations);
   keep_round(mine);
   return !stopping_.done();
@@ -128,7 +136,7 @@ void Measurement::keep_round(const std::vector<std::vector<double>>& mine) {
   std::vector<double> flat;
   for (const auto& row : mine) flat.insert(flat.end(), row.begin(), row.end());
   const auto all = bench_.ranks.gather(flat);
-  const std::size_t ranks = rank_total_.size(), total = passes_.size();
+  const std::size_t ranks = rank_total_.size(), total = total_column();
   for (std::size_t i = 0; i < mine.size(); ++i) {
     const auto at = [&](std::size_t rank, std::size_t column) { return all[rank * flat.size() + i * columns() + column]; };
     std::size_t slowest_rank = 0;
@@ -158,6 +166,7 @@ Record Measurement::finish() {
   record_.stop.warmup = warmup;
   describe_load();
   describe_times();
+  describe_device();
   if (sampling_.stages) sample_stages();
   const double peak_bytes = static_cast<double>(bench_.backend.memory().peak_bytes());
   for (const double bytes : bench_.ranks.gather({&peak_bytes, 1}))
@@ -202,11 +211,22 @@ void Measurement::describe_times() {
     total += cost;
     record_.time[std::string(name_of(passes_[p]))] = describe(p, cost);
   }
-  TimeRecord& time = record_.time["total"] = describe(passes_.size(), total);
-  record_.host = summarize(slowest_.back());
+  TimeRecord& time = record_.time["total"] = describe(total_column(), total);
+  record_.host = summarize(slowest_[host_column()]);
   record_.tokens_per_s = time.device.p50 > 0 ? static_cast<double>(case_.shape.tokens) / time.device.p50 * 1e6 : 0;
   record_.ranks.slowest = static_cast<int>(std::max_element(times_slowest_.begin(), times_slowest_.end()) - times_slowest_.begin());
   for (const auto& samples : rank_total_) record_.ranks.median_us.push_back(summarize(samples).p50);
+}
+
+void Measurement::describe_device() {
+  Backend& backend = bench_.backend;
+  record_.device = device_state_.describe(bench_.ranks, backend.sensors(), backend.why_no_sensors(), static_cast<double>(case_.shape.tokens));
+  const std::vector<double>& throttled = slowest_[throttled_column()];
+  for (std::size_t i = 0; i < throttled.size(); ++i)
+    if (throttled[i] > 0) record_.device.throttled_at.push_back(static_cast<double>(i));
+  record_.device.throttled_samples = static_cast<int>(record_.device.throttled_at.size());
+  if (record_.device.throttled_samples > 0)
+    record_.warnings.push_back(cat("the device lowered its clocks while samples were taken: ", join(record_.device.clock_limits, ", ")));
 }
 
 /// A pass of its own: the marks between stages would disturb the whole-layer times, so those are taken without them.

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/device_state.h"
 #include "bench/flush.h"
 #include "bench/replay.h"
 #include "bench/subject.h"
@@ -45,8 +46,13 @@ class Measurement {
   StageRecord describe_stage(const StageWork& work, const Summary& time);
   void describe_load();
   void describe_times();
+  void describe_device();
   double percentile_of_total(double p) const;
-  std::size_t columns() const { return passes_.size() + 2; }
+  // What is kept of each sample, one column each: the passes, and then these.
+  std::size_t total_column() const { return passes_.size(); }
+  std::size_t host_column() const { return passes_.size() + 1; }
+  std::size_t throttled_column() const { return passes_.size() + 2; }
+  std::size_t columns() const { return passes_.size() + 3; }
 
   Case case_;
   Sampling sampling_;
@@ -57,6 +63,8 @@ class Measurement {
   std::unique_ptr<Marks> marks_;
   std::optional<Flush> flush_;
   std::optional<Replay> replay_;
+  Watch watch_;
+  DeviceState device_state_;
   Stopping stopping_;
   int step_ = 0;
   std::vector<std::vector<double>> slowest_;     ///< [column] samples, max over ranks

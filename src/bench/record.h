@@ -78,6 +78,21 @@ struct RanksRecord {
   std::vector<double> median_us;  ///< per rank, whole iteration
 };
 
+/// What the devices' sensors said while the case was sampled: extremes over ranks. Zero where they do not tell.
+struct DeviceRecord {
+  std::string unknown;  ///< why nothing is known; then all else is empty
+  int readings = 0;
+  double sm_min_mhz = 0, sm_max_mhz = 0, memory_min_mhz = 0, memory_max_mhz = 0;
+  double temperature_max_c = 0, power_mean_w = 0, power_max_w = 0;
+  std::vector<std::string> clock_limits;  ///< why clocks were lower than they could be: "power cap"
+  int throttled_samples = 0;              ///< taken while clocks were throttled on a rank
+  std::vector<double> throttled_at;       ///< which, from 0; kept in the report with --samples
+  double energy_uj_per_token = 0;
+  double energy_s = 0;         ///< how long energy was watched
+  std::string energy_from;     ///< "counter": the device's own; "power": its power readings averaged
+  std::string energy_unknown;  ///< why there is no energy
+};
+
 struct MemoryRecord {
   double estimated_bytes = 0;
   double weights_bytes = 0, gradients_bytes = 0;   ///< of the estimate
@@ -102,6 +117,7 @@ struct Record {
   StopRecord stop;
   RanksRecord ranks;
   MemoryRecord memory;
+  DeviceRecord device;
   double setup_us = 0;  ///< building the subject, before the first iteration
   double first_iteration_us = 0;
   double capture_us = 0;  ///< recording every pass of every input set as a graph

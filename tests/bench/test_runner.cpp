@@ -259,6 +259,27 @@ TEST_F(Running, DisplacesTheCacheBeforeEveryIterationWhenFlushed) {
   EXPECT_EQ(record.memory.timed_allocations, 0);
 }
 
+TEST_F(Running, FlagsSamplesTakenWhileClocksWereThrottled) {
+  backend_.instruments = std::make_unique<FakeSensors>();
+  sampling_.stages = false;
+  run({with_experts(4)});
+  EXPECT_EQ(kept_.records.at(0).device.throttled_samples, 0);
+  EXPECT_EQ(kept_.records[0].device.sm_max_mhz, 1500);
+  EXPECT_TRUE(kept_.records[0].warnings.empty());
+  backend_.instruments->say = [] { return SensorReading{.limits = bit_of(ClockLimit::power_cap)}; };
+  run({with_experts(4)});
+  const Record& record = kept_.records.at(1);
+  EXPECT_EQ(record.device.throttled_samples, record.stop.samples);
+  EXPECT_EQ(record.device.throttled_at.size(), 20u);
+  EXPECT_EQ(record.warnings, std::vector<std::string>{"the device lowered its clocks while samples were taken: power cap"});
+}
+
+TEST_F(Running, SaysWhyNoSensorWasRead) {
+  sampling_.stages = false;
+  run({with_experts(4)});
+  EXPECT_EQ(kept_.records.at(0).device.unknown, "a fake feels nothing");
+}
+
 TEST(Inputs, TogetherExceedTheCacheTwice) {
   const Shape shape{.tokens = 1024, .hidden = 1024};  // 4 MiB
   EXPECT_EQ(input_sets_needed(shape, std::size_t{32} << 20), 16);

@@ -8,6 +8,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "base/error.h"
+#include "fakes/fake_sensors.h"
 
 namespace moebench {
 
@@ -94,6 +95,7 @@ class FakeBackend final : public Backend {
  public:
   Script script;
   int captures = 0, launches = 0;    ///< graphs recorded and replayed
+  std::unique_ptr<FakeSensors> instruments;  ///< none unless a test puts them there
   std::vector<const void*> copied;   ///< where copy() wrote
 
   std::string_view name() const override { return "fake"; }
@@ -112,6 +114,8 @@ class FakeBackend final : public Backend {
     ++captures;
     return std::make_unique<FakeGraph>(script, work, launches);
   }
+  Sensors* sensors() override { return instruments.get(); }
+  std::string why_no_sensors() const override { return "a fake feels nothing"; }
   void fill(TensorView tensor, const UniformField& field, std::int64_t first) override { inner_->fill(tensor, field, first); }
   void poison(TensorView tensor) override { inner_->poison(tensor); }
   void upload(TensorView tensor, std::span<const float> host) override { inner_->upload(tensor, host); }

@@ -66,6 +66,20 @@ inline Record record(int experts, const std::string& engine, double median_us) {
               .workspace_bytes = 1e8,
               .peak_bytes = 4.5e9,
               .timed_allocations = 0};
+  r.device = {.readings = 40,
+              .sm_min_mhz = 1620,
+              .sm_max_mhz = 1980,
+              .memory_min_mhz = 3201,
+              .memory_max_mhz = 3201,
+              .temperature_max_c = 55,
+              .power_mean_w = 612,
+              .power_max_w = 650,
+              .clock_limits = {"power cap"},
+              .throttled_samples = 2,
+              .throttled_at = {3, 4},
+              .energy_uj_per_token = 31.25,
+              .energy_s = 2.5,
+              .energy_from = "counter"};
   r.setup_us = 1234.5;
   r.first_iteration_us = 98765;
   r.capture_us = 4321;

@@ -9,6 +9,7 @@
 #include "backends/cuda/graph.h"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/marks.h"
+#include "backends/cuda/nvml.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -20,6 +21,7 @@ class CudaBackend final : public Backend {
   explicit CudaBackend(int device)
       : gpu_(device), device_(cuda::describe(device)), plan_scratch_(gpu_.memory, 0) {
     device_.versions.emplace_back("cublas", gpu_.blas.version());
+    sensors_ = cuda::make_sensors(cuda::nvml(), cuda::pci_bus_id(device), why_no_sensors_);
   }
 
   std::string_view name() const override { return "cuda"; }
@@ -46,6 +48,9 @@ class CudaBackend final : public Backend {
     synchronize();
     return cuda::capture(gpu_.stream.get(), work);
   }
+
+  Sensors* sensors() override { return sensors_.get(); }
+  std::string why_no_sensors() const override { return why_no_sensors_; }
 
   void fill(TensorView tensor, const UniformField& field, std::int64_t first) override {
     cuda::fill(gpu_.stream.get(), tensor, field, first);
@@ -88,6 +93,8 @@ class CudaBackend final : public Backend {
 
   cuda::Gpu gpu_;
   DeviceInfo device_;
+  std::unique_ptr<Sensors> sensors_;
+  std::string why_no_sensors_;
   Buffer plan_scratch_;  ///< grows in the first step, never after
 };
 
