@@ -125,6 +125,8 @@ class Backend {
   virtual StreamView stream() const = 0;
   /// Whether it multiplies in this format.
   virtual bool supports(DType dtype) const = 0;
+  /// How it multiplies in this format: "tf32 tensor cores, fp32 accumulation".
+  virtual std::string math(DType dtype) const = 0;
 
   /// Names that make_engine takes, in the order of `moebench list`.
   virtual std::vector<std::string> engines() const = 0;

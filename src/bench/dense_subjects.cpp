@@ -33,6 +33,7 @@ class LinearSubject final : public Subject {
       : shape_(measured.shape), bench_(bench), workload_(shape_, {}, measured.seed),
         y_(bench.backend.memory(), shape_.dtype, shape_.tokens_of(bench.ranks.rank()), shape_.ffn) {
     const std::size_t cache_bytes = bench.backend.device().cache_bytes;
+    const MadeFor scope(bench.backend.memory(), Use::weights);
     for (int i = 0; i < weights_of(measured, cache_bytes); ++i) {
       weights_.emplace_back(bench.backend.memory(), shape_.dtype, shape_.hidden, shape_.ffn);
       bench.backend.fill(weights_.back(), workload_.field(Parameter::w1), 0);
@@ -98,7 +99,7 @@ class DenseSubject final : public Subject {
                                                    .activation = shape_.activation, .bias = shape_.bias,
                                                    .dtype = shape_.dtype, .backward = backward_})),
         offsets_(bench.backend.memory(), 2 * sizeof(std::int32_t)),
-        comm_(bench.ranks.make_comm(bench.backend.memory(), bench.backend.stream())) {
+        comm_(connect(bench, [](auto comm) { return comm; })) {
     Memory& memory = bench.backend.memory();
     const std::int64_t tokens = shape_.tokens_of(bench.ranks.rank());
     const std::int32_t offsets[] = {0, static_cast<std::int32_t>(tokens)};
@@ -108,6 +109,7 @@ class DenseSubject final : public Subject {
     engine_->reserve(tokens);
     const int sets = input_sets_of(measured, bench.backend.device().cache_bytes);
     inputs_ = make_inputs(workload_, bench.ranks.rank(), backward_, sets, bench.backend);
+    const MadeFor scope(memory, Use::inputs);
     y_ = Tensor(memory, shape_.dtype, tokens, shape_.hidden);
     if (backward_) dx_ = Tensor(memory, shape_.dtype, tokens, shape_.hidden);
   }

@@ -18,6 +18,7 @@ int input_sets_of(const Case& measured, std::size_t cache_bytes) {
 }
 
 std::vector<InputSet> make_inputs(const Workload& workload, int rank, bool backward, int count, Backend& backend) {
+  const MadeFor scope(backend.memory(), Use::inputs);
   const Shape& shape = workload.shape();
   const std::int64_t first = shape.first_token(rank), tokens = shape.tokens_of(rank);
   std::vector<float> host(static_cast<std::size_t>(tokens * shape.hidden));

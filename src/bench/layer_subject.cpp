@@ -19,12 +19,13 @@ class LayerSubject final : public Subject {
         bench_(bench),
         backward_(measured.passes != PassSet::fwd),
         workload_(measured.shape, measured.skew, measured.seed),
-        groups_(bench.ranks.make_comm(bench.backend.memory(), bench.backend.stream()), measured.shape.ep),
+        groups_(connect(bench, [&](auto comm) { return Groups(std::move(comm), measured.shape.ep); })),
         layer_(measured.shape, groups_, bench.backend, {.engine = measured.engine, .backward = backward_}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
     const int sets = input_sets_of(measured, bench.backend.device().cache_bytes);
     inputs_ = make_inputs(workload_, rank, backward_, sets, bench.backend);
+    const MadeFor scope(bench.backend.memory(), Use::inputs);
     y_ = Tensor(bench.backend.memory(), case_.shape.dtype, case_.shape.tokens_of(rank), case_.shape.hidden);
     if (backward_) dx_ = Tensor(bench.backend.memory(), case_.shape.dtype, y_.view().rows, case_.shape.hidden);
   }

@@ -19,6 +19,12 @@ using Clock = std::chrono::steady_clock;
 
 double us_since(Clock::time_point start) { return std::chrono::duration<double, std::micro>(Clock::now() - start).count(); }
 
+MemoryEstimate split_of_peak(const Memory& memory) {
+  const auto part = [&](Use use) { return static_cast<double>(memory.peak_bytes(use)); };
+  return {.weights = part(Use::weights), .gradients = part(Use::gradients), .activations = part(Use::activations),
+          .inputs = part(Use::inputs), .workspace = part(Use::workspace)};
+}
+
 }  // namespace
 
 Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks,
@@ -28,11 +34,16 @@ Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench b
       times_slowest_(rank_total_.size()) {
   bench.backend.memory().reset_peak();
   const auto start = Clock::now();
-  subject_ = make_subject(measured, bench);
+  {
+    const MadeFor scope(bench.backend.memory(), Use::activations);
+    subject_ = make_subject(measured, bench);
+  }
   if (measured.cache == CacheState::flushed) flush_.emplace(bench.backend);
   marks_ = bench.backend.make_marks(static_cast<int>(passes_.size()) + 1);
   bench.backend.synchronize();
   record_.setup_us = us_since(start);
+  record_.comm_us = subject_->comm_us();
+  record_.math = bench.backend.math(measured.shape.dtype);
   record_.measured = measured;
   record_.memory = estimated;
 }
@@ -49,7 +60,7 @@ bool Measurement::prepare() {
   record_.stop.warmup = std::max({sampling_.warmup, subject_->input_sets(), 1});
   for (int i = 0; i < record_.stop.warmup; ++i) {
     const auto times = iterate(step_++);
-    if (record_.first_iteration_us == 0) record_.first_iteration_us = times.back();
+    if (record_.first_iteration_us == 0) record_.first_iteration_us = times[host_column()];
   }
   return true;
 }
@@ -71,7 +82,7 @@ bool Measurement::judge_check() {
 void Measurement::record_graphs() {
   for (int i = 0; i < subject_->input_sets(); ++i) {
     const auto times = iterate(step_++);
-    if (i == 0) record_.first_iteration_us = times.back();
+    if (i == 0) record_.first_iteration_us = times[host_column()];
   }
   const auto start = Clock::now();
   replay_.emplace(*subject_, bench_.backend, passes_);
@@ -97,6 +108,7 @@ std::vector<double> Measurement::iterate(int step, Trace* watch) {
     queue(p, step, watch);
     marks_->record(static_cast<int>(p) + 1);
   }
+  const double queue_us = us_since(start);
   if (may_hold) bench_.backend.release();
   bench_.backend.synchronize();
   const double host_us = us_since(start);
@@ -105,6 +117,7 @@ std::vector<double> Measurement::iterate(int step, Trace* watch) {
   for (int p = 0; p < last; ++p) us.push_back(marks_->elapsed_us(p, p + 1));
   us.push_back(marks_->elapsed_us(0, last));
   us.push_back(host_us);
+  us.push_back(queue_us);
   return us;
 }
 
@@ -166,11 +179,10 @@ Record Measurement::finish() {
   record_.stop.warmup = warmup;
   describe_load();
   describe_times();
+  describe_host();
   describe_device();
   if (sampling_.stages) sample_stages();
-  const double peak_bytes = static_cast<double>(bench_.backend.memory().peak_bytes());
-  for (const double bytes : bench_.ranks.gather({&peak_bytes, 1}))
-    record_.memory.peak_bytes = std::max(record_.memory.peak_bytes, bytes);
+  describe_memory();
   if (record_.memory.timed_allocations > 0)
     record_.warnings.push_back(cat(record_.memory.timed_allocations, " allocations inside the timed region"));
   return record_;
@@ -212,10 +224,32 @@ void Measurement::describe_times() {
     record_.time[std::string(name_of(passes_[p]))] = describe(p, cost);
   }
   TimeRecord& time = record_.time["total"] = describe(total_column(), total);
-  record_.host = summarize(slowest_[host_column()]);
   record_.tokens_per_s = time.device.p50 > 0 ? static_cast<double>(case_.shape.tokens) / time.device.p50 * 1e6 : 0;
   record_.ranks.slowest = static_cast<int>(std::max_element(times_slowest_.begin(), times_slowest_.end()) - times_slowest_.begin());
   for (const auto& samples : rank_total_) record_.ranks.median_us.push_back(summarize(samples).p50);
+}
+
+/// How long queueing took tells something where the host queues all of an iteration without waiting for any.
+void Measurement::describe_host() {
+  record_.host = summarize(slowest_[host_column()]);
+  if (subject_->waits_for_device() || !bench_.backend.stream().handle) return;
+  record_.queue_us = summarize(slowest_[queue_column()]).p50;
+  if (record_.queue_us > record_.time.at("total").device.p50)
+    record_.warnings.push_back("the host takes longer to queue an iteration than the device to do it: one after the other they would be launch bound");
+}
+
+/// Of the fullest rank.
+void Measurement::describe_memory() {
+  const Memory& memory = bench_.backend.memory();
+  struct Peak {
+    double bytes;
+    MemoryEstimate split;
+  };
+  for (const Peak& peak : gather_all(bench_.ranks, std::vector<Peak>{{static_cast<double>(memory.peak_bytes()), split_of_peak(memory)}})) {
+    if (peak.bytes <= record_.memory.peak_bytes) continue;
+    record_.memory.peak_bytes = peak.bytes;
+    record_.memory.at_peak = peak.split;
+  }
 }
 
 void Measurement::describe_device() {

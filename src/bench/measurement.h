@@ -35,8 +35,8 @@ class Measurement {
   double error_pct() const { return median_error_pct(stopping_.samples()); }
 
  private:
-  /// One iteration on this rank, microseconds: each pass, then their total, then the host's view of it. Replayed if
-  /// graphs were recorded and nobody watches the stages.
+  /// One iteration on this rank, microseconds: each pass, then their total, the host's view of it, and how long the
+  /// host took to queue it. Replayed if graphs were recorded and nobody watches the stages.
   std::vector<double> iterate(int step, Trace* watch = nullptr);
   void queue(std::size_t pass, int step, Trace* watch);
   bool judge_check();
@@ -47,12 +47,15 @@ class Measurement {
   void describe_load();
   void describe_times();
   void describe_device();
+  void describe_host();
+  void describe_memory();
   double percentile_of_total(double p) const;
   // What is kept of each sample, one column each: the passes, and then these.
   std::size_t total_column() const { return passes_.size(); }
   std::size_t host_column() const { return passes_.size() + 1; }
-  std::size_t throttled_column() const { return passes_.size() + 2; }
-  std::size_t columns() const { return passes_.size() + 3; }
+  std::size_t queue_column() const { return passes_.size() + 2; }
+  std::size_t throttled_column() const { return passes_.size() + 3; }
+  std::size_t columns() const { return passes_.size() + 4; }
 
   Case case_;
   Sampling sampling_;

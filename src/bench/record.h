@@ -11,6 +11,7 @@
 
 #include "bench/statistics.h"
 #include "layer/difference.h"
+#include "moe/cost.h"
 #include "moe/load.h"
 #include "moe/stage.h"
 #include "suite/case.h"
@@ -99,6 +100,7 @@ struct MemoryRecord {
   double activations_bytes = 0, inputs_bytes = 0;  ///< of the estimate
   double workspace_bytes = 0;                      ///< of the estimate
   double peak_bytes = 0;                           ///< seen by the allocator on the fullest rank
+  MemoryEstimate at_peak;                          ///< of peak_bytes: measured, not estimated
   std::int64_t timed_allocations = 0;              ///< allocations inside timed regions: must be 0
 };
 
@@ -118,7 +120,10 @@ struct Record {
   RanksRecord ranks;
   MemoryRecord memory;
   DeviceRecord device;
+  std::string math;     ///< how matrices are multiplied: "bf16 tensor cores, fp32 accumulation"
+  double queue_us = 0;  ///< median of the host's time to queue an iteration; 0 where it waits for the device in between
   double setup_us = 0;  ///< building the subject, before the first iteration
+  double comm_us = 0;   ///< of that: connecting the ranks
   double first_iteration_us = 0;
   double capture_us = 0;  ///< recording every pass of every input set as a graph
   std::vector<std::string> warnings;

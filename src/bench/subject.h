@@ -11,6 +11,7 @@
 #include "base/thread_pool.h"
 #include "bench/record.h"
 #include "bench/sampling.h"
+#include "bench/stopwatch.h"
 #include "comm/world.h"
 #include "layer/trace.h"
 #include "moe/cost.h"
@@ -55,6 +56,20 @@ class Subject {
   virtual std::vector<StageWork> stages() const { return {}; }
   /// Rows of each expert on this rank in the last iteration; none without experts.
   virtual std::vector<std::int64_t> rows_of_experts() const { return {}; }
+  /// Of the time that building it took: connecting the ranks.
+  double comm_us() const { return comm_us_; }
+
+ protected:
+  /// What `make` makes of a comm over all ranks.
+  template <class Make>
+  auto connect(Bench bench, Make make) {
+    const MadeFor scope(bench.backend.memory(), Use::workspace);
+    const Stopwatch watch(comm_us_);
+    return make(bench.ranks.make_comm(bench.backend.memory(), bench.backend.stream()));
+  }
+
+ private:
+  double comm_us_ = 0;
 };
 
 /// Bytes that one rank of the case needs on a device with this last-level cache, without building it.

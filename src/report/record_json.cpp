@@ -112,6 +112,13 @@ void memory_fields(Io& io, M& memory) {
   io("inputs_bytes", memory.inputs_bytes);
   io("workspace_bytes", memory.workspace_bytes);
   io("peak_bytes", memory.peak_bytes);
+  io.object("at_peak", [&](auto& split) {
+    split("weights_bytes", memory.at_peak.weights);
+    split("gradients_bytes", memory.at_peak.gradients);
+    split("activations_bytes", memory.at_peak.activations);
+    split("inputs_bytes", memory.at_peak.inputs);
+    split("workspace_bytes", memory.at_peak.workspace);
+  }, memory.peak_bytes > 0);
   io("timed_allocations", memory.timed_allocations);
 }
 
@@ -200,7 +207,10 @@ void record_fields(Io& io, R& record, bool timed) {
   timing_fields(io, record, timed);
   io.object("memory", [&](auto& memory) { memory_fields(memory, record.memory); });
   sensor_fields(io, record, timed);
+  io.text("math", record.math);
+  io("queue_us", record.queue_us, 0);
   io("setup_us", record.setup_us, 0);
+  io("comm_us", record.comm_us, 0);
   io("first_iteration_us", record.first_iteration_us, 0);
   io("capture_us", record.capture_us, 0);
   io("warnings", record.warnings);
@@ -255,7 +265,7 @@ Case case_of(const std::vector<std::pair<std::string, std::string>>& settings, c
 Json to_json(const Record& record) {
   const bool timed = has_times(record);
   Record copy = record;
-  if (!timed) copy.setup_us = copy.first_iteration_us = copy.capture_us = 0;
+  if (!timed) copy.queue_us = copy.setup_us = copy.comm_us = copy.first_iteration_us = copy.capture_us = 0;
   Json json = Json::object();
   json["id"] = record.id.empty() ? id_of(record.measured) : record.id;
   json["axes"] = pairs_to_json(record.measured.axes);

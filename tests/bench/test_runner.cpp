@@ -274,6 +274,38 @@ TEST_F(Running, FlagsSamplesTakenWhileClocksWereThrottled) {
   EXPECT_EQ(record.warnings, std::vector<std::string>{"the device lowered its clocks while samples were taken: power cap"});
 }
 
+TEST_F(Running, SplitsThePeakOfMemoryByWhatItIsFor) {
+  sampling_ = {.iters = 5, .check = CheckMode::none, .stages = false, .peaks = false};
+  run({with_experts(4)});
+  const MemoryRecord& memory = kept_.records.at(0).memory;
+  const MemoryEstimate& measured = memory.at_peak;
+  const double parameters = 4 * (8 * 8 + 8 * 8) + 8 * 4;  // four experts' two matrices, and the gate's
+  EXPECT_EQ(measured.weights, 4 * parameters);
+  EXPECT_EQ(measured.gradients, 4 * parameters);
+  EXPECT_EQ(measured.inputs, 4.0 * 16 * 8 * 2 * (warmup() + 1)) << "x and dy of each set, y and dx";
+  EXPECT_GT(measured.activations, 4.0 * 32 * 8 * 4);
+  EXPECT_EQ(measured.total(), memory.peak_bytes);
+  EXPECT_EQ(memory.weights_bytes, measured.weights) << "the estimate";
+  EXPECT_EQ(kept_.records[0].math, "fake fp32");
+}
+
+TEST_F(Running, WarnsWhereTheHostIsSlowerThanTheDevice) {
+  backend_.script.has_queue = true;
+  sampling_.stages = false;
+  backend_.script.us = [](int, int) { return 1e6; };
+  run({with_experts(4)});
+  EXPECT_GT(kept_.records.at(0).queue_us, 0);
+  EXPECT_TRUE(kept_.records[0].warnings.empty());
+  backend_.script.us = [](int, int) { return 1e-3; };
+  run({with_experts(4)});
+  ASSERT_EQ(kept_.records.at(1).warnings.size(), 1u);
+  EXPECT_NE(kept_.records[1].warnings[0].find("launch bound"), std::string::npos);
+  backend_.script.engine_waits = true;  // then the host's time holds the device's
+  run({with_experts(4)});
+  EXPECT_EQ(kept_.records.at(2).queue_us, 0);
+  EXPECT_TRUE(kept_.records[2].warnings.empty());
+}
+
 TEST_F(Running, SaysWhyNoSensorWasRead) {
   sampling_.stages = false;
   run({with_experts(4)});

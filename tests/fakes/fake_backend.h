@@ -20,6 +20,7 @@ struct Script {
   std::function<void()> before_combine = [] {};  ///< may throw
   bool spoil_output = false;                     ///< combine writes a wrong number
   bool has_graphs = true;
+  bool has_queue = false;      ///< as a device that works while the host queues
   bool lose_launches = false;  ///< a graph that is launched does nothing
   bool engine_waits = false;   ///< as an engine that reads the sizes on the host
 };
@@ -101,8 +102,9 @@ class FakeBackend final : public Backend {
   std::string_view name() const override { return "fake"; }
   const DeviceInfo& device() const override { return inner_->device(); }
   Memory& memory() override { return memory_; }
-  StreamView stream() const override { return {}; }
+  StreamView stream() const override { return {script.has_queue ? const_cast<FakeBackend*>(this) : nullptr}; }
   bool supports(DType dtype) const override { return inner_->supports(dtype); }
+  std::string math(DType dtype) const override { return "fake " + std::string(name_of(dtype)); }
   std::vector<std::string> engines() const override { return inner_->engines(); }
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
     return std::make_unique<FakeEngine>(inner_->make_engine(name, shape), script.engine_waits);

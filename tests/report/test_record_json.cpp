@@ -58,7 +58,7 @@ TEST(RecordJson, ShowsNoTimeOfWhatIsNotOk) {
        {Status::incorrect, Status::failed, Status::skipped, Status::timed_out, Status::interrupted}) {
     const Json json = to_json(example::without_time(8, status, "why"));
     for (const char* key :
-         {"time", "host", "device", "stages", "rates", "stop", "ranks", "setup_us", "first_iteration_us", "capture_us"})
+         {"time", "host", "device", "stages", "rates", "stop", "ranks", "queue_us", "setup_us", "comm_us", "first_iteration_us", "capture_us"})
       EXPECT_TRUE(json[key].is_null()) << key << " of " << name_of(status);
     EXPECT_EQ(json["reason"], "why");
     EXPECT_EQ(json["load"]["rows_per_expert"]["max"], 4096);

@@ -29,6 +29,9 @@ class CudaBackend final : public Backend {
   Memory& memory() override { return gpu_.memory; }
   StreamView stream() const override { return {gpu_.stream.get()}; }
   bool supports(DType) const override { return true; }
+  std::string math(DType dtype) const override {
+    return std::string(name_of(dtype)) + (dtype == DType::fp32 ? " SIMT" : " tensor cores") + ", fp32 accumulation";
+  }
 
   std::vector<std::string> engines() const override { return cuda::engine_names(); }
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
