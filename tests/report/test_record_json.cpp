@@ -107,6 +107,19 @@ TEST(RecordJson, WritesADeviceThatWasNotReadAsNullWithTheReason) {
   EXPECT_EQ(record_from_json(older, "").device.readings, 0);
 }
 
+TEST(RecordJson, ReadsAPointFromBeforeSettingsWereAddedAsTheSameCase) {
+  const Record record = example::record(8, "loop", 10);
+  Json older = to_json(record);
+  older["case"].erase("graph");
+  older["case"].erase("cache");
+  older["memory"].erase("at_peak");
+  for (const char* key : {"math", "queue_us", "comm_us", "capture_us", "device", "device_unknown"}) older.erase(key);
+  const Record read = record_from_json(older, "");
+  EXPECT_EQ(read.measured.settings(), record.measured.settings());
+  EXPECT_EQ(id_of(read.measured), record.id);
+  EXPECT_EQ(read.time.at("total").device.p50, record.time.at("total").device.p50);
+}
+
 TEST(RecordJson, KeepsAnUnknownIntervalUnknown) {
   Record record = example::record(8, "loop", 10);
   record.time["total"].device = summarize(std::vector<double>{1, 2, 3});
