@@ -30,7 +30,7 @@ MemoryEstimate split_of_peak(const Memory& memory) {
 Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks,
                          const MemoryRecord& estimated)
     : case_(measured), sampling_(sampling), bench_(bench), peaks_(peaks), passes_(passes_of(measured.passes)),
-      watch_(bench.backend.sensors()), stopping_(sampling), slowest_(columns()), rank_total_(static_cast<std::size_t>(bench.ranks.size())),
+      watch_(sensors()), stopping_(sampling), slowest_(columns()), rank_total_(static_cast<std::size_t>(bench.ranks.size())),
       times_slowest_(rank_total_.size()) {
   bench.backend.memory().reset_peak();
   const auto start = Clock::now();
@@ -254,7 +254,8 @@ void Measurement::describe_memory() {
 
 void Measurement::describe_device() {
   Backend& backend = bench_.backend;
-  record_.device = device_state_.describe(bench_.ranks, backend.sensors(), backend.why_no_sensors(), static_cast<double>(case_.shape.tokens));
+  const std::string unknown = sampling_.sensors ? backend.why_no_sensors() : "not read: --no-sensors";
+  record_.device = device_state_.describe(bench_.ranks, sensors(), unknown, static_cast<double>(case_.shape.tokens));
   const std::vector<double>& throttled = slowest_[throttled_column()];
   for (std::size_t i = 0; i < throttled.size(); ++i)
     if (throttled[i] > 0) record_.device.throttled_at.push_back(static_cast<double>(i));

@@ -49,6 +49,8 @@ class Measurement {
   void describe_device();
   void describe_host();
   void describe_memory();
+  /// Null if there are none or they shall not be read.
+  Sensors* sensors() const { return sampling_.sensors ? bench_.backend.sensors() : nullptr; }
   double percentile_of_total(double p) const;
   // What is kept of each sample, one column each: the passes, and then these.
   std::size_t total_column() const { return passes_.size(); }

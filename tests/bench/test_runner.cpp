@@ -310,6 +310,11 @@ TEST_F(Running, SaysWhyNoSensorWasRead) {
   sampling_.stages = false;
   run({with_experts(4)});
   EXPECT_EQ(kept_.records.at(0).device.unknown, "a fake feels nothing");
+  backend_.instruments = std::make_unique<FakeSensors>();
+  sampling_.sensors = false;
+  run({with_experts(4)});
+  EXPECT_EQ(kept_.records.at(1).device.unknown, "not read: --no-sensors");
+  EXPECT_EQ(backend_.instruments->reads, 0);
 }
 
 TEST(Inputs, TogetherExceedTheCacheTwice) {
