@@ -226,6 +226,15 @@ TEST_F(Running, RefusesToReplayOnABackendWithoutGraphs) {
   EXPECT_TRUE(kept_.events.empty());
 }
 
+TEST_F(Running, ComparesReplaysAlsoWithoutTiming) {
+  sampling_.check_only = true;
+  Case replayed = with_experts(4);
+  replayed.graph = true;
+  run({replayed});
+  EXPECT_EQ(kept_.records.at(0).check.items.back().name, "graph");
+  EXPECT_EQ(backend_.launches, 4) << "both passes of the first and the last input set";
+}
+
 TEST_F(Running, WatchesTheStagesOfAReplayCallByCall) {
   Case replayed = with_experts(4);
   replayed.graph = true;
