@@ -2,11 +2,17 @@
 // Memory of a backend: who allocates, who owns, who merely looks.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <utility>
 
 namespace moebench {
+
+/// What memory is for. `workspace` is whatever nobody has claimed for something else: libraries' scratch, the check's
+/// tensors.
+enum class Use { workspace, weights, gradients, activations, inputs };
 
 /// Where rows and weights live. One per backend; outlives every Buffer made from it.
 class Memory {
@@ -28,7 +34,24 @@ class Memory {
   std::size_t peak_bytes() const { return peak_; }
   /// How often allocate() ran: a timed region must leave it unchanged.
   std::uint64_t allocations() const { return allocations_; }
-  void reset_peak() { peak_ = used_; }
+  /// Of peak_bytes(), those for `use`: at that moment, not the most there ever was of it.
+  std::size_t peak_bytes(Use use) const {
+    if (use != Use::workspace) return at_peak_[static_cast<std::size_t>(use)];
+    return peak_ - std::accumulate(at_peak_.begin() + 1, at_peak_.end(), std::size_t{0});
+  }
+  void reset_peak() {
+    peak_ = used_;
+    at_peak_ = by_use_;
+  }
+  /// What buffers made from now on are for.
+  Use use() const { return use_; }
+  void set_use(Use use) { use_ = use; }
+  /// Buffer's: an allocation that allocate() has counted, or one that deallocate() is about to.
+  void count_use(Use use, std::size_t bytes) {
+    by_use_[static_cast<std::size_t>(use)] += bytes;
+    if (used_ == peak_) at_peak_ = by_use_;
+  }
+  void uncount_use(Use use, std::size_t bytes) { by_use_[static_cast<std::size_t>(use)] -= bytes; }
 
  protected:
   void count_allocation(std::size_t bytes) {
@@ -41,13 +64,28 @@ class Memory {
  private:
   std::size_t used_ = 0, peak_ = 0;
   std::uint64_t allocations_ = 0;
+  Use use_ = Use::workspace;
+  std::array<std::size_t, 5> by_use_{}, at_peak_{};  // workspace's first, unused
+};
+
+/// Until it goes out of scope, buffers are made for this use.
+class MadeFor {
+ public:
+  MadeFor(Memory& memory, Use use) : memory_(memory), before_(memory.use()) { memory.set_use(use); }
+  ~MadeFor() { memory_.set_use(before_); }
+  MadeFor(const MadeFor&) = delete;
+
+ private:
+  Memory& memory_;
+  Use before_;
 };
 
 /// Move-only owner of one allocation. Contents are undefined until written.
 class Buffer {
  public:
   Buffer() = default;
-  Buffer(Memory& memory, std::size_t bytes) : memory_(&memory) { reserve(bytes); }
+  Buffer(Memory& memory, std::size_t bytes) : Buffer(memory, bytes, memory.use()) {}
+  Buffer(Memory& memory, std::size_t bytes, Use use) : memory_(&memory), use_(use) { reserve(bytes); }
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     swap(other);
@@ -61,6 +99,7 @@ class Buffer {
     release();
     data_ = memory_->allocate(bytes);
     bytes_ = bytes;
+    memory_->count_use(use_, bytes_);
   }
   void* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
@@ -71,6 +110,7 @@ class Buffer {
 
  private:
   void release() noexcept {
+    if (bytes_ > 0) memory_->uncount_use(use_, bytes_);
     if (data_) memory_->deallocate(data_, bytes_);
     data_ = nullptr;
     bytes_ = 0;
@@ -79,11 +119,13 @@ class Buffer {
     std::swap(memory_, other.memory_);
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
+    std::swap(use_, other.use_);
   }
 
   Memory* memory_ = nullptr;
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
+  Use use_ = Use::workspace;
 };
 
 /// Names a backend's queue of work without naming its type: a cudaStream_t, or null on the CPU.

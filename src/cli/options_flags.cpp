@@ -94,6 +94,8 @@ std::vector<OptionFlag> sampling_flags() {
        [](Options& o, std::string_view v) { o.sampling.stages = !on(v); }},
       {kGroup, "no-peaks", "", "", "skip measuring this machine's peaks, and the limits that follow", kRun,
        [](Options& o, std::string_view v) { o.sampling.peaks = !on(v); }},
+      {kGroup, "no-sensors", "", "", "leave clocks, power and energy unread while samples are taken", kRun,
+       [](Options& o, std::string_view v) { o.sampling.sensors = !on(v); }},
       {kGroup, "profile", "", "", "run a few iterations of one case for a profiler; time nothing", kRun,
        [](Options& o, std::string_view v) { o.profile = on(v); }},
       {kGroup, "check", "none|quick|full", "quick; verify: full", "compare results with the oracle first",

@@ -223,6 +223,8 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
   Machine machine = workplace.describe();
   on_first_rank(world, [&] {
     Document head = head_of(argv, std::move(machine), world.size());
+    head.run.ranks_setup_us = workplace.ranks_us();
+    head.run.backend_setup_us = workplace.backend_us();
     show = std::make_unique<Show>(options, static_cast<int>(sweep.cases.size()));
     for (const std::string& sentence : sweep.notes) show->note(sentence);
     for (const std::string& sentence : head.warnings) show->note(cat("warning: ", sentence));

@@ -12,6 +12,7 @@
 #endif
 #include "base/error.h"
 #include "base/text.h"
+#include "bench/stopwatch.h"
 
 namespace moebench {
 namespace {
@@ -29,6 +30,12 @@ std::unique_ptr<Backend> open_backend(std::string_view name, const World& world)
   if (name == "cuda") return make_cuda_backend(world.local_rank());
 #endif
   throw_unknown("backend", name, backend_names());
+}
+
+template <class Make>
+auto timed(double& us, Make make) {
+  const Stopwatch watch(us);
+  return make();
 }
 
 std::string host_name() {
@@ -57,9 +64,11 @@ std::vector<std::string> engines_of(std::string_view backend) {
 }
 
 Workplace::Workplace(std::string_view comm, std::string_view backend, double timeout_s)
-    : world_(make_world(comm, timeout_s)),
+    : world_(timed(ranks_us_, [&] { return make_world(comm, timeout_s); })),
       pool_(std::make_unique<ThreadPool>(threads_of(*world_))),
-      backend_(open_backend(backend == "auto" ? best_backend() : std::string(backend), *world_)) {}
+      backend_(timed(backend_us_, [&] {
+        return open_backend(backend == "auto" ? best_backend() : std::string(backend), *world_);
+      })) {}
 
 Available Workplace::available() const {
   return {.ranks = world_->size(),

@@ -35,10 +35,14 @@ class Workplace {
   Bench bench() { return {*world_, *backend_, *pool_}; }
   /// For expand_sweep: what "auto" and absent flags stand for here.
   Available available() const;
+  /// How long joining the ranks and opening the backend took.
+  double ranks_us() const { return ranks_us_; }
+  double backend_us() const { return backend_us_; }
   /// For the report. Collective.
   Machine describe();
 
  private:
+  double ranks_us_ = 0, backend_us_ = 0;
   std::unique_ptr<World> world_;
   std::unique_ptr<ThreadPool> pool_;  ///< the oracle's
   std::unique_ptr<Backend> backend_;

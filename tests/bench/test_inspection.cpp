@@ -2,6 +2,8 @@
 // What is looked at and not timed, against a backend with a scripted clock.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "bench/inspection.h"
 #include "fakes/fake_backend.h"
 
@@ -105,6 +107,36 @@ TEST_F(Inspecting, OpensTheProfilersWindowAfterCheckAndWarmUp) {
   EXPECT_GT(before, 1);
   inspection.profile(3);
   EXPECT_EQ(windows, (std::vector<std::pair<bool, int>>{{true, before}, {false, before + 3}}));
+}
+
+TEST_F(Inspecting, ShowsReplaysToAProfilerAndStagesInATimeline) {
+  case_.graph = true;
+  Inspection inspection(case_, {*world_, backend_, pool_});
+  EXPECT_TRUE(inspection.prepare({}).passed);
+  EXPECT_GT(backend_.captures, 0);
+  EXPECT_EQ(backend_.launches, 0);
+  inspection.profile(3);
+  EXPECT_EQ(backend_.launches, 2 * 3) << "both passes";
+  const auto slices = inspection.trace(2).ranks.at(0);
+  EXPECT_EQ(backend_.launches, 2 * 3);
+  EXPECT_TRUE(std::ranges::any_of(slices, [](const Slice& slice) { return slice.stage == Stage::experts; }));
+}
+
+TEST_F(Inspecting, RefusesAGraphThatCannotBeReplayed) {
+  case_.graph = true;
+  backend_.script.engine_waits = true;
+  EXPECT_THROW(Inspection(case_, {*world_, backend_, pool_}), UsageError);
+  case_.graph = false;
+  EXPECT_NO_THROW(Inspection(case_, {*world_, backend_, pool_}));
+}
+
+TEST_F(Inspecting, DisplacesTheCacheBeforeEveryIterationWhenFlushed) {
+  case_.cache = CacheState::flushed;
+  Inspection inspection(case_, {*world_, backend_, pool_});
+  inspection.prepare({});
+  const std::size_t before = backend_.copied.size();
+  inspection.profile(3);
+  EXPECT_EQ(backend_.copied.size(), before + 3);
 }
 
 }  // namespace

@@ -22,6 +22,8 @@ Case example() {
   point.backend = "cuda";
   point.engine = "naive-rau";
   point.comm = "mpi";
+  point.graph = true;
+  point.cache = CacheState::flushed;
   point.seed = 7;
   return point;
 }
@@ -44,6 +46,8 @@ TEST(Case, ListsEverySettingInTableOrder) {
                                          {"backend", "cuda"},
                                          {"comm", "mpi"},
                                          {"pass", "step"},
+                                         {"graph", "on"},
+                                         {"cache", "flushed"},
                                          {"seed", "7"}}));
 }
 
