@@ -19,7 +19,7 @@ class LayerSubject final : public Subject {
         backward_(measured.passes != PassSet::fwd),
         workload_(measured.shape, measured.skew, measured.seed),
         groups_(bench.ranks.make_comm(bench.backend.memory(), bench.backend.stream()), measured.shape.ep),
-        layer_(measured.shape, groups_, bench.backend, {.engine = measured.engine, .backward = backward_}) {
+        layer_(measured.shape, groups_, bench.backend, {.engine = measured.engine, .backward = backward_, .exchange = parse_exchange(measured.exchange)}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
     inputs_ = make_inputs(workload_, rank, backward_, bench.backend);

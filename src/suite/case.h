@@ -36,6 +36,7 @@ struct Case {
   std::string backend = "cpu";
   std::string engine = "loop";
   std::string comm = "self";
+  std::string exchange = "fused";
   std::string gate = "topk";
   std::uint64_t seed = 1;
 

@@ -173,6 +173,16 @@ constexpr Flag kFlags[] = {
      .help = "what exchanges between ranks; auto: self for one rank, else mpi",
      .read = [](const Case& c) { return c.comm; },
      .write = [](Case& c, std::string_view v) { c.comm = v; }},
+    {.name = "exchange",
+     .value = "fused|per-expert",
+     .standard = "fused",
+     .help = "how rows travel: all at once, or one local expert after the other, as in the paper's code",
+     .read = [](const Case& c) { return c.shape.ep > 1 ? c.exchange : std::string(); },
+     .write =
+         [](Case& c, std::string_view v) {
+           if (v != "fused" && v != "per-expert") throw_unknown("exchange", v, {"fused", "per-expert"});
+           c.exchange = v;
+         }},
     {.name = "pass",
      .value = "fwd|fwd+bwd|step",
      .standard = "fwd+bwd",
