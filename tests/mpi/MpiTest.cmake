@@ -21,14 +21,20 @@ function(moebench_mpi_command name)
                                           ENVIRONMENT "${MOEBENCH_MPI_TEST_ENVIRONMENT}")
 endfunction()
 
-# moebench_mpi_test(<name> NP 1 2 4 SOURCES … USES …): one GoogleTest program, one test for each number of ranks.
-# Its cases reach the other ranks through world_under_test() of mpi/world_under_test.h. Nothing without MPI.
+# moebench_mpi_test(<name> NP 1 2 4 [FAKE_NCCL] SOURCES … USES …): one GoogleTest program, one test for each number of
+# ranks. Its cases reach the other ranks through world_under_test() of mpi/world_under_test.h: of MPI, or of the fake NCCL
+# over MPI. Nothing without them.
 function(moebench_mpi_test name)
-  if(NOT MOEBENCH_HAVE_MPI)
+  cmake_parse_arguments(ARG "FAKE_NCCL" "" "NP;SOURCES;USES" ${ARGN})
+  if(NOT MOEBENCH_HAVE_MPI OR (ARG_FAKE_NCCL AND NOT MOEBENCH_HAVE_NCCL))
     return()
   endif()
-  cmake_parse_arguments(ARG "" "" "NP;SOURCES;USES" ${ARGN})
-  add_executable(test_${name} ${ARG_SOURCES} ${CMAKE_SOURCE_DIR}/tests/mpi/main.cpp)
+  set(world mpi_world.cpp)
+  if(ARG_FAKE_NCCL)
+    set(world nccl_world.cpp)
+    list(APPEND ARG_USES fake_nccl)
+  endif()
+  add_executable(test_${name} ${ARG_SOURCES} ${CMAKE_SOURCE_DIR}/tests/mpi/main.cpp ${CMAKE_SOURCE_DIR}/tests/mpi/${world})
   target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(test_${name} PRIVATE ${ARG_USES} mb_comm GTest::gtest)
   foreach(np ${ARG_NP})

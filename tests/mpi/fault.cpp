@@ -13,7 +13,7 @@
 #include "base/interrupt.h"
 #include "comm/memories.h"
 #include "comm/mpi/limit.h"
-#include "comm/world.h"
+#include "mpi/world_under_test.h"
 
 namespace moebench {
 namespace {
@@ -31,11 +31,20 @@ void exchange(World& world, Comm& comm, Memory& memory) {
 
 /// Like a call into MPI that does not return.
 void wait_in_a_call() {
-  const Limit limit(kTimeoutS, "MPI_Comm_split");
+  const MpiLimit limit(kTimeoutS, "MPI_Comm_split");
   sleep(60);
 }
 
-void wait(const std::string& what, World& world, Comm& comm, Comm& group, Memory& memory) {
+/// Rows that may only be queued: whoever waits for them gets nowhere, and the next call must say why.
+void wait_later(World& world, Comm& comm, Memory& device) {
+  exchange(world, comm, device);
+  device.finish_copies();
+  std::vector<std::int64_t> sizes(world.size());
+  comm.exchange_sizes(std::vector<std::int64_t>(sizes), sizes);
+}
+
+void wait(const std::string& what, World& world, Comm& comm, Comm& group, Memory& memory, Comm& device_comm,
+          Memory& device) {
   std::vector<std::int64_t> sizes(world.size());
   const Tensor tensor(memory, DType::fp32, 10, 10);
   // Ranks 1 and 2 are 0 and 1 of their group, and still must be named 1 and 2.
@@ -48,6 +57,7 @@ void wait(const std::string& what, World& world, Comm& comm, Comm& group, Memory
       {"gather", [&] { world.gather(std::vector<double>{1.0}); }},
       {"sizes", [&] { comm.exchange_sizes(std::vector<std::int64_t>(sizes), sizes); }},
       {"rows", [&] { exchange(world, comm, memory); }},
+      {"queued", [&] { wait_later(world, device_comm, device); }},
       {"sum", [&] { comm.all_reduce(tensor); }},
       {"split", [&] { comm.split(0); }},
       {"first", [&] { world.first(1); }},
@@ -72,15 +82,17 @@ int main(int argc, char** argv) {
   if (argc != 3) return 2;
   const std::string fault = argv[1], what = argv[2];
   catch_interrupts();
-  const auto world = make_world("mpi", kTimeoutS);
+  const auto world = make_world_under_test(kTimeoutS);
   HostMemory memory;
   const auto comm = world->make_comm(memory, {});
   const auto group = comm->split(world->rank() == 0 ? 1 : 0);
+  const auto device = make_device_memory();
+  const auto device_comm = world->make_comm(*device, {});
   try {
     world->barrier();
     if (fault == "interrupt" && world->rank() == 0) raise(SIGTERM);
     if (world->rank() == world->size() - 1) misbehave(fault);
-    wait(what, *world, *comm, *group, memory);
+    wait(what, *world, *comm, *group, memory, *device_comm, *device);
     sleep(60);  // only an error may end this program in time
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -34,7 +34,7 @@ class FailurePrinter : public testing::EmptyTestEventListener {
 World& world_under_test() { return *the_world(); }
 
 int run_tests(int argc, char** argv) {
-  the_world() = make_world("mpi", kTimeoutS);
+  the_world() = make_world_under_test(kTimeoutS);
   testing::InitGoogleTest(&argc, argv);
   // After a failure the ranks may be out of step: what follows would only fail too.
   GTEST_FLAG_SET(fail_fast, true);
