@@ -21,23 +21,40 @@ function(moebench_mpi_command name)
                                           ENVIRONMENT "${MOEBENCH_MPI_TEST_ENVIRONMENT}")
 endfunction()
 
-# moebench_mpi_test(<name> NP 1 2 4 [FAKE_NCCL] SOURCES … USES …): one GoogleTest program, one test for each number of
-# ranks. Its cases reach the other ranks through world_under_test() of mpi/world_under_test.h: of MPI, or of the fake NCCL
-# over MPI. Nothing without them.
+# moebench_mpi_test(<name> NP 1 2 4 SOURCES … USES …): one GoogleTest program, one test for each number of ranks.
+# Its cases reach the other ranks through world_under_test() of mpi/world_under_test.h. Nothing without MPI.
 function(moebench_mpi_test name)
-  cmake_parse_arguments(ARG "FAKE_NCCL" "" "NP;SOURCES;USES" ${ARGN})
-  if(NOT MOEBENCH_HAVE_MPI OR (ARG_FAKE_NCCL AND NOT MOEBENCH_HAVE_NCCL))
+  if(NOT MOEBENCH_HAVE_MPI)
     return()
   endif()
-  set(world mpi_world.cpp)
-  if(ARG_FAKE_NCCL)
-    set(world nccl_world.cpp)
-    list(APPEND ARG_USES fake_nccl)
-  endif()
-  add_executable(test_${name} ${ARG_SOURCES} ${CMAKE_SOURCE_DIR}/tests/mpi/main.cpp ${CMAKE_SOURCE_DIR}/tests/mpi/${world})
-  target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
-  target_link_libraries(test_${name} PRIVATE ${ARG_USES} mb_comm GTest::gtest)
+  cmake_parse_arguments(ARG "" "" "NP;SOURCES;USES" ${ARGN})
+  moebench_ranks_program(test_${name} mpi_world.cpp SOURCES ${ARG_SOURCES} USES ${ARG_USES})
   foreach(np ${ARG_NP})
     moebench_mpi_command(${name}.np${np} NP ${np} COMMAND $<TARGET_FILE:test_${name}>)
   endforeach()
+endfunction()
+
+# moebench_nccl_test(<name> NP 1 2 4 SOURCES … USES …): the same over the fake NCCL of tests/fakes, on ranks joined by
+# sockets, and, for the largest number, also by MPI. Nothing without NCCL's header.
+function(moebench_nccl_test name)
+  if(NOT MOEBENCH_HAVE_NCCL)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "NP;SOURCES;USES" ${ARGN})
+  moebench_ranks_program(test_${name} nccl_world.cpp SOURCES ${ARG_SOURCES} USES ${ARG_USES} fake_nccl)
+  foreach(np ${ARG_NP})
+    add_test(NAME ${name}.ranks${np} COMMAND test_${name} --ranks ${np})
+    set_tests_properties(${name}.ranks${np} PROPERTIES PROCESSORS ${np} TIMEOUT 120)
+  endforeach()
+  if(MOEBENCH_HAVE_MPI)
+    list(GET ARG_NP -1 np)
+    moebench_mpi_command(${name}.np${np} NP ${np} COMMAND $<TARGET_FILE:test_${name}>)
+  endif()
+endfunction()
+
+function(moebench_ranks_program program world)
+  cmake_parse_arguments(ARG "" "" "SOURCES;USES" ${ARGN})
+  add_executable(${program} ${ARG_SOURCES} ${CMAKE_SOURCE_DIR}/tests/mpi/main.cpp ${CMAKE_SOURCE_DIR}/tests/mpi/${world})
+  target_include_directories(${program} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_link_libraries(${program} PRIVATE ${ARG_USES} mb_comm GTest::gtest)
 endfunction()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A rank that does not do its part: `mpi_fault FAULT WAIT`, the last rank of mpirun being the faulty one.
+// A rank that does not do its part: `mpi_fault FAULT WAIT`, the last rank being the faulty one.
 // Prints what the others throw and ends with its code.
 #include <unistd.h>
 
@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "comm/local_ranks.h"
 #include "comm/memories.h"
 #include "comm/mpi/limit.h"
 #include "mpi/world_under_test.h"
@@ -79,9 +80,10 @@ void misbehave(const std::string& fault) {
 
 int main(int argc, char** argv) {
   using namespace moebench;
-  if (argc != 3) return 2;
-  const std::string fault = argv[1], what = argv[2];
+  if (argc < 3) return 2;
   catch_interrupts();
+  if (const int ranks = ranks_to_start(argc, argv)) return run_local_ranks(ranks, {argv, argv + argc});
+  const std::string fault = argv[1], what = argv[2];
   const auto world = make_world_under_test(kTimeoutS);
   HostMemory memory;
   const auto comm = world->make_comm(memory, {});
@@ -90,6 +92,7 @@ int main(int argc, char** argv) {
   const auto device_comm = world->make_comm(*device, {});
   try {
     world->barrier();
+    if (world->rank() == 0) std::puts("all ranks are here"), std::fflush(stdout);
     if (fault == "interrupt" && world->rank() == 0) raise(SIGTERM);
     if (world->rank() == world->size() - 1) misbehave(fault);
     wait(what, *world, *comm, *group, memory, *device_comm, *device);

@@ -17,7 +17,7 @@ NcclCommunicator::NcclCommunicator(const ncclUniqueId& id, int rank, std::vector
   const Limit limit(patience_.timeout_s, world_rank_[static_cast<std::size_t>(rank_)], "ncclCommInitRank",
                     patience_.end);
   MB_NCCL(ncclCommInitRank(&handle_, size(), id, rank_));
-  settle();
+  check_nccl(settle(), "ncclCommInitRank");
 }
 
 NcclCommunicator::NcclCommunicator(NcclCommunicator& parent, int color, int rank, std::vector<int> world_rank)
@@ -27,7 +27,7 @@ NcclCommunicator::NcclCommunicator(NcclCommunicator& parent, int color, int rank
   parent.call([&](ncclComm_t whole) {
     MB_NCCL(ncclCommSplit(whole, color, parent.rank(), &handle_, nullptr));
   });
-  settle();
+  if (handle_) check_nccl(settle(), "ncclCommSplit");
 }
 
 NcclCommunicator::~NcclCommunicator() {
@@ -71,11 +71,12 @@ void NcclCommunicator::require_alive() const {
 }
 
 /// Waits until NCCL has taken the call, which a blocking communicator does at once (NCCL_COMM_BLOCKING=0 makes another).
-void NcclCommunicator::settle() {
-  for (ncclResult_t state = ncclInProgress; handle_;) {
+/// Returns what has failed since, if anything.
+ncclResult_t NcclCommunicator::settle() {
+  for (;;) {
+    ncclResult_t state = ncclSuccess;
     MB_NCCL(ncclCommGetAsyncError(handle_, &state));
-    check_nccl(state, "NCCL");
-    if (state != ncclInProgress) return;
+    if (state != ncclInProgress) return state;
     sched_yield();
   }
 }

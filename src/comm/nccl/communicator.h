@@ -45,7 +45,7 @@ class NcclCommunicator {
     require_alive();
     const InCall in_call(*this);
     work(handle_);
-    settle();
+    settle();  // what has failed in earlier work is failure()'s to say
   }
   /// How long the call under way has been so; 0 without one. From any thread.
   double seconds_in_call() const;
@@ -66,7 +66,7 @@ class NcclCommunicator {
     std::atomic<Clock::rep>& since;
   };
   void require_alive() const;
-  void settle();
+  ncclResult_t settle();
 
   std::vector<int> world_rank_;
   NcclPatience patience_;

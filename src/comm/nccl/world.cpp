@@ -51,9 +51,10 @@ std::unique_ptr<World> NcclWorld::first(int ranks) {
 std::string why_no_nccl(int local_size) {
   if (!nccl().missing.empty()) return nccl().missing;
   const int gpus = visible_gpus();
+  if (gpus == 0) return "this process sees no GPU";
   if (local_size > gpus)
-    return cat(local_size, local_size == 1 ? " rank" : " ranks", " of this host would share ", gpus,
-               gpus == 1 ? " GPU" : " GPUs", ", and NCCL wants one for each");
+    return cat(local_size, " ranks of this host would share ", gpus, gpus == 1 ? " GPU" : " GPUs",
+               ", and NCCL wants one for each");
   return {};
 }
 
