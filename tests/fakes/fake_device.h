@@ -38,7 +38,10 @@ class FakeQueue final : public Queue {
  public:
   explicit FakeQueue(cudaStream_t stream) : stream_(stream) {}
   cudaStream_t stream() const override { return stream_; }
-  void mark(int which) override { marks_[which] = fake_stream_given(stream_); }
+  bool mark(int which) override {
+    marks_[which] = fake_stream_given(stream_);
+    return true;
+  }
   bool reached(int which) override { return fake_stream_done(stream_) >= marks_[which]; }
 
  private:

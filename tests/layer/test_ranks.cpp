@@ -5,13 +5,25 @@
 #include <cmath>
 #include <map>
 
+#if MOEBENCH_RANKS_ON_CUDA
+#include "backends/cuda/cuda_backend.h"
+#else
 #include "backends/cpu/cpu_backend.h"
+#endif
 #include "layer/difference.h"
 #include "layer/verify.h"
 #include "mpi/world_under_test.h"
 
 namespace moebench {
 namespace {
+
+std::unique_ptr<Backend> make_backend() {
+#if MOEBENCH_RANKS_ON_CUDA
+  return make_cuda_backend(world_under_test().local_rank());
+#else
+  return make_cpu_backend(1);
+#endif
+}
 
 /// What a step produced over all tokens and experts, by name.
 using Results = std::map<std::string, std::vector<float>>;
@@ -27,8 +39,8 @@ std::vector<float> download(Backend& backend, const TensorView& tensor) {
 Results run(Shape shape, int ep, const LayerOptions& options, Skew skew, World& world, bool& replicas_agree) {
   shape.ranks = world.size();
   shape.ep = ep;
-  const auto backend = make_cpu_backend(1);
-  Groups groups(world.make_comm(backend->memory(), {}), ep);
+  const auto backend = make_backend();
+  Groups groups(world.make_comm(backend->memory(), backend->stream()), ep);
   const Workload workload(shape, skew, 3);
   Layer layer(shape, groups, *backend, options);
   layer.load(workload);
@@ -112,9 +124,9 @@ TEST(RanksAndOracle, AgreeOnEveryRank) {
   for (int ep = 1; ep <= world.size(); ++ep) {
     if (world.size() % ep != 0) continue;
     const Shape shape{.tokens = 41, .hidden = 12, .ffn = 20, .experts = 8, .top_k = 2, .ranks = world.size(), .ep = ep, .bias = true};
-    const auto backend = make_cpu_backend(1);
+    const auto backend = make_backend();
     ThreadPool pool(1);
-    Groups groups(world.make_comm(backend->memory(), {}), ep);
+    Groups groups(world.make_comm(backend->memory(), backend->stream()), ep);
     Layer layer(shape, groups, *backend, {});
     for (const CheckItem& item : verify(layer, Workload(shape, {}, 1), world, *backend, pool, {.full = true}))
       EXPECT_TRUE(item.passed()) << item.name << " " << item.error << ", ep " << ep;
@@ -124,8 +136,8 @@ TEST(RanksAndOracle, AgreeOnEveryRank) {
 TEST(Ranks, ReceiveMoreRowsWithoutAllocatingOnceWarm) {
   World& world = world_under_test();
   const Shape shape{.tokens = 64, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2, .ranks = world.size(), .ep = world.size()};
-  const auto backend = make_cpu_backend(1);
-  Groups groups(world.make_comm(backend->memory(), {}), shape.ep);
+  const auto backend = make_backend();
+  Groups groups(world.make_comm(backend->memory(), backend->stream()), shape.ep);
   const Workload workload(shape, {}, 1);
   Layer layer(shape, groups, *backend, {});
   layer.load(workload);

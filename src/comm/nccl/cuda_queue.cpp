@@ -28,7 +28,13 @@ class CudaQueue final : public Queue {
 
   cudaStream_t stream() const override { return stream_; }
   void enter_thread() override { cudaSetDevice(device_); }  // else the thread would open a context on GPU 0
-  void mark(int which) override { check(cudaEventRecord(events_[which], stream_), "cudaEventRecord"); }
+  bool mark(int which) override {
+    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    check(cudaStreamIsCapturing(stream_, &capture), "cudaStreamIsCapturing");
+    if (capture != cudaStreamCaptureStatusNone) return false;
+    check(cudaEventRecord(events_[which], stream_), "cudaEventRecord");
+    return true;
+  }
   bool reached(int which) override {
     const cudaError_t status = cudaEventQuery(events_[which]);
     if (status == cudaErrorNotReady) return false;

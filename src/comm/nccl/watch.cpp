@@ -36,7 +36,7 @@ void Watch::queued(const char* what) {
   const std::lock_guard lock(mutex_);
   const bool idle = !open_[oldest_];
   const int which = idle ? oldest_ : 1 - oldest_;
-  queue_->mark(which);
+  if (!queue_->mark(which)) return;
   open_[which] = true;
   what_[which] = what;
   if (idle) since_ = Clock::now();
