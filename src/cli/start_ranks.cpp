@@ -16,7 +16,8 @@ constexpr int kMostLocalRanks = 1024;  // more are a typo, not a host
 /// The largest of --ranks; 1 if it is not given.
 int ranks_wanted(const SweepRequest& request) {
   std::int64_t most = 1;
-  for (const std::string& value : values_of(request, "ranks")) most = std::max(most, to_int(value).value_or(1));
+  for (const std::string& value : values_of(request, "ranks"))
+    most = std::max(most, to_int(value).value_or(1));
   return static_cast<int>(std::min<std::int64_t>(most, kMostLocalRanks));
 }
 
@@ -35,10 +36,15 @@ std::optional<ExitCode> start_ranks(const Options& options, const std::vector<st
   const std::string named = only_word(options.sweep, "backend");
   const std::string backend = named == "auto" ? best_backend() : named;
   const auto backends = backend_names();
-  if (std::find(backends.begin(), backends.end(), backend) == backends.end()) throw_unknown("backend", backend, backends);
+  if (std::find(backends.begin(), backends.end(), backend) == backends.end())
+    throw_unknown("backend", backend, backends);
   // What is wrong with the sweep is said here, once, and not by each rank and a launcher.
-  expand_sweep(options.sweep, {.ranks = ranks, .backend = backend, .comm = "mpi",
-                               .words = {{"backend", backend_names()}, {"comm", comm_names()}, {"engine", engines_of(backend)}}});
+  expand_sweep(
+      options.sweep,
+      {.ranks = ranks,
+       .backend = backend,
+       .comm = "mpi",
+       .words = {{"backend", backend_names()}, {"comm", comm_names()}, {"engine", engines_of(backend)}}});
   if (comm == "nccl" || (comm == "auto" && backend == "cuda" && why_not_comm("nccl", ranks).empty()))
     return static_cast<ExitCode>(run_local_ranks(ranks, argv));
   become_mpirun(ranks, argv);

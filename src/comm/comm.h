@@ -20,8 +20,8 @@ struct Segment {
   std::int64_t rows = 0;
 };
 
-/// How an exchange is cut. fused: everything at once. per_expert: one segment of each peer at a time, which is one
-/// local expert at a time, each after the other: the FastMoE paper's code (arXiv 2103.13262).
+/// How an exchange is cut. fused: everything at once. per_expert: one segment of each peer at a time, which
+/// is one local expert at a time, each after the other: the FastMoE paper's code (arXiv 2103.13262).
 enum class ExchangeForm { fused, per_expert };
 std::string_view name_of(ExchangeForm form);  // "fused", "per-expert"
 ExchangeForm parse_exchange(std::string_view word);

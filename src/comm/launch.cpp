@@ -41,7 +41,8 @@ constexpr int kMostPort = 65535;
 
 int port_number(const char* name, const char* text) {
   const int port = number(name, text, 1);
-  if (port > kMostPort) throw EnvironmentError(cat("the launcher set ", name, "='", text, "': valid is 1 to ", kMostPort));
+  if (port > kMostPort)
+    throw EnvironmentError(cat("the launcher set ", name, "='", text, "': valid is 1 to ", kMostPort));
   return port;
 }
 
@@ -68,9 +69,11 @@ std::optional<Rendezvous> srun_rendezvous(const Lookup& variable) {
   const char* job = variable("SLURM_JOB_ID");
   const char* step = variable("SLURM_STEP_ID");
   if (!nodes || !job || !step) return std::nullopt;
-  // Below the ports that the system deals out itself; steps of one job, and jobs that follow each other, differ.
+  // Below the ports that the system deals out itself; steps of one job, and jobs that follow each other,
+  // differ.
   constexpr std::int64_t kFirst = 15000, kCount = 15000;
-  const std::int64_t key = number("SLURM_JOB_ID", job, 0) * std::int64_t{64} + number("SLURM_STEP_ID", step, 0);
+  const std::int64_t key =
+      number("SLURM_JOB_ID", job, 0) * std::int64_t{64} + number("SLURM_STEP_ID", step, 0);
   return Rendezvous{.host = first_host(nodes), .port = static_cast<int>(kFirst + key % kCount)};
 }
 

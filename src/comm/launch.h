@@ -27,8 +27,9 @@ struct Rendezvous {
 /// "host:port" or "[v6 address]:port". Throws UsageError.
 Rendezvous parse_rendezvous(std::string_view text);
 
-/// What the launcher says about it: torchrun's MASTER_ADDR and MASTER_PORT, the first node of an srun step and a port
-/// made from its number, or what moebench told the ranks that it started. Throws EnvironmentError if malformed.
+/// What the launcher says about it: torchrun's MASTER_ADDR and MASTER_PORT, the first node of an srun step
+/// and a port made from its number, or what moebench told the ranks that it started. Throws EnvironmentError
+/// if malformed.
 std::optional<Rendezvous> find_rendezvous(const Launch& launch, const Lookup& variable);
 
 /// What moebench sets for the ranks that it starts itself.

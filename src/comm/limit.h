@@ -10,8 +10,9 @@
 
 namespace moebench {
 
-/// While it lives, its maker may be stuck inside `call`: after `limit_s` the program says who waited and ends all
-/// ranks with exit code 124. Nothing can be thrown out of such a call, so what the report holds by then is all.
+/// While it lives, its maker may be stuck inside `call`: after `limit_s` the program says who waited and ends
+/// all ranks with exit code 124. Nothing can be thrown out of such a call, so what the report holds by then
+/// is all.
 class Limit {
  public:
   /// `end` ends all ranks with the code it is given, waiting for none; it is called from a thread of its own.

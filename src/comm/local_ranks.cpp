@@ -21,9 +21,9 @@
 namespace moebench {
 namespace {
 
-constexpr double kGraceS = 5;       // for the others to find out, and then again to end when told to
+constexpr double kGraceS = 5;  // for the others to find out, and then again to end when told to
 constexpr useconds_t kLookUs = 10'000;
-constexpr int kCannotStart = 127;   // as a shell says it
+constexpr int kCannotStart = 127;  // as a shell says it
 
 std::string this_program() {
   char path[4096] = {};
@@ -138,14 +138,16 @@ void become_mpirun(int ranks, const std::vector<std::string>& argv) {
   std::vector<std::string> words{MOEBENCH_MPIEXEC, "-np", cat(ranks), this_program()};
   words.insert(words.end(), argv.begin() + 1, argv.end());
   // Settings of Open MPI 4 and 5, which others do not read; what the user has set stands.
-  for (const char* name : {"OMPI_MCA_rmaps_base_oversubscribe", "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
-                           "PRTE_ALLOW_RUN_AS_ROOT", "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM"})
+  for (const char* name :
+       {"OMPI_MCA_rmaps_base_oversubscribe", "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
+        "PRTE_ALLOW_RUN_AS_ROOT", "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM"})
     setenv(name, "1", 0);
   setenv("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe", 0);
   for (const char* name : {"OMPI_MCA_hwloc_base_binding_policy", "PRTE_MCA_hwloc_default_binding_policy"})
     setenv(name, "none", 0);  // ranks share the cores evenly by themselves
   execvp(words.front().c_str(), pointers_to(words).data());
-  throw EnvironmentError(cat("cannot start ", words.front(), " for ", ranks, " ranks: ", std::strerror(errno)));
+  throw EnvironmentError(
+      cat("cannot start ", words.front(), " for ", ranks, " ranks: ", std::strerror(errno)));
 }
 #else
 void become_mpirun(int, const std::vector<std::string>&) {}

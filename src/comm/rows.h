@@ -38,8 +38,8 @@ std::vector<Segment> received_from(int peer, const RowExchange& exchange);
 
 std::int64_t rows_in(std::span<const Segment> segments);
 
-/// Queues copies of the segments' rows out of `from` one after the other to `host`, which Memory::allocate_host()
-/// gave; returns the end of what will be written.
+/// Queues copies of the segments' rows out of `from` one after the other to `host`, which
+/// Memory::allocate_host() gave; returns the end of what will be written.
 std::byte* copy_out(Memory& memory, const TensorView& from, std::span<const Segment> segments,
                     std::byte* host);
 /// The reverse: fills the segments' rows of `to` from `host`; returns the end of what will be read.

@@ -45,22 +45,26 @@ std::unique_ptr<World> make_checked_mpi_world(const Launch& launch, double timeo
                              launch.launcher == "srun" ? ", or with srun --mpi=pmix" : ""));
 }
 
-/// Whether MPI finds the ranks of this launcher. Open MPI kills a rank of an srun step without PMI from inside MPI_Init.
+/// Whether MPI finds the ranks of this launcher. Open MPI kills a rank of an srun step without PMI from
+/// inside MPI_Init.
 bool mpi_joins(const Launch& launch) {
   return kHaveMpi && (launch.launcher == "mpirun" || (launch.launcher == "srun" && offers_pmi(variable)));
 }
 
 /// The ranks' control plane where rows need not go over MPI.
 std::unique_ptr<World> make_control(const WorldRequest& request, const Launch& launch) {
-  if (request.rendezvous.empty() && mpi_joins(launch)) return make_checked_mpi_world(launch, request.timeout_s);
+  if (request.rendezvous.empty() && mpi_joins(launch))
+    return make_checked_mpi_world(launch, request.timeout_s);
   if (launch.launcher.empty()) {
     if (request.rendezvous.empty()) return make_self_world();
-    throw UsageError("--rendezvous needs ranks: set RANK and WORLD_SIZE for each, or start them with a launcher");
+    throw UsageError(
+        "--rendezvous needs ranks: set RANK and WORLD_SIZE for each, or start them with a launcher");
   }
   const auto place = request.rendezvous.empty() ? find_rendezvous(launch, variable)
                                                 : std::optional(parse_rendezvous(request.rendezvous));
   if (!place)
-    throw EnvironmentError(cat(started(launch), " and does not say where they meet: give --rendezvous HOST:PORT"));
+    throw EnvironmentError(
+        cat(started(launch), " and does not say where they meet: give --rendezvous HOST:PORT"));
   return make_tcp_world(launch, *place, request.timeout_s);
 }
 
@@ -68,13 +72,15 @@ std::unique_ptr<World> make_control(const WorldRequest& request, const Launch& l
 std::string why_no_nccl_anywhere(World& control) {
   const auto reasons = control.gather_text(why_no_nccl(control.local_size()));
   for (std::size_t rank = 0; rank < reasons.size(); ++rank)
-    if (!reasons[rank].empty()) return control.size() == 1 ? reasons[rank] : cat("rank ", rank, ": ", reasons[rank]);
+    if (!reasons[rank].empty())
+      return control.size() == 1 ? reasons[rank] : cat("rank ", rank, ": ", reasons[rank]);
   return {};
 }
 
 std::unique_ptr<World> make_named_nccl_world(const WorldRequest& request, const Launch& launch) {
   if (!request.gpu)
-    throw UsageError("--comm nccl moves rows between GPUs: use --backend cuda, or --comm mpi for the cpu backend");
+    throw UsageError(
+        "--comm nccl moves rows between GPUs: use --backend cuda, or --comm mpi for the cpu backend");
   auto control = make_control(request, launch);
   if (const std::string why = why_no_nccl_anywhere(*control); !why.empty()) {
     control.reset();
@@ -86,7 +92,8 @@ std::unique_ptr<World> make_named_nccl_world(const WorldRequest& request, const 
 /// Several ranks and no word: over NCCL if all can, else over MPI if it joined them.
 std::unique_ptr<World> make_best_world(const WorldRequest& request, const Launch& launch) {
   if (!request.gpu) {
-    if (mpi_joins(launch) || launch.launcher == "mpirun") return make_checked_mpi_world(launch, request.timeout_s);
+    if (mpi_joins(launch) || launch.launcher == "mpirun")
+      return make_checked_mpi_world(launch, request.timeout_s);
     throw EnvironmentError(cat(started(launch), launch.launcher == "srun" ? " without PMI" : "",
                                ", and ranks of the cpu backend exchange over MPI: start with ",
                                launch.launcher == "srun" ? "srun --mpi=pmix or pmi2, or " : "", "mpirun"));
@@ -96,7 +103,8 @@ std::unique_ptr<World> make_best_world(const WorldRequest& request, const Launch
   if (why.empty()) return make_nccl_world(std::move(control), request.timeout_s);
   if (control->name() == "mpi") return control;
   control.reset();
-  throw EnvironmentError(cat(started(launch), ", and NCCL cannot join them: ", why, "; start with mpirun for --comm mpi"));
+  throw EnvironmentError(
+      cat(started(launch), ", and NCCL cannot join them: ", why, "; start with mpirun for --comm mpi"));
 }
 
 }  // namespace
@@ -133,7 +141,9 @@ std::unique_ptr<World> make_mpi_world(double) {
 
 #ifndef MOEBENCH_HAVE_NCCL
 std::string why_no_nccl(int) { return "this moebench was built without NCCL"; }
-std::unique_ptr<World> make_nccl_world(std::unique_ptr<World>, double) { throw EnvironmentError(why_no_nccl(1)); }
+std::unique_ptr<World> make_nccl_world(std::unique_ptr<World>, double) {
+  throw EnvironmentError(why_no_nccl(1));
+}
 #endif
 
 }  // namespace moebench

@@ -20,7 +20,8 @@ struct Launch {
   std::string launcher;  ///< "mpirun", "srun", "torchrun", "moebench" (local ranks) or "" for none
   int rank = 0, size = 1;
 };
-/// Reads OMPI_COMM_WORLD_*, PMI(X)_*, SLURM_*, RANK/WORLD_SIZE and moebench's own variables. Throws EnvironmentError if malformed.
+/// Reads OMPI_COMM_WORLD_*, PMI(X)_*, SLURM_*, RANK/WORLD_SIZE and moebench's own variables. Throws
+/// EnvironmentError if malformed.
 Launch detect_launch();
 
 class World {
@@ -55,7 +56,8 @@ class World {
   [[noreturn]] virtual void abort(int code) = 0;
 };
 
-/// The values of all ranks, one rank's after the other's; ranks may hold different numbers of them. Collective.
+/// The values of all ranks, one rank's after the other's; ranks may hold different numbers of them.
+/// Collective.
 template <class T>
 std::vector<T> gather_all(World& world, const std::vector<T>& mine) {
   std::vector<T> all;
@@ -79,11 +81,11 @@ struct WorldRequest {
   double timeout_s = 300;     ///< no wait between ranks lasts longer
 };
 
-/// The world that the request and the launcher ask for. "auto" is self if no launcher started several ranks, which
-/// touches no library; else nccl if every rank has a GPU to itself; else mpi. Ranks meet over MPI where the launcher is
-/// MPI's, else over sockets. Throws UsageError for an unknown word, and EnvironmentError, on every rank, if the launcher
-/// started other ranks than the communicator sees or a rank cannot use NCCL: never N silent single runs. After an error
-/// between ranks, end with abort() while the world still exists.
+/// The world that the request and the launcher ask for. "auto" is self if no launcher started several ranks,
+/// which touches no library; else nccl if every rank has a GPU to itself; else mpi. Ranks meet over MPI where
+/// the launcher is MPI's, else over sockets. Throws UsageError for an unknown word, and EnvironmentError, on
+/// every rank, if the launcher started other ranks than the communicator sees or a rank cannot use NCCL:
+/// never N silent single runs. After an error between ranks, end with abort() while the world still exists.
 std::unique_ptr<World> make_world(const WorldRequest& request);
 
 /// The words that --comm takes in this build.

@@ -98,7 +98,8 @@ void expect_place(const Environment& environment, const std::string& host, int p
 }
 
 TEST(Rendezvous, IsWhereTorchrunSays) {
-  Environment environment{{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "node7"}, {"MASTER_PORT", "29500"}};
+  Environment environment{
+      {"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "node7"}, {"MASTER_PORT", "29500"}};
   expect_place(environment, "node7", 29500);
   environment["TORCHELASTIC_USE_AGENT_STORE"] = "True";
   expect_place(environment, "node7", 29501);
@@ -107,7 +108,8 @@ TEST(Rendezvous, IsWhereTorchrunSays) {
 }
 
 TEST(Rendezvous, IsOnTheFirstNodeOfAStep) {
-  Environment environment{{"SLURM_PROCID", "7"}, {"SLURM_STEP_NUM_TASKS", "8"}, {"SLURM_JOB_ID", "3"}, {"SLURM_STEP_ID", "2"}};
+  Environment environment{
+      {"SLURM_PROCID", "7"}, {"SLURM_STEP_NUM_TASKS", "8"}, {"SLURM_JOB_ID", "3"}, {"SLURM_STEP_ID", "2"}};
   for (const auto& [list, host] : Environment{{"n1", "n1"},
                                               {"n1,n2", "n1"},
                                               {"gpu[003-005,9]", "gpu003"},
@@ -120,7 +122,8 @@ TEST(Rendezvous, IsOnTheFirstNodeOfAStep) {
 
 TEST(Rendezvous, RefusesAPortThatIsNone) {
   for (const char* port : {"", "0", "65536", "http"}) {
-    const Environment environment{{"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", port}};
+    const Environment environment{
+        {"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", port}};
     EXPECT_THROW(find_rendezvous(detect(environment), lookup(environment)), EnvironmentError) << port;
   }
 }

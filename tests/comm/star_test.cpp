@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ranks that do not meet as they should. Each rank is a thread of this process; tests/contract has those that do.
+// Ranks that do not meet as they should. Each rank is a thread of this process; tests/contract has those that
+// do.
 #include "comm/tcp/star.h"
 
 #include <gtest/gtest.h>
@@ -64,7 +65,8 @@ TEST(Star, RefusesRanksThatDisagreeOnTheirNumber) {
 TEST(Star, RefusesTheSameRankTwice) {
   Meeting meeting;
   auto zero = meeting.join(0, 3), one = meeting.join(1, 3), other = meeting.join(1, 3);
-  EXPECT_EQ(zero.get(), "3: a second rank 1 of 3 came to the rendezvous: every rank needs a number of its own");
+  EXPECT_EQ(zero.get(),
+            "3: a second rank 1 of 3 came to the rendezvous: every rank needs a number of its own");
 }
 
 TEST(Star, HangsUpOnStrangersAndGoesOn) {
@@ -84,8 +86,9 @@ TEST(Star, SaysThatThePortIsTaken) {
     Star(0, 2, {.host = "127.0.0.1", .port = meeting.port()}, kTimeoutS);
     FAIL() << "listens where somebody else does";
   } catch (const EnvironmentError& error) {
-    EXPECT_EQ(std::string(error.what()), cat("rank 0 cannot listen at the rendezvous 127.0.0.1:", meeting.port(),
-                                             ": Address already in use"));
+    EXPECT_EQ(
+        std::string(error.what()),
+        cat("rank 0 cannot listen at the rendezvous 127.0.0.1:", meeting.port(), ": Address already in use"));
   }
 }
 

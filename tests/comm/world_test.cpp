@@ -40,8 +40,8 @@ TEST(MakeWorldDeathTest, WithoutALauncherAutoIsSelf) {
 }
 
 TEST(MakeWorldDeathTest, UnderALauncherOfOneRankAutoIsSelf) {
-  EXPECT_EXIT(make_and_exit({.comm = "auto", .timeout_s = 1}, {{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}}), testing::ExitedWithCode(0),
-              "self of 1");
+  EXPECT_EXIT(make_and_exit({.comm = "auto", .timeout_s = 1}, {{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}}),
+              testing::ExitedWithCode(0), "self of 1");
 }
 
 TEST(MakeWorldDeathTest, RefusesSelfUnderALauncherOfSeveral) {
@@ -50,12 +50,13 @@ TEST(MakeWorldDeathTest, RefusesSelfUnderALauncherOfSeveral) {
 }
 
 TEST(MakeWorldDeathTest, RefusesAWordItDoesNotKnow) {
-  EXPECT_EXIT(make_and_exit({.comm = "mpl", .timeout_s = 1}, {}), testing::ExitedWithCode(2), "unknown comm 'mpl'; did you mean 'mpi'");
+  EXPECT_EXIT(make_and_exit({.comm = "mpl", .timeout_s = 1}, {}), testing::ExitedWithCode(2),
+              "unknown comm 'mpl'; did you mean 'mpi'");
 }
 
 TEST(MakeWorldDeathTest, RefusesAMalformedLauncher) {
-  EXPECT_EXIT(make_and_exit({.comm = "auto", .timeout_s = 1}, {{"PMI_RANK", "0"}, {"PMI_SIZE", "x"}}), testing::ExitedWithCode(3),
-              "PMI_SIZE='x'");
+  EXPECT_EXIT(make_and_exit({.comm = "auto", .timeout_s = 1}, {{"PMI_RANK", "0"}, {"PMI_SIZE", "x"}}),
+              testing::ExitedWithCode(3), "PMI_SIZE='x'");
 }
 
 TEST(MakeWorldDeathTest, RefusesALauncherWithoutMpiForTheCpu) {
@@ -74,13 +75,15 @@ TEST(MakeWorldDeathTest, RefusesARendezvousWithoutRanks) {
 }
 
 TEST(MakeWorldDeathTest, RefusesALauncherThatDoesNotSayWhereRanksMeet) {
-  EXPECT_EXIT(make_and_exit({.comm = "nccl", .gpu = true, .timeout_s = 1}, kTorchrun), testing::ExitedWithCode(3),
+  EXPECT_EXIT(make_and_exit({.comm = "nccl", .gpu = true, .timeout_s = 1}, kTorchrun),
+              testing::ExitedWithCode(3),
               "torchrun started 4 ranks and does not say where they meet: give --rendezvous HOST:PORT");
 }
 
 TEST(MakeWorldDeathTest, NamesTheRankZeroThatDoesNotCome) {
-  EXPECT_EXIT(make_and_exit({.comm = "nccl", .rendezvous = "127.0.0.1:1", .gpu = true, .timeout_s = 0.1}, kTorchrun),
-              testing::ExitedWithCode(124), "rank 1 waited 0.1 s for a sign of life from rank 0 at 127.0.0.1:1");
+  EXPECT_EXIT(
+      make_and_exit({.comm = "nccl", .rendezvous = "127.0.0.1:1", .gpu = true, .timeout_s = 0.1}, kTorchrun),
+      testing::ExitedWithCode(124), "rank 1 waited 0.1 s for a sign of life from rank 0 at 127.0.0.1:1");
 }
 
 #if MOEBENCH_HAVE_MPI
@@ -94,11 +97,13 @@ TEST(MakeWorldDeathTest, MpiWithoutALauncherIsAWorldOfOne) {
 }
 
 TEST(MakeWorldDeathTest, RefusesSrunWithoutPmi) {
-  EXPECT_EXIT(make_and_exit({.comm = "auto", .timeout_s = 1}, kSrun), testing::ExitedWithCode(3), "srun started 4 ranks without PMI");
+  EXPECT_EXIT(make_and_exit({.comm = "auto", .timeout_s = 1}, kSrun), testing::ExitedWithCode(3),
+              "srun started 4 ranks without PMI");
 }
 #else
 TEST(MakeWorldDeathTest, SaysThatThisBuildHasNoMpi) {
-  EXPECT_EXIT(make_and_exit({.comm = "mpi", .timeout_s = 1}, {}), testing::ExitedWithCode(3), "this moebench was built without MPI");
+  EXPECT_EXIT(make_and_exit({.comm = "mpi", .timeout_s = 1}, {}), testing::ExitedWithCode(3),
+              "this moebench was built without MPI");
   EXPECT_EXIT(make_and_exit({.comm = "auto", .timeout_s = 1}, kMpirun), testing::ExitedWithCode(3),
               "mpirun started 4 ranks but this moebench was built without MPI");
 }

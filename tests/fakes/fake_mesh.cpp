@@ -44,7 +44,8 @@ int open_socket() {
 int call_on(const sockaddr_un& address, int rank) {
   const int socket = open_socket();
   constexpr int kPatienceMs = 60000;
-  for (int waited = 0; connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0; ++waited) {
+  for (int waited = 0; connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0;
+       ++waited) {
     if (waited > kPatienceMs) die("a rank of a fake NCCL communicator did not come");
     nap();
   }
@@ -63,11 +64,13 @@ class Lane {
       const std::uint64_t length = waiting_.front().bytes;
       if (sends) header_ = length;
       auto* const header = reinterpret_cast<std::byte*>(&header_);
-      const std::span<std::byte> part = at_ < sizeof header_
-                                            ? std::span(header + at_, sizeof header_ - at_)
-                                            : std::span(waiting_.front().data + (at_ - sizeof header_), length - (at_ - sizeof header_));
-      const ssize_t moved = part.empty() ? 0 : sends ? ::send(socket, part.data(), part.size(), MSG_DONTWAIT | MSG_NOSIGNAL)
-                                                     : ::recv(socket, part.data(), part.size(), MSG_DONTWAIT);
+      const std::span<std::byte> part =
+          at_ < sizeof header_
+              ? std::span(header + at_, sizeof header_ - at_)
+              : std::span(waiting_.front().data + (at_ - sizeof header_), length - (at_ - sizeof header_));
+      const ssize_t moved = part.empty() ? 0
+                            : sends ? ::send(socket, part.data(), part.size(), MSG_DONTWAIT | MSG_NOSIGNAL)
+                                    : ::recv(socket, part.data(), part.size(), MSG_DONTWAIT);
       if (moved < 0) return errno == EAGAIN || errno == EINTR;
       if (moved == 0 && !part.empty()) return false;
       at_ += static_cast<std::size_t>(moved);
@@ -99,8 +102,11 @@ Mesh::Mesh(std::string name, int rank, int size)
     : name_(std::move(name)), rank_(rank), size_(size), sockets_(static_cast<std::size_t>(size), -1) {
   const sockaddr_un mine = address_of(name_, rank);
   const int listener = open_socket();
-  if (bind(listener, reinterpret_cast<const sockaddr*>(&mine), sizeof mine) != 0 || listen(listener, size) != 0) die("listen");
-  for (int peer = 0; peer < rank; ++peer) sockets_[static_cast<std::size_t>(peer)] = call_on(address_of(name_, peer), rank);
+  if (bind(listener, reinterpret_cast<const sockaddr*>(&mine), sizeof mine) != 0 ||
+      listen(listener, size) != 0)
+    die("listen");
+  for (int peer = 0; peer < rank; ++peer)
+    sockets_[static_cast<std::size_t>(peer)] = call_on(address_of(name_, peer), rank);
   for (int left = size - 1 - rank; left > 0; --left) {
     const int socket = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
     int peer = 0;
@@ -119,7 +125,8 @@ bool Mesh::exchange(const std::vector<Transfer>& transfers) {
   copy_to_itself(transfers, rank_);
   std::vector<Lane> out(sockets_.size()), in(sockets_.size());
   for (const Transfer& transfer : transfers)
-    if (transfer.peer != rank_) (transfer.sends ? out : in)[static_cast<std::size_t>(transfer.peer)].add(transfer);
+    if (transfer.peer != rank_)
+      (transfer.sends ? out : in)[static_cast<std::size_t>(transfer.peer)].add(transfer);
   while (!aborted_) {
     std::vector<pollfd> waits;
     for (std::size_t peer = 0; peer < sockets_.size(); ++peer) {

@@ -28,8 +28,8 @@ class Mesh {
   int rank() const { return rank_; }
   int size() const { return size_; }
 
-  /// All transfers at once; those of one peer and direction in order. False if it was aborted, a peer is gone, or a
-  /// message is not as long as its receive.
+  /// All transfers at once; those of one peer and direction in order. False if it was aborted, a peer is
+  /// gone, or a message is not as long as its receive.
   bool exchange(const std::vector<Transfer>& transfers);
   void abort() { aborted_ = true; }
   bool aborted() const { return aborted_; }

@@ -38,11 +38,17 @@ std::atomic<int> aborts = 0;
 
 std::size_t width(ncclDataType_t type) {
   switch (type) {
-    case ncclInt8: return 1;
-    case ncclFloat16: case ncclBfloat16: return 2;
-    case ncclFloat32: return 4;
-    case ncclInt64: return 8;
-    default: std::abort();
+    case ncclInt8:
+      return 1;
+    case ncclFloat16:
+    case ncclBfloat16:
+      return 2;
+    case ncclFloat32:
+      return 4;
+    case ncclInt64:
+      return 8;
+    default:
+      std::abort();
   }
 }
 
@@ -68,7 +74,8 @@ void launch() {
   for (const Op& op : grouped) launches[{op.comm, op.stream}].push_back(op.transfer);
   grouped.clear();
   for (auto& [place, transfers] : launches)
-    give(place.first, place.second, [transfers = std::move(transfers)](Mesh& mesh) { return mesh.exchange(transfers); });
+    give(place.first, place.second,
+         [transfers = std::move(transfers)](Mesh& mesh) { return mesh.exchange(transfers); });
 }
 
 ncclResult_t add_op(ncclComm* comm, cudaStream_t stream, const Transfer& transfer) {
@@ -127,7 +134,9 @@ ncclResult_t ncclGetVersion(int* version) {
   *version = NCCL_VERSION_CODE;
   return ncclSuccess;
 }
-const char* ncclGetErrorString(ncclResult_t result) { return result == ncclRemoteError ? "fake remote error" : "fake error"; }
+const char* ncclGetErrorString(ncclResult_t result) {
+  return result == ncclRemoteError ? "fake remote error" : "fake error";
+}
 const char* ncclGetLastError(ncclComm_t) { return ""; }
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
@@ -150,7 +159,8 @@ ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t* made
   std::vector<Transfer> transfers;
   for (int peer = 0; peer < mesh.size(); ++peer) {
     transfers.push_back({peer, reinterpret_cast<std::byte*>(mine.data()), 8, true});
-    transfers.push_back({peer, reinterpret_cast<std::byte*>(&all[2 * static_cast<std::size_t>(peer)]), 8, false});
+    transfers.push_back(
+        {peer, reinterpret_cast<std::byte*>(&all[2 * static_cast<std::size_t>(peer)]), 8, false});
   }
   if (!mesh.exchange(transfers)) return ncclRemoteError;
   int rank = 0, size = 0;
@@ -191,18 +201,22 @@ ncclResult_t ncclGroupEnd() {
   return ncclSuccess;
 }
 
-ncclResult_t ncclSend(const void* data, size_t count, ncclDataType_t type, int peer, ncclComm_t comm, cudaStream_t stream) {
-  return add_op(comm, stream, {peer, static_cast<std::byte*>(const_cast<void*>(data)), count * width(type), true});
+ncclResult_t ncclSend(const void* data, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream) {
+  return add_op(comm, stream,
+                {peer, static_cast<std::byte*>(const_cast<void*>(data)), count * width(type), true});
 }
 
-ncclResult_t ncclRecv(void* data, size_t count, ncclDataType_t type, int peer, ncclComm_t comm, cudaStream_t stream) {
+ncclResult_t ncclRecv(void* data, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream) {
   return add_op(comm, stream, {peer, static_cast<std::byte*>(data), count * width(type), false});
 }
 
-ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm,
-                           cudaStream_t stream) {
+ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                           ncclComm_t comm, cudaStream_t stream) {
   if (from != to || op != ncclSum || depth != 0) return ncclInvalidUsage;
-  give(comm, Stream::of(stream), [=](Mesh& mesh) { return sum(mesh, static_cast<std::byte*>(to), count, type); });
+  give(comm, Stream::of(stream),
+       [=](Mesh& mesh) { return sum(mesh, static_cast<std::byte*>(to), count, type); });
   return ncclSuccess;
 }
 

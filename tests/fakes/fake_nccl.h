@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the fake libnccl.so.2 has beyond NCCL: streams without a device.
 //
-// A stream is a thread that does what it is given in order: copies, sends and receives between processes over Unix
-// sockets, sums on rank 0. Like on a GPU, calls return at once, a receive that nobody sends to holds the stream for
-// good, and ncclCommAbort lets it go on.
+// A stream is a thread that does what it is given in order: copies, sends and receives between processes over
+// Unix sockets, sums on rank 0. Like on a GPU, calls return at once, a receive that nobody sends to holds the
+// stream for good, and ncclCommAbort lets it go on.
 #pragma once
 
 #include <nccl.h>

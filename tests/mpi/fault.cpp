@@ -69,8 +69,13 @@ void wait(const std::string& what, World& world, Comm& comm, Comm& group, Memory
   waits.at(what)();
 }
 
+/// For a minute, but for a signal, whenever that came.
+void sleep_on() {
+  for (int tenths = 0; tenths < 600 && interrupt_signal() == 0; ++tenths) usleep(100'000);
+}
+
 void misbehave(const std::string& fault) {
-  if (fault == "sleep") sleep(60);
+  if (fault == "sleep") sleep_on();
   if (fault == "stop") raise(SIGSTOP);
   if (fault == "kill") raise(SIGKILL);
 }
@@ -96,7 +101,8 @@ int main(int argc, char** argv) {
     if (fault == "interrupt" && world->rank() == 0) raise(SIGTERM);
     if (world->rank() == world->size() - 1) misbehave(fault);
     wait(what, *world, *comm, *group, memory, *device_comm, *device);
-    sleep(60);  // only an error may end this program in time
+    sleep_on();  // only an error or a signal may end this program in time
+    throw_if_interrupted();
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     std::fflush(stderr);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs GoogleTest on every rank, of mpirun or of its own (--ranks N): rank 0 prints, the others only their failures, and one failure fails all.
+// Runs GoogleTest on every rank, of mpirun or of its own (--ranks N): rank 0 prints, the others only their
+// failures, and one failure fails all.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -56,7 +57,8 @@ int run_tests(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    if (const int ranks = moebench::ranks_to_start(argc, argv)) return moebench::run_local_ranks(ranks, {argv, argv + argc});
+    if (const int ranks = moebench::ranks_to_start(argc, argv))
+      return moebench::run_local_ranks(ranks, {argv, argv + argc});
     return moebench::run_tests(argc, argv);
   } catch (const moebench::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

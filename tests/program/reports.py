@@ -117,7 +117,7 @@ def resume_measures_only_what_is_missing():
 
 
 def resume_measures_again_what_failed():
-    assert moebench(f"run {small(ranks='1,2')} --json a.json").code == 6
+    assert moebench(f"run {small(ranks='1,2')} --comm self --json a.json").code == 6
     assert statuses(report("a.json")) == ["ok", "skipped"]
     resumed = moebench(f"run {small(ranks='1,2')} --json a.json --resume")
     assert resumed.code == 6

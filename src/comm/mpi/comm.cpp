@@ -80,7 +80,8 @@ MPI_Datatype MpiComm::row_type(std::size_t bytes) {
 void MpiComm::exchange_rows(const RowExchange& exchange) {
   check_exchange(exchange, *this);
   if (exchange.send.row_bytes() == 0) return;
-  if (exchange.form == ExchangeForm::fused || exchange.segments_per_peer == 1) return exchange_round(exchange);
+  if (exchange.form == ExchangeForm::fused || exchange.segments_per_peer == 1)
+    return exchange_round(exchange);
   for (int segment = 0; segment < exchange.segments_per_peer; ++segment)
     exchange_round(Round(exchange, segment).exchange());
 }
@@ -124,7 +125,8 @@ void MpiComm::exchange_staged(const RowExchange& exchange) {
   std::byte* const outbox = outbox_.reserve(bytes_of(exchange.sends));
   std::byte* const inbox = inbox_.reserve(bytes_of(exchange.recvs));
   std::byte* out = outbox;
-  for (const int peer : peers_of(group_)) out = copy_out(memory_, exchange.send, sent_to(peer, exchange), out);
+  for (const int peer : peers_of(group_))
+    out = copy_out(memory_, exchange.send, sent_to(peer, exchange), out);
   copy_own_rows(memory_, exchange, group_.rank);
   memory_.finish_copies();
 

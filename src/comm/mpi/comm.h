@@ -11,9 +11,9 @@
 
 namespace moebench {
 
-/// One message per peer that has rows, whatever the number of segments; in the form per-expert one for each segment.
-/// Memory that the host cannot reach goes to an MPI that takes device pointers as it is, and is otherwise staged
-/// through page-locked host buffers, so that ranks may share a device.
+/// One message per peer that has rows, whatever the number of segments; in the form per-expert one for each
+/// segment. Memory that the host cannot reach goes to an MPI that takes device pointers as it is, and is
+/// otherwise staged through page-locked host buffers, so that ranks may share a device.
 class MpiComm final : public Comm {
  public:
   /// `session` keeps MPI alive as long as the communicator.

@@ -14,7 +14,8 @@ int rank_here() {
 
 }  // namespace
 
-// MPI was promised calls from one thread, and that thread is lost. Should this fail, the launcher sees the exit.
+// MPI was promised calls from one thread, and that thread is lost. Should this fail, the launcher sees the
+// exit.
 MpiLimit::MpiLimit(double limit_s, std::string call)
     : Limit(limit_s, rank_here(), std::move(call), [](int code) { MPI_Abort(MPI_COMM_WORLD, code); }) {}
 

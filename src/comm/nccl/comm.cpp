@@ -13,9 +13,12 @@ namespace {
 ncclDataType_t type_of(DType dtype) {
   switch (dtype) {
     case DType::fp32:
-    case DType::tf32: return ncclFloat32;
-    case DType::bf16: return ncclBfloat16;
-    case DType::fp16: return ncclFloat16;
+    case DType::tf32:
+      return ncclFloat32;
+    case DType::bf16:
+      return ncclBfloat16;
+    case DType::fp16:
+      return ncclFloat16;
   }
   MB_ASSERT(false);
 }
@@ -26,7 +29,8 @@ void send(const TensorView& tensor, const Segment& segment, int peer, ncclComm_t
   if (rows.bytes() > 0) MB_NCCL(ncclSend(rows.data, rows.bytes(), ncclInt8, peer, comm, stream));
 }
 
-void receive(const TensorView& tensor, const Segment& segment, int peer, ncclComm_t comm, cudaStream_t stream) {
+void receive(const TensorView& tensor, const Segment& segment, int peer, ncclComm_t comm,
+             cudaStream_t stream) {
   const TensorView rows = tensor.slice(segment.first, segment.rows);
   if (rows.bytes() > 0) MB_NCCL(ncclRecv(rows.data, rows.bytes(), ncclInt8, peer, comm, stream));
 }
@@ -122,8 +126,8 @@ void NcclComm::all_reduce(TensorView tensor) {
   if (!watch_ || tensor.size() == 0) return;
   watch_->check();
   communicator().call([&](ncclComm_t handle) {
-    MB_NCCL(ncclAllReduce(tensor.data, tensor.data, static_cast<std::size_t>(tensor.size()), type_of(tensor.dtype),
-                          ncclSum, handle, watch_->stream()));
+    MB_NCCL(ncclAllReduce(tensor.data, tensor.data, static_cast<std::size_t>(tensor.size()),
+                          type_of(tensor.dtype), ncclSum, handle, watch_->stream()));
   });
   end_of_queue("for the sum with");
 }
@@ -144,7 +148,8 @@ std::unique_ptr<Comm> NcclComm::split(int color) {
     group = watch_;
   } else if (std::set<std::int64_t>(colors.begin(), colors.end()).size() < ranks) {  // else all are alone
     const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
-    auto made = std::make_shared<NcclCommunicator>(communicator(), color, static_cast<int>(place), world_rank);
+    auto made =
+        std::make_shared<NcclCommunicator>(communicator(), color, static_cast<int>(place), world_rank);
     if (members.size() > 1) group = std::make_shared<Watch>(std::move(made), make_queue_(stream_));
   }
   return std::make_unique<NcclComm>(std::move(group), memory_, stream_, make_queue_);

@@ -10,13 +10,14 @@
 
 namespace moebench {
 
-/// Everything is queued on the backend's stream, and only exchange_sizes() waits for it. An error in rows or sums is
-/// thrown by a later call, and says what was waited for.
+/// Everything is queued on the backend's stream, and only exchange_sizes() waits for it. An error in rows or
+/// sums is thrown by a later call, and says what was waited for.
 ///
-/// Rows go from and to where they lie: a send and a receive for each segment that has rows. In the form fused all are
-/// one NCCL group and a rank's own rows are copied on the device; in the form per-expert each local expert is a group,
-/// own rows included, as in the paper's code. Sizes are a group too, through a small buffer on the device: also the
-/// paper's code, and no slower with many ranks, where a control plane that gathers on one rank is.
+/// Rows go from and to where they lie: a send and a receive for each segment that has rows. In the form fused
+/// all are one NCCL group and a rank's own rows are copied on the device; in the form per-expert each local
+/// expert is a group, own rows included, as in the paper's code. Sizes are a group too, through a small
+/// buffer on the device: also the paper's code, and no slower with many ranks, where a control plane that
+/// gathers on one rank is.
 class NcclComm final : public Comm {
  public:
   /// `watch` has the group's communicator; a rank alone in its group may have none, and copies to itself.

@@ -24,9 +24,8 @@ NcclCommunicator::NcclCommunicator(NcclCommunicator& parent, int color, int rank
     : world_rank_(std::move(world_rank)), patience_(parent.patience_), rank_(rank) {
   const Limit limit(patience_.timeout_s, world_rank_[static_cast<std::size_t>(rank_)], "ncclCommSplit",
                     patience_.end);
-  parent.call([&](ncclComm_t whole) {
-    MB_NCCL(ncclCommSplit(whole, color, parent.rank(), &handle_, nullptr));
-  });
+  parent.call(
+      [&](ncclComm_t whole) { MB_NCCL(ncclCommSplit(whole, color, parent.rank(), &handle_, nullptr)); });
   if (handle_) check_nccl(settle(), "ncclCommSplit");
 }
 
@@ -47,7 +46,9 @@ std::string NcclCommunicator::peers() const {
 
 double NcclCommunicator::seconds_in_call() const {
   const Clock::rep since = in_call_since_;
-  return since == 0 ? 0 : std::chrono::duration<double>(Clock::now().time_since_epoch() - Clock::duration(since)).count();
+  return since == 0 ? 0
+                    : std::chrono::duration<double>(Clock::now().time_since_epoch() - Clock::duration(since))
+                          .count();
 }
 
 std::string NcclCommunicator::failure() {
@@ -59,19 +60,20 @@ std::string NcclCommunicator::failure() {
   return found == ncclSuccess || found == ncclInProgress ? std::string() : nccl().ncclGetErrorString(found);
 }
 
-void NcclCommunicator::abort() {
+bool NcclCommunicator::abort() {
   const std::unique_lock lock(calls_, std::try_to_lock);
-  if (!lock || !handle_) return;
-  nccl().ncclCommAbort(handle_);
+  if (!lock) return false;
+  if (handle_) nccl().ncclCommAbort(handle_);
   handle_ = nullptr;
+  return true;
 }
 
 void NcclCommunicator::require_alive() const {
   if (!handle_) throw CommError("the NCCL communicator has been aborted");
 }
 
-/// Waits until NCCL has taken the call, which a blocking communicator does at once (NCCL_COMM_BLOCKING=0 makes another).
-/// Returns what has failed since, if anything.
+/// Waits until NCCL has taken the call, which a blocking communicator does at once (NCCL_COMM_BLOCKING=0
+/// makes another). Returns what has failed since, if anything.
 ncclResult_t NcclCommunicator::settle() {
   for (;;) {
     ncclResult_t state = ncclSuccess;

@@ -51,9 +51,9 @@ class NcclCommunicator {
   double seconds_in_call() const;
   /// What has failed in queued work, or empty; empty while a call is under way. From any thread.
   std::string failure();
-  /// Ends this rank's part of the queued work, and the communicator. From any thread; nothing while a call is under
-  /// way.
-  void abort();
+  /// Ends this rank's part of the queued work, and the communicator. From any thread; false, and nothing
+  /// done, while a call is under way.
+  bool abort();
 
  private:
   using Clock = std::chrono::steady_clock;

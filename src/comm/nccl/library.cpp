@@ -13,7 +13,8 @@ namespace {
 
 void* open_library(std::string& missing) {
   const std::string file = "libnccl.so.2";
-  for (const std::string& path : {file, cat(MOEBENCH_NCCL_LIBRARY_DIR, "/", file), cat("/usr/local/cuda/lib64/", file)}) {
+  for (const std::string& path :
+       {file, cat(MOEBENCH_NCCL_LIBRARY_DIR, "/", file), cat("/usr/local/cuda/lib64/", file)}) {
     if (void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
     if (missing.empty()) missing = cat("NCCL cannot be opened: ", dlerror());
   }

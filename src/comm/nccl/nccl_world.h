@@ -24,7 +24,9 @@ class NcclWorld final : public World {
 
   void barrier() override { control_->barrier(); }
   std::vector<double> gather(std::span<const double> mine) override { return control_->gather(mine); }
-  std::vector<std::string> gather_text(const std::string& mine) override { return control_->gather_text(mine); }
+  std::vector<std::string> gather_text(const std::string& mine) override {
+    return control_->gather_text(mine);
+  }
   void wait_idle() override { control_->wait_idle(); }
   std::string broadcast(const std::string& text) override { return control_->broadcast(text); }
   std::unique_ptr<Comm> make_comm(Memory& memory, StreamView stream) override;

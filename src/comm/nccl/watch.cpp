@@ -43,6 +43,7 @@ void Watch::queued(const char* what) {
 }
 
 void Watch::check() {
+  throw_if_interrupted();
   const std::lock_guard lock(mutex_);
   throw_end();
 }
@@ -77,6 +78,7 @@ void Watch::run() {
 
 /// Takes note of what is done, and ends what must not go on.
 void Watch::look() {
+  if (end_ != End::none && !aborted_) aborted_ = communicator_->abort();
   if (end_ != End::none) return;
   try {
     advance();
@@ -85,12 +87,15 @@ void Watch::look() {
   }
   if (!open_[oldest_]) return;
   if (const std::string failure = communicator_->failure(); !failure.empty())
-    return give_up(End::failed, cat("rank ", communicator_->world_rank()[communicator_->rank()], " ", what_[oldest_],
-                                    " rank ", communicator_->peers(), ": NCCL says ", failure));
+    return give_up(End::failed,
+                   cat("rank ", communicator_->world_rank()[communicator_->rank()], " ", what_[oldest_],
+                       " rank ", communicator_->peers(), ": NCCL says ", failure));
   const double limit_s = communicator_->patience().timeout_s;
   const double waited_s = std::chrono::duration<double>(Clock::now() - since_).count();
-  if (waited_s > limit_s) give_up(End::timeout, waited(limit_s, what_[oldest_]));
-  else if (interrupt_signal() != 0 && waited_s > kGraceS) give_up(End::interrupted, "");
+  if (waited_s > limit_s)
+    give_up(End::timeout, waited(limit_s, what_[oldest_]));
+  else if (interrupt_signal() != 0 && waited_s > kGraceS)
+    give_up(End::interrupted, "");
 }
 
 void Watch::advance() {
@@ -104,21 +109,25 @@ void Watch::advance() {
 void Watch::give_up(End end, std::string text) {
   end_ = end;
   text_ = std::move(text);
-  communicator_->abort();
+  aborted_ = communicator_->abort();
 }
 
 void Watch::throw_end() const {
   switch (end_) {
-    case End::none: return;
-    case End::timeout: throw TimeoutError(text_);
-    case End::failed: throw CommError(text_);
-    case End::interrupted: throw_if_interrupted();
+    case End::none:
+      return;
+    case End::timeout:
+      throw TimeoutError(text_);
+    case End::failed:
+      throw CommError(text_);
+    case End::interrupted:
+      throw_if_interrupted();
   }
 }
 
 std::string Watch::waited(double limit_s, const char* what) const {
-  return cat("rank ", communicator_->world_rank()[communicator_->rank()], " waited ", limit_s, " s ", what, " rank ",
-             communicator_->peers());
+  return cat("rank ", communicator_->world_rank()[communicator_->rank()], " waited ", limit_s, " s ", what,
+             " rank ", communicator_->peers());
 }
 
 }  // namespace moebench

@@ -14,10 +14,10 @@
 
 namespace moebench {
 
-/// Looks at a communicator's queued work from a thread of its own, several times within the limit. Work that makes no
-/// progress for so long, that NCCL says has failed, or that is left when the user has interrupted the run, is ended by
-/// aborting the communicator: whoever waits for the stream then returns, and the next check() throws. A call into NCCL
-/// that does not return cannot be ended so; then all ranks are.
+/// Looks at a communicator's queued work from a thread of its own, several times within the limit. Work that
+/// makes no progress for so long, that NCCL says has failed, or that is left when the user has interrupted
+/// the run, is ended by aborting the communicator: whoever waits for the stream then returns, and the next
+/// check() throws. A call into NCCL that does not return cannot be ended so; then all ranks are.
 class Watch {
  public:
   Watch(std::shared_ptr<NcclCommunicator> communicator, std::unique_ptr<Queue> queue);
@@ -26,7 +26,8 @@ class Watch {
 
   NcclCommunicator& communicator() const { return *communicator_; }
   cudaStream_t stream() const { return queue_->stream(); }
-  /// Work was queued. `what` completes "rank 0 waited 30 s … rank 1, 2": "for rows from"; it outlives the watch.
+  /// Work was queued. `what` completes "rank 0 waited 30 s … rank 1, 2": "for rows from"; it outlives the
+  /// watch.
   void queued(const char* what);
   /// Throws TimeoutError, CommError or Interrupted if queued work came to nothing. Does not wait.
   void check();
@@ -54,6 +55,7 @@ class Watch {
   Clock::time_point since_;  ///< when the oldest mark became the one waited for
   End end_ = End::none;
   std::string text_;
+  bool aborted_ = false;  ///< a call under way puts it off
   bool over_ = false;
   std::condition_variable woken_;
   std::thread thread_;

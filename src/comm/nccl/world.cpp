@@ -13,11 +13,14 @@ namespace moebench {
 NcclWorld::NcclWorld(std::unique_ptr<World> control, double timeout_s, MakeQueue make_queue)
     : control_(std::move(control)), timeout_s_(timeout_s), make_queue_(std::move(make_queue)) {}
 
-std::string NcclWorld::library() const { return cat("NCCL ", nccl().version, ", started over ", control_->name()); }
+std::string NcclWorld::library() const {
+  return cat("NCCL ", nccl().version, ", started over ", control_->name());
+}
 
 std::unique_ptr<Comm> NcclWorld::make_comm(Memory& memory, StreamView stream) {
   if (!joined_) joined_ = join();
-  return std::make_unique<NcclComm>(std::make_shared<Watch>(joined_, make_queue_(stream)), memory, stream, make_queue_);
+  return std::make_unique<NcclComm>(std::make_shared<Watch>(joined_, make_queue_(stream)), memory, stream,
+                                    make_queue_);
 }
 
 std::shared_ptr<NcclCommunicator> NcclWorld::join() {

@@ -29,7 +29,8 @@ Addresses addresses_of(const Rendezvous& place) {
   wanted.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   const int failed = getaddrinfo(place.host.c_str(), cat(place.port).c_str(), &wanted, &found);
-  if (failed) throw EnvironmentError(cat("the rendezvous ", place.host, " has no address: ", gai_strerror(failed)));
+  if (failed)
+    throw EnvironmentError(cat("the rendezvous ", place.host, " has no address: ", gai_strerror(failed)));
   return {found, freeaddrinfo};
 }
 
@@ -47,7 +48,8 @@ void set_up(const Socket& socket) {
 }
 
 bool listens(const Socket& socket, const sockaddr* address, socklen_t length) {
-  if (!socket || bind(socket.get(), address, length) != 0 || listen(socket.get(), kBacklog) != 0) return false;
+  if (!socket || bind(socket.get(), address, length) != 0 || listen(socket.get(), kBacklog) != 0)
+    return false;
   fcntl(socket.get(), F_SETFL, O_NONBLOCK);
   return true;
 }
@@ -75,7 +77,8 @@ Socket listen_at(const Rendezvous& place) {
   }
   const Addresses addresses = addresses_of(place);
   for (const addrinfo* at = addresses.get(); at; at = at->ai_next)
-    if (Socket socket = open_socket(at->ai_family); listens(socket, at->ai_addr, at->ai_addrlen)) return socket;
+    if (Socket socket = open_socket(at->ai_family); listens(socket, at->ai_addr, at->ai_addrlen))
+      return socket;
   const int first_error = errno;
   if (first_error == EADDRNOTAVAIL)  // the host is known by an address of a router in front of it
     if (Socket socket = listen_everywhere(place.port)) return socket;

@@ -27,8 +27,8 @@ class Socket {
   int descriptor_ = -1;
 };
 
-/// Listens where `place` says: at its address if that is this machine's, else at all; or takes over its listener.
-/// Throws EnvironmentError naming the address.
+/// Listens where `place` says: at its address if that is this machine's, else at all; or takes over its
+/// listener. Throws EnvironmentError naming the address.
 Socket listen_at(const Rendezvous& place);
 /// A port of the loopback device that nobody else has, listened at; `port` is its number.
 Socket listen_locally(int& port);

@@ -21,7 +21,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kLookMs = 100;          // how soon an interrupt is noticed
+constexpr int kLookMs = 100;  // how soon an interrupt is noticed
 constexpr double kFarewellS = 0.5;
 // The others wait longer than rank 0, which then still tells them whom it missed.
 constexpr double kHeadStartS = 2;
@@ -47,7 +47,8 @@ std::string this_host() {
 [[noreturn]] void throw_waited(int rank, double timeout_s, const char* what, const std::vector<int>& peers) {
   std::vector<std::string> names;
   for (const int peer : peers) names.push_back(cat(peer));
-  throw TimeoutError(cat("rank ", rank, " waited ", timeout_s, " s for ", what, " from rank ", join(names, ", ")));
+  throw TimeoutError(
+      cat("rank ", rank, " waited ", timeout_s, " s for ", what, " from rank ", join(names, ", ")));
 }
 
 /// Texts one after the other, each behind its length.
@@ -85,7 +86,10 @@ auto Star::lead(Work work) {
 }
 
 Star::Star(int rank, int size, const Rendezvous& place, double timeout_s)
-    : rank_(rank), size_(size), timeout_s_(timeout_s), links_(static_cast<std::size_t>(rank == 0 ? size : 1)) {
+    : rank_(rank),
+      size_(size),
+      timeout_s_(timeout_s),
+      links_(static_cast<std::size_t>(rank == 0 ? size : 1)) {
   hosts_.assign(static_cast<std::size_t>(size), this_host());
   if (size == 1) return;
   if (rank == 0)
@@ -106,7 +110,8 @@ void Star::meet(const Rendezvous& place) {
     std::vector<pollfd> waits{{listener.get(), POLLIN, 0}};
     for (const auto& caller : callers) waits.push_back({caller->descriptor(), POLLIN, 0});
     look(waits);
-    while (Socket socket = accept_from(listener)) callers.push_back(std::make_unique<Link>(std::move(socket), "a caller"));
+    while (Socket socket = accept_from(listener))
+      callers.push_back(std::make_unique<Link>(std::move(socket), "a caller"));
     for (auto& caller : callers) {
       try {
         if (const auto hello = caller->receive()) take_hello(std::move(caller), *hello, here);
@@ -134,7 +139,8 @@ void Star::take_hello(std::unique_ptr<Link> link, const Message& hello, std::vec
     link->flush();
     throw EnvironmentError(why);
   };
-  if (*size != size_) refuse(cat(who, " came to a rendezvous of ", size_, " ranks: all must be started alike"));
+  if (*size != size_)
+    refuse(cat(who, " came to a rendezvous of ", size_, " ranks: all must be started alike"));
   if (*rank < 1 || *rank >= size_ || here[static_cast<std::size_t>(*rank)])
     refuse(cat("a second ", who, " came to the rendezvous: every rank needs a number of its own"));
   here[static_cast<std::size_t>(*rank)] = true;
@@ -147,8 +153,8 @@ void Star::call_on(const Rendezvous& place) {
   Socket socket = connect_to(place);
   for (; !socket; socket = connect_to(place)) {
     if (passed(deadline))
-      throw TimeoutError(cat("rank ", rank_, " waited ", timeout_s_, " s for a sign of life from rank 0 at ", place.host,
-                             ":", place.port));
+      throw TimeoutError(cat("rank ", rank_, " waited ", timeout_s_, " s for a sign of life from rank 0 at ",
+                             place.host, ":", place.port));
     std::vector<pollfd> none;
     look(none);
   }
@@ -187,7 +193,8 @@ std::vector<std::string> Star::collect(const std::vector<int>& peers, const char
           done[i] = true;
         }
       if (!done[i]) silent.push_back(peers[i]);
-      if (!done[i] || !sent) waits.push_back({link.descriptor(), static_cast<short>(sent ? POLLIN : POLLIN | POLLOUT), 0});
+      if (!done[i] || !sent)
+        waits.push_back({link.descriptor(), static_cast<short>(sent ? POLLIN : POLLIN | POLLOUT), 0});
     }
     if (silent.empty() && waits.empty()) return texts;
     if (passed(deadline)) throw_waited(rank_, timeout_s_, what, silent);
@@ -212,7 +219,8 @@ std::vector<std::string> Star::gather(const std::string& mine, int size, const c
   if (rank_ == 0)
     return lead([&] {
       std::vector<std::string> all{mine};
-      for (std::string& text : collect(others(size), what, idle ? kNoLimit : timeout_s_)) all.push_back(std::move(text));
+      for (std::string& text : collect(others(size), what, idle ? kNoLimit : timeout_s_))
+        all.push_back(std::move(text));
       deliver(others(size), {.text = packed(all)}, what);
       return all;
     });

@@ -12,16 +12,16 @@ namespace moebench {
 
 class Star {
  public:
-  /// Meets the other ranks at `place`: rank 0 listens there. Throws TimeoutError naming who has not come within
-  /// `timeout_s`, EnvironmentError if the ranks do not agree on how many they are.
+  /// Meets the other ranks at `place`: rank 0 listens there. Throws TimeoutError naming who has not come
+  /// within `timeout_s`, EnvironmentError if the ranks do not agree on how many they are.
   Star(int rank, int size, const Rendezvous& place, double timeout_s);
 
   int rank() const { return rank_; }
   /// The host of each rank.
   const std::vector<std::string>& hosts() const { return hosts_; }
 
-  /// Rank 0 gets the texts of ranks 0 … size-1 and sends all of them to each. `what` completes "rank 0 waited 30 s for
-  /// … from rank 2". Without a limit if `idle`.
+  /// Rank 0 gets the texts of ranks 0 … size-1 and sends all of them to each. `what` completes "rank 0 waited
+  /// 30 s for … from rank 2". Without a limit if `idle`.
   std::vector<std::string> gather(const std::string& mine, int size, const char* what, bool idle = false);
   /// Rank 0's text on ranks 0 … size-1.
   std::string broadcast(const std::string& text, int size);

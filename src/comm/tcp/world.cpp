@@ -26,13 +26,17 @@ class TcpWorld final : public World {
   void barrier() override { star_->gather("", size_, "a sign of life"); }
   void wait_idle() override { star_->gather("", size_, "a sign of life", true); }
   std::vector<double> gather(std::span<const double> mine) override;
-  std::vector<std::string> gather_text(const std::string& mine) override { return star_->gather(mine, size_, "text"); }
+  std::vector<std::string> gather_text(const std::string& mine) override {
+    return star_->gather(mine, size_, "text");
+  }
   std::string broadcast(const std::string& text) override { return star_->broadcast(text, size_); }
   std::unique_ptr<Comm> make_comm(Memory&, StreamView) override {
-    throw EnvironmentError("ranks that were joined over sockets exchange rows over NCCL only: use mpirun for --comm mpi");
+    throw EnvironmentError(
+        "ranks that were joined over sockets exchange rows over NCCL only: use mpirun for --comm mpi");
   }
   std::unique_ptr<World> first(int ranks) override {
-    if (ranks < 1 || ranks > size_) throw UsageError(cat("cannot use ", ranks, " ranks: valid is 1 to ", size_));
+    if (ranks < 1 || ranks > size_)
+      throw UsageError(cat("cannot use ", ranks, " ranks: valid is 1 to ", size_));
     return rank() < ranks ? std::make_unique<TcpWorld>(star_, ranks) : nullptr;
   }
   void abort(int code) override {
@@ -44,7 +48,8 @@ class TcpWorld final : public World {
   /// Ranks on this host among the first `ranks`.
   int neighbours_before(int ranks) const {
     const auto& hosts = star_->hosts();
-    return static_cast<int>(std::count(hosts.begin(), hosts.begin() + ranks, hosts[static_cast<std::size_t>(rank())]));
+    return static_cast<int>(
+        std::count(hosts.begin(), hosts.begin() + ranks, hosts[static_cast<std::size_t>(rank())]));
   }
 
   std::shared_ptr<Star> star_;
@@ -66,7 +71,8 @@ std::vector<double> TcpWorld::gather(std::span<const double> mine) {
 }  // namespace
 
 std::unique_ptr<World> make_tcp_world(const Launch& launch, const Rendezvous& place, double timeout_s) {
-  return std::make_unique<TcpWorld>(std::make_shared<Star>(launch.rank, launch.size, place, timeout_s), launch.size);
+  return std::make_unique<TcpWorld>(std::make_shared<Star>(launch.rank, launch.size, place, timeout_s),
+                                    launch.size);
 }
 
 }  // namespace moebench

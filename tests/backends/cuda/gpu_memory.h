@@ -27,11 +27,15 @@ class GpuMemory final : public Memory {
     gpu().deallocate(pointer, bytes);
     count_deallocation(bytes);
   }
-  void copy_to_host(void* host, const void* device, std::size_t bytes) override { gpu().copy_to_host(host, device, bytes); }
+  void copy_to_host(void* host, const void* device, std::size_t bytes) override {
+    gpu().copy_to_host(host, device, bytes);
+  }
   void copy_from_host(void* device, const void* host, std::size_t bytes) override {
     gpu().copy_from_host(device, host, bytes);
   }
-  void queue_copy(void* to, const void* from, std::size_t bytes) override { gpu().queue_copy(to, from, bytes); }
+  void queue_copy(void* to, const void* from, std::size_t bytes) override {
+    gpu().queue_copy(to, from, bytes);
+  }
   void finish_copies() override { gpu().finish_copies(); }
   void* allocate_host(std::size_t bytes) override { return gpu().allocate_host(bytes); }
   void deallocate_host(void* pointer) noexcept override { gpu().deallocate_host(pointer); }

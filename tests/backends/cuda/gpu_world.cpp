@@ -20,8 +20,8 @@ namespace {
   std::_Exit(kSkipped);
 }
 
-/// NCCL refuses two ranks on one GPU of one host. Each that says it is a host of its own reaches the others through
-/// sockets: no way to measure anything, but the same calls with the same results.
+/// NCCL refuses two ranks on one GPU of one host. Each that says it is a host of its own reaches the others
+/// through sockets: no way to measure anything, but the same calls with the same results.
 void claim_a_host(const Launch& launch) {
   setenv("NCCL_HOSTID", cat("rank", launch.rank).c_str(), 0);
   setenv("NCCL_SOCKET_IFNAME", "lo", 0);

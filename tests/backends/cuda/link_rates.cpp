@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the links give: an all-to-all in both forms and an all-reduce, alone, at the bytes of the layer's exchanges. Not
-// a test: read it. moebench_link_rates [--ranks N], or under a launcher; ranks that share a GPU need mpirun.
+// What the links give: an all-to-all in both forms and an all-reduce, alone, at the bytes of the layer's
+// exchanges. Not a test: read it. moebench_link_rates [--ranks N], or under a launcher; ranks that share a
+// GPU need mpirun.
 //
-// algorithm GB/s = bytes of one rank's buffer / time; bus GB/s = what crosses the link of one rank / time (nccl-tests,
-// doc/PERFORMANCE.md): (R-1)/R of the buffer for an all-to-all, 2·(R-1)/R for an all-reduce.
+// algorithm GB/s = bytes of one rank's buffer / time; bus GB/s = what crosses the link of one rank / time
+// (nccl-tests, doc/PERFORMANCE.md): (R-1)/R of the buffer for an all-to-all, 2·(R-1)/R for an all-reduce.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -34,7 +35,12 @@ struct AllToAll {
       }
   }
   RowExchange exchange(ExchangeForm form) const {
-    return {.send = send, .recv = recv, .sends = sends, .recvs = recvs, .segments_per_peer = kExperts, .form = form};
+    return {.send = send,
+            .recv = recv,
+            .sends = sends,
+            .recvs = recvs,
+            .segments_per_peer = kExperts,
+            .form = form};
   }
   Tensor send, recv;
   std::vector<Segment> sends, recvs;
@@ -76,16 +82,19 @@ void measure(World& world, Backend& gpu, Comm& comm, std::int64_t rows) {
   };
   print(world, "all-to-all fused", bytes, exchange(ExchangeForm::fused), share);
   print(world, "all-to-all per-expert", bytes, exchange(ExchangeForm::per_expert), share);
-  print(world, "all-reduce", bytes, median_us(world, gpu, [&] { comm.all_reduce(all_to_all.send); }), 2 * share);
+  print(world, "all-reduce", bytes, median_us(world, gpu, [&] { comm.all_reduce(all_to_all.send); }),
+        2 * share);
 }
 
 void run() {
   const Launch launch = detect_launch();
-  const auto world = make_world({.comm = launch.launcher == "mpirun" ? "auto" : "nccl", .gpu = true, .timeout_s = 60});
+  const auto world =
+      make_world({.comm = launch.launcher == "mpirun" ? "auto" : "nccl", .gpu = true, .timeout_s = 60});
   try {
     const auto gpu = make_cuda_backend(world->local_rank());
     const auto comm = world->make_comm(gpu->memory(), gpu->stream());
-    // 4096 tokens, top-2: 33.6 MB in fp32, half of it in bf16; and one that is large enough for the link's best.
+    // 4096 tokens, top-2: 33.6 MB in fp32, half of it in bf16; and one that is large enough for the link's
+    // best.
     for (const std::int64_t rows : {4096, 8192, 65536}) measure(*world, *gpu, *comm, rows);
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -10,7 +10,8 @@ namespace {
 INSTANTIATE_TEST_SUITE_P(Comms, CommContract,
                          testing::Values(CommUnderTest{"Gpu", [] { return std::make_unique<GpuMemory>(); },
                                                        [](Memory& memory) {
-                                                         return world_under_test().make_comm(memory, the_gpu().stream());
+                                                         return world_under_test().make_comm(
+                                                             memory, the_gpu().stream());
                                                        }}),
                          comm_name);
 
