@@ -44,7 +44,7 @@ std::optional<ExitCode> start_ranks(const Options& options, const std::vector<st
       {.ranks = ranks,
        .backend = backend,
        .comm = "mpi",
-       .words = {{"backend", backend_names()}, {"comm", comm_names()}, {"engine", engines_of(backend)}}});
+       .words = {{"backend", backend_names()}, {"engine", engines_of(backend)}}});
   if (comm == "nccl" || (comm == "auto" && backend == "cuda" && why_not_comm("nccl", ranks).empty()))
     return static_cast<ExitCode>(run_local_ranks(ranks, argv));
   become_mpirun(ranks, argv);

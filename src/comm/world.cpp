@@ -78,6 +78,7 @@ std::string why_no_nccl_anywhere(World& control) {
 }
 
 std::unique_ptr<World> make_named_nccl_world(const WorldRequest& request, const Launch& launch) {
+  if (!kHaveNccl) throw EnvironmentError(why_no_nccl(1));
   if (!request.gpu)
     throw UsageError(
         "--comm nccl moves rows between GPUs: use --backend cuda, or --comm mpi for the cpu backend");

@@ -64,6 +64,7 @@ TEST(MakeWorldDeathTest, RefusesALauncherWithoutMpiForTheCpu) {
               "torchrun started 4 ranks, and ranks of the cpu backend exchange over MPI: start with mpirun");
 }
 
+#if MOEBENCH_HAVE_NCCL
 TEST(MakeWorldDeathTest, RefusesNcclForTheCpu) {
   EXPECT_EXIT(make_and_exit({.comm = "nccl", .timeout_s = 1}, {}), testing::ExitedWithCode(2),
               "--comm nccl moves rows between GPUs: use --backend cuda");
@@ -85,6 +86,12 @@ TEST(MakeWorldDeathTest, NamesTheRankZeroThatDoesNotCome) {
       make_and_exit({.comm = "nccl", .rendezvous = "127.0.0.1:1", .gpu = true, .timeout_s = 0.1}, kTorchrun),
       testing::ExitedWithCode(124), "rank 1 waited 0.1 s for a sign of life from rank 0 at 127.0.0.1:1");
 }
+#else
+TEST(MakeWorldDeathTest, SaysThatThisBuildHasNoNccl) {
+  EXPECT_EXIT(make_and_exit({.comm = "nccl", .gpu = true, .timeout_s = 1}, {}), testing::ExitedWithCode(3),
+              "this moebench was built without NCCL");
+}
+#endif
 
 #if MOEBENCH_HAVE_MPI
 TEST(MakeWorldDeathTest, RefusesALauncherThatMpiDoesNotSee) {
