@@ -5,6 +5,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <new>
 #include <numeric>
 #include <utility>
 
@@ -27,6 +29,15 @@ class Memory {
   /// Ordered after work already queued on the backend's stream; return when the bytes have arrived.
   virtual void copy_to_host(void* host, const void* device, std::size_t bytes) = 0;
   virtual void copy_from_host(void* device, const void* host, std::size_t bytes) = 0;
+  /// Between two of: places of this memory, and what allocate_host() gave. Ordered on the backend's stream like
+  /// its other work, and may return before it is done; finish_copies() returns when all of them are.
+  virtual void queue_copy(void* to, const void* from, std::size_t bytes) {
+    if (bytes > 0) std::memcpy(to, from, bytes);
+  }
+  virtual void finish_copies() {}
+  /// Memory of the host that such copies are fastest with: page-locked where there is a device. Throws MemoryError.
+  virtual void* allocate_host(std::size_t bytes) { return ::operator new(bytes); }
+  virtual void deallocate_host(void* pointer) noexcept { ::operator delete(pointer); }
   /// Bytes that could still be allocated now.
   virtual std::size_t available_bytes() const = 0;
 
@@ -126,6 +137,36 @@ class Buffer {
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
   Use use_ = Use::workspace;
+};
+
+/// Owner of host memory to copy through. Contents are undefined until written.
+class HostBuffer {
+ public:
+  explicit HostBuffer(Memory& memory) : memory_(memory) {}
+  HostBuffer(const HostBuffer&) = delete;
+  HostBuffer& operator=(const HostBuffer&) = delete;
+  ~HostBuffer() { release(); }
+
+  /// Grows to at least `bytes`; contents are lost when it does. Never shrinks.
+  std::byte* reserve(std::size_t bytes) {
+    if (bytes > bytes_) {
+      release();
+      data_ = memory_.allocate_host(bytes);
+      bytes_ = bytes;
+    }
+    return static_cast<std::byte*>(data_);
+  }
+
+ private:
+  void release() noexcept {
+    if (data_) memory_.deallocate_host(data_);
+    data_ = nullptr;
+    bytes_ = 0;
+  }
+
+  Memory& memory_;
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
 };
 
 /// Names a backend's queue of work without naming its type: a cudaStream_t, or null on the CPU.

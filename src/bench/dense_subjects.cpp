@@ -92,8 +92,7 @@ Shape dense_shape(Shape shape) {
 class DenseSubject final : public Subject {
  public:
   DenseSubject(const Case& measured, Bench bench)
-      : shape_(dense_shape(measured.shape)), bench_(bench), backward_(measured.passes != PassSet::fwd),
-        syncs_(syncs_ranks(measured)),
+      : case_(measured), shape_(dense_shape(measured.shape)), bench_(bench), backward_(measured.passes != PassSet::fwd),
         workload_(shape_, {}, measured.seed), parameters_(shape_, bench.ranks.rank(), bench.backend, backward_),
         engine_(bench.backend.make_engine("loop", {.hidden = shape_.hidden, .ffn = shape_.ffn, .experts = 1,
                                                    .activation = shape_.activation, .bias = shape_.bias,
@@ -123,7 +122,8 @@ class DenseSubject final : public Subject {
     if (pass == Pass::sync) sync();
   }
   int input_sets() const override { return static_cast<int>(inputs_.size()); }
-  std::string why_no_graph() override { return syncs_ ? "the gradient sync between ranks waits for the device" : ""; }
+  bool waits_for_device() const override { return sync_waits(case_); }
+  std::string why_no_graph() override { return why_no_graph_of_sync(case_); }
   std::vector<TensorView> outputs() override {
     std::vector<TensorView> outputs{y_};
     if (!backward_) return outputs;
@@ -196,9 +196,10 @@ class DenseSubject final : public Subject {
     items.push_back({"dw2", dw2.relative(), error_bound(shape_.dtype)});
   }
 
+  Case case_;
   Shape shape_;
   Bench bench_;
-  bool backward_, syncs_;
+  bool backward_;
   Workload workload_;
   Parameters parameters_;
   std::unique_ptr<Engine> engine_;
@@ -225,6 +226,12 @@ MemoryEstimate estimate_subject(const Case& measured, std::size_t cache_bytes) {
 }
 
 }  // namespace
+
+std::string why_no_graph_of_sync(const Case& measured) {
+  if (!syncs_ranks(measured)) return {};
+  if (sync_waits(measured)) return "the gradient sync between ranks waits for the device";
+  return "a replayed gradient sync over NCCL would wait for other ranks without a limit";
+}
 
 MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes) {
   MemoryEstimate estimate = estimate_subject(measured, cache_bytes);

@@ -20,7 +20,8 @@ class LayerSubject final : public Subject {
         backward_(measured.passes != PassSet::fwd),
         workload_(measured.shape, measured.skew, measured.seed),
         groups_(connect(bench, [&](auto comm) { return Groups(std::move(comm), measured.shape.ep); })),
-        layer_(measured.shape, groups_, bench.backend, {.engine = measured.engine, .backward = backward_}) {
+        layer_(measured.shape, groups_, bench.backend,
+               {.engine = measured.engine, .backward = backward_, .exchange = parse_exchange(measured.exchange)}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
     const int sets = input_sets_of(measured, bench.backend.device().cache_bytes);
@@ -39,12 +40,12 @@ class LayerSubject final : public Subject {
     }
   }
   int input_sets() const override { return static_cast<int>(inputs_.size()); }
-  bool waits_for_device() const override { return layer_.waits_for_device(); }
+  bool waits_for_device() const override { return layer_.waits_for_device() || sync_waits(case_); }
 
   std::string why_no_graph() override {
-    if (groups_.expert_parallel().size() > 1) return "the host tells the other ranks how many rows will come";
+    if (groups_.expert_parallel().size() > 1) return "the host waits to hear how many rows will come from the other ranks";
     if (layer_.waits_for_device()) return cat("engine ", case_.engine, " waits for the device");
-    return syncs_ranks(case_) ? "the gradient sync between ranks waits for the device" : "";
+    return why_no_graph_of_sync(case_);
   }
   std::vector<TensorView> outputs() override {
     std::vector<TensorView> outputs{y_};

@@ -76,6 +76,10 @@ class Subject {
 MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes);
 /// Whether an iteration of the case sums gradients over ranks.
 inline bool syncs_ranks(const Case& measured) { return measured.passes == PassSet::step && measured.shape.ranks > 1; }
+/// Whether summing them makes the host wait: over NCCL it is queued like the rest.
+inline bool sync_waits(const Case& measured) { return syncs_ranks(measured) && measured.comm != "nccl"; }
+/// Why the sums cannot be replayed in a graph; empty if there are none.
+std::string why_no_graph_of_sync(const Case& measured);
 /// What a check found: it passed if every item did.
 CheckRecord record_of(CheckMode mode, std::vector<CheckItem> items);
 

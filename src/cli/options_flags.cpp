@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "comm/launch.h"
 #include "suite/filter.h"
 #include "suite/flag.h"
 
@@ -107,6 +108,16 @@ std::vector<OptionFlag> sampling_flags() {
        "longest wait between ranks, in seconds",
        {Command::run, Command::verify, Command::info},
        [](Options& o, std::string_view v) { o.timeout_s = above_zero(v); }},
+      {kGroup,
+       "rendezvous",
+       "HOST:PORT",
+       "",
+       "where ranks without MPI meet, on the host of rank 0; default: what the launcher says",
+       {Command::run, Command::verify, Command::info},
+       [](Options& o, std::string_view v) {
+         parse_rendezvous(v);
+         o.rendezvous = v;
+       }},
   };
 }
 

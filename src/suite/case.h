@@ -42,6 +42,7 @@ struct Case {
   std::string backend = "cpu";
   std::string engine = "loop";
   std::string comm = "self";
+  std::string exchange = "fused";
   std::string gate = "topk";
   bool graph = false;  ///< passes are replayed as graphs of the device, not queued call by call
   CacheState cache = CacheState::cold;

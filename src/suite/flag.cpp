@@ -39,7 +39,7 @@ constexpr Flag kFlags[] = {
     {.name = "ranks",
      .value = "N",
      .standard = "",
-     .help = "processes that take part; default: all that were launched",
+     .help = "processes that take part; started here if no launcher did; default: all there are",
      .number = true,
      .least = 1,
      .most = kMostRanks,
@@ -170,9 +170,20 @@ constexpr Flag kFlags[] = {
     {.name = "comm",
      .value = "NAME",
      .standard = "auto",
-     .help = "what exchanges between ranks; auto: self for one rank, else mpi",
+     .help = "what exchanges between ranks; auto: self for one, nccl with a GPU each, else mpi",
      .read = [](const Case& c) { return c.comm; },
      .write = [](Case& c, std::string_view v) { c.comm = v; }},
+    {.name = "exchange",
+     .value = "fused|per-expert",
+     .standard = "fused",
+     .help = "rows travel at once, or one local expert after the other as in the paper's code",
+     .added = true,
+     .read = [](const Case& c) { return c.shape.ep > 1 ? c.exchange : std::string(); },
+     .write =
+         [](Case& c, std::string_view v) {
+           if (v != "fused" && v != "per-expert") throw_unknown("exchange", v, {"fused", "per-expert"});
+           c.exchange = v;
+         }},
     {.name = "pass",
      .value = "fwd|fwd+bwd|step",
      .standard = "fwd+bwd",
