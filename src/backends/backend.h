@@ -6,6 +6,7 @@
 // Index arrays are 32-bit: slot = token·K + choice, row = place in the packed order.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "backends/engine.h"
+#include "backends/sensors.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/tensor.h"
@@ -105,6 +107,14 @@ class Marks {
   virtual double elapsed_us(int from, int to) const = 0;
 };
 
+/// Work that was recorded once, to be queued again as a whole.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  /// Queues all of it; neither allocates nor waits.
+  virtual void launch() = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -115,6 +125,8 @@ class Backend {
   virtual StreamView stream() const = 0;
   /// Whether it multiplies in this format.
   virtual bool supports(DType dtype) const = 0;
+  /// How it multiplies in this format: "tf32 tensor cores, fp32 accumulation".
+  virtual std::string math(DType dtype) const = 0;
 
   /// Names that make_engine takes, in the order of `moebench list`.
   virtual std::vector<std::string> engines() const = 0;
@@ -129,6 +141,16 @@ class Backend {
   virtual void release() {}
   /// Opens (true) or closes the window that an attached profiler captures. Waits for all queued work.
   virtual void profile(bool /*open*/) {}
+  /// Whether capture() works.
+  virtual bool has_graphs() const { return false; }
+  /// Records what `work` queues without running it. The backend and all memory that the work touches outlive the graph.
+  /// Throws DeviceError if `work` allocates, waits for the device or does what else cannot be recorded; null without
+  /// has_graphs().
+  virtual std::unique_ptr<Graph> capture(const std::function<void()>& /*work*/) { return nullptr; }
+
+  /// The device's own instruments; null if it has none that can be read.
+  virtual Sensors* sensors() { return nullptr; }
+  virtual std::string why_no_sensors() const { return "this backend's devices have no sensors"; }
 
   /// Writes elements [first, first + tensor.size()) of `field`, rounded to the tensor's dtype.
   virtual void fill(TensorView tensor, const UniformField& field, std::int64_t first) = 0;

@@ -2,11 +2,19 @@
 // Memory of a backend: who allocates, who owns, who merely looks.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <new>
+#include <numeric>
 #include <utility>
 
 namespace moebench {
+
+/// What memory is for. `workspace` is whatever nobody has claimed for something else: libraries' scratch, the check's
+/// tensors.
+enum class Use { workspace, weights, gradients, activations, inputs };
 
 /// Where rows and weights live. One per backend; outlives every Buffer made from it.
 class Memory {
@@ -21,6 +29,15 @@ class Memory {
   /// Ordered after work already queued on the backend's stream; return when the bytes have arrived.
   virtual void copy_to_host(void* host, const void* device, std::size_t bytes) = 0;
   virtual void copy_from_host(void* device, const void* host, std::size_t bytes) = 0;
+  /// Between two of: places of this memory, and what allocate_host() gave. Ordered on the backend's stream like
+  /// its other work, and may return before it is done; finish_copies() returns when all of them are.
+  virtual void queue_copy(void* to, const void* from, std::size_t bytes) {
+    if (bytes > 0) std::memcpy(to, from, bytes);
+  }
+  virtual void finish_copies() {}
+  /// Memory of the host that such copies are fastest with: page-locked where there is a device. Throws MemoryError.
+  virtual void* allocate_host(std::size_t bytes) { return ::operator new(bytes); }
+  virtual void deallocate_host(void* pointer) noexcept { ::operator delete(pointer); }
   /// Bytes that could still be allocated now.
   virtual std::size_t available_bytes() const = 0;
 
@@ -28,7 +45,24 @@ class Memory {
   std::size_t peak_bytes() const { return peak_; }
   /// How often allocate() ran: a timed region must leave it unchanged.
   std::uint64_t allocations() const { return allocations_; }
-  void reset_peak() { peak_ = used_; }
+  /// Of peak_bytes(), those for `use`: at that moment, not the most there ever was of it.
+  std::size_t peak_bytes(Use use) const {
+    if (use != Use::workspace) return at_peak_[static_cast<std::size_t>(use)];
+    return peak_ - std::accumulate(at_peak_.begin() + 1, at_peak_.end(), std::size_t{0});
+  }
+  void reset_peak() {
+    peak_ = used_;
+    at_peak_ = by_use_;
+  }
+  /// What buffers made from now on are for.
+  Use use() const { return use_; }
+  void set_use(Use use) { use_ = use; }
+  /// Buffer's: an allocation that allocate() has counted, or one that deallocate() is about to.
+  void count_use(Use use, std::size_t bytes) {
+    by_use_[static_cast<std::size_t>(use)] += bytes;
+    if (used_ == peak_) at_peak_ = by_use_;
+  }
+  void uncount_use(Use use, std::size_t bytes) { by_use_[static_cast<std::size_t>(use)] -= bytes; }
 
  protected:
   void count_allocation(std::size_t bytes) {
@@ -41,13 +75,28 @@ class Memory {
  private:
   std::size_t used_ = 0, peak_ = 0;
   std::uint64_t allocations_ = 0;
+  Use use_ = Use::workspace;
+  std::array<std::size_t, 5> by_use_{}, at_peak_{};  // workspace's first, unused
+};
+
+/// Until it goes out of scope, buffers are made for this use.
+class MadeFor {
+ public:
+  MadeFor(Memory& memory, Use use) : memory_(memory), before_(memory.use()) { memory.set_use(use); }
+  ~MadeFor() { memory_.set_use(before_); }
+  MadeFor(const MadeFor&) = delete;
+
+ private:
+  Memory& memory_;
+  Use before_;
 };
 
 /// Move-only owner of one allocation. Contents are undefined until written.
 class Buffer {
  public:
   Buffer() = default;
-  Buffer(Memory& memory, std::size_t bytes) : memory_(&memory) { reserve(bytes); }
+  Buffer(Memory& memory, std::size_t bytes) : Buffer(memory, bytes, memory.use()) {}
+  Buffer(Memory& memory, std::size_t bytes, Use use) : memory_(&memory), use_(use) { reserve(bytes); }
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     swap(other);
@@ -61,6 +110,7 @@ class Buffer {
     release();
     data_ = memory_->allocate(bytes);
     bytes_ = bytes;
+    memory_->count_use(use_, bytes_);
   }
   void* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
@@ -71,6 +121,7 @@ class Buffer {
 
  private:
   void release() noexcept {
+    if (bytes_ > 0) memory_->uncount_use(use_, bytes_);
     if (data_) memory_->deallocate(data_, bytes_);
     data_ = nullptr;
     bytes_ = 0;
@@ -79,9 +130,41 @@ class Buffer {
     std::swap(memory_, other.memory_);
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
+    std::swap(use_, other.use_);
   }
 
   Memory* memory_ = nullptr;
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+  Use use_ = Use::workspace;
+};
+
+/// Owner of host memory to copy through. Contents are undefined until written.
+class HostBuffer {
+ public:
+  explicit HostBuffer(Memory& memory) : memory_(memory) {}
+  HostBuffer(const HostBuffer&) = delete;
+  HostBuffer& operator=(const HostBuffer&) = delete;
+  ~HostBuffer() { release(); }
+
+  /// Grows to at least `bytes`; contents are lost when it does. Never shrinks.
+  std::byte* reserve(std::size_t bytes) {
+    if (bytes > bytes_) {
+      release();
+      data_ = memory_.allocate_host(bytes);
+      bytes_ = bytes;
+    }
+    return static_cast<std::byte*>(data_);
+  }
+
+ private:
+  void release() noexcept {
+    if (data_) memory_.deallocate_host(data_);
+    data_ = nullptr;
+    bytes_ = 0;
+  }
+
+  Memory& memory_;
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
 };

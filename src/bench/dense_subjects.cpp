@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "bench/flush.h"
 #include "bench/inputs.h"
 #include "bench/subject.h"
 #include "layer/difference.h"
@@ -18,9 +19,11 @@ std::vector<float> download(Backend& backend, const TensorView& tensor) {
   return host;
 }
 
-/// How many copies of W [H, F] together exceed twice the cache: 1 … 16.
-int weights_needed(const Shape& shape, std::size_t cache_bytes) {
-  return input_sets_needed({.tokens = shape.hidden, .hidden = shape.ffn, .dtype = shape.dtype}, cache_bytes);
+/// How many copies of W [H, F] iterations rotate over, as if it were an input.
+int weights_of(const Case& measured, std::size_t cache_bytes) {
+  const Shape& shape = measured.shape;
+  return input_sets_of({.shape = {.tokens = shape.hidden, .hidden = shape.ffn, .dtype = shape.dtype}, .cache = measured.cache},
+                       cache_bytes);
 }
 
 /// y [T, F] = x [T, H] · W [H, F] on every rank: the paper's Figure 3.
@@ -29,11 +32,13 @@ class LinearSubject final : public Subject {
   LinearSubject(const Case& measured, Bench bench)
       : shape_(measured.shape), bench_(bench), workload_(shape_, {}, measured.seed),
         y_(bench.backend.memory(), shape_.dtype, shape_.tokens_of(bench.ranks.rank()), shape_.ffn) {
-    for (int i = 0; i < weights_needed(shape_, bench.backend.device().cache_bytes); ++i) {
+    const std::size_t cache_bytes = bench.backend.device().cache_bytes;
+    const MadeFor scope(bench.backend.memory(), Use::weights);
+    for (int i = 0; i < weights_of(measured, cache_bytes); ++i) {
       weights_.emplace_back(bench.backend.memory(), shape_.dtype, shape_.hidden, shape_.ffn);
       bench.backend.fill(weights_.back(), workload_.field(Parameter::w1), 0);
     }
-    inputs_ = make_inputs(workload_, bench.ranks.rank(), false, bench.backend);
+    inputs_ = make_inputs(workload_, bench.ranks.rank(), false, input_sets_of(measured, cache_bytes), bench.backend);
   }
 
   void run(Pass, int step, Trace&) override {
@@ -41,6 +46,7 @@ class LinearSubject final : public Subject {
     bench_.backend.gemm(inputs_[at % inputs_.size()].x, weights_[at % weights_.size()], y_);
   }
   int input_sets() const override { return static_cast<int>(std::max(inputs_.size(), weights_.size())); }
+  std::vector<TensorView> outputs() override { return {y_}; }
 
   CheckRecord check(CheckMode mode) override {
     NoTrace trace;
@@ -86,13 +92,13 @@ Shape dense_shape(Shape shape) {
 class DenseSubject final : public Subject {
  public:
   DenseSubject(const Case& measured, Bench bench)
-      : shape_(dense_shape(measured.shape)), bench_(bench), backward_(measured.passes != PassSet::fwd),
+      : case_(measured), shape_(dense_shape(measured.shape)), bench_(bench), backward_(measured.passes != PassSet::fwd),
         workload_(shape_, {}, measured.seed), parameters_(shape_, bench.ranks.rank(), bench.backend, backward_),
         engine_(bench.backend.make_engine("loop", {.hidden = shape_.hidden, .ffn = shape_.ffn, .experts = 1,
                                                    .activation = shape_.activation, .bias = shape_.bias,
                                                    .dtype = shape_.dtype, .backward = backward_})),
         offsets_(bench.backend.memory(), 2 * sizeof(std::int32_t)),
-        comm_(bench.ranks.make_comm(bench.backend.memory(), bench.backend.stream())) {
+        comm_(connect(bench, [](auto comm) { return comm; })) {
     Memory& memory = bench.backend.memory();
     const std::int64_t tokens = shape_.tokens_of(bench.ranks.rank());
     const std::int32_t offsets[] = {0, static_cast<std::int32_t>(tokens)};
@@ -100,7 +106,9 @@ class DenseSubject final : public Subject {
     host_offsets_ = {0, tokens};
     parameters_.load(workload_, bench.backend);
     engine_->reserve(tokens);
-    inputs_ = make_inputs(workload_, bench.ranks.rank(), backward_, bench.backend);
+    const int sets = input_sets_of(measured, bench.backend.device().cache_bytes);
+    inputs_ = make_inputs(workload_, bench.ranks.rank(), backward_, sets, bench.backend);
+    const MadeFor scope(memory, Use::inputs);
     y_ = Tensor(memory, shape_.dtype, tokens, shape_.hidden);
     if (backward_) dx_ = Tensor(memory, shape_.dtype, tokens, shape_.hidden);
   }
@@ -114,6 +122,16 @@ class DenseSubject final : public Subject {
     if (pass == Pass::sync) sync();
   }
   int input_sets() const override { return static_cast<int>(inputs_.size()); }
+  bool waits_for_device() const override { return sync_waits(case_); }
+  std::string why_no_graph() override { return why_no_graph_of_sync(case_); }
+  std::vector<TensorView> outputs() override {
+    std::vector<TensorView> outputs{y_};
+    if (!backward_) return outputs;
+    outputs.push_back(dx_);
+    for (const Parameter id : {Parameter::w1, Parameter::b1, Parameter::w2, Parameter::b2})
+      if (const TensorView gradient = parameters_.gradient(id); gradient.data) outputs.push_back(gradient);
+    return outputs;
+  }
 
   CheckRecord check(CheckMode mode) override {
     NoTrace trace;
@@ -178,6 +196,7 @@ class DenseSubject final : public Subject {
     items.push_back({"dw2", dw2.relative(), error_bound(shape_.dtype)});
   }
 
+  Case case_;
   Shape shape_;
   Bench bench_;
   bool backward_;
@@ -193,15 +212,31 @@ class DenseSubject final : public Subject {
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes) {
-  const int input_sets = input_sets_needed(measured.shape, cache_bytes);
+namespace {
+
+MemoryEstimate estimate_subject(const Case& measured, std::size_t cache_bytes) {
+  const int input_sets = input_sets_of(measured, cache_bytes);
   const bool backward = measured.passes != PassSet::fwd;
   if (measured.subject == SubjectKind::layer) return estimate_memory(measured.shape, backward, input_sets);
   if (measured.subject == SubjectKind::dense) return estimate_memory(dense_shape(measured.shape), backward, input_sets);
   const Shape& shape = measured.shape;
   const auto s = static_cast<double>(size_of(shape.dtype)), t = static_cast<double>(shape.tokens_of(shape.ranks - 1));
   const auto h = static_cast<double>(shape.hidden), f = static_cast<double>(shape.ffn);
-  return {.weights = weights_needed(shape, cache_bytes) * h * f * s, .activations = t * f * s, .inputs = input_sets * t * h * s};
+  return {.weights = weights_of(measured, cache_bytes) * h * f * s, .activations = t * f * s, .inputs = input_sets * t * h * s};
+}
+
+}  // namespace
+
+std::string why_no_graph_of_sync(const Case& measured) {
+  if (!syncs_ranks(measured)) return {};
+  if (sync_waits(measured)) return "the gradient sync between ranks waits for the device";
+  return "a replayed gradient sync over NCCL would wait for other ranks without a limit";
+}
+
+MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes) {
+  MemoryEstimate estimate = estimate_subject(measured, cache_bytes);
+  if (measured.cache == CacheState::flushed) estimate.workspace += Flush::bytes(cache_bytes);
+  return estimate;
 }
 
 std::unique_ptr<Subject> make_linear_subject(const Case& measured, Bench bench) {

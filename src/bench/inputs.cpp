@@ -13,11 +13,16 @@ int input_sets_needed(const Shape& shape, std::size_t cache_bytes) {
   return static_cast<int>(std::clamp(std::ceil(2.0 * static_cast<double>(cache_bytes) / std::max(set_bytes, 1.0)), 1.0, kMost));
 }
 
-std::vector<InputSet> make_inputs(const Workload& workload, int rank, bool backward, Backend& backend) {
+int input_sets_of(const Case& measured, std::size_t cache_bytes) {
+  return measured.cache == CacheState::hot ? 1 : input_sets_needed(measured.shape, cache_bytes);
+}
+
+std::vector<InputSet> make_inputs(const Workload& workload, int rank, bool backward, int count, Backend& backend) {
+  const MadeFor scope(backend.memory(), Use::inputs);
   const Shape& shape = workload.shape();
   const std::int64_t first = shape.first_token(rank), tokens = shape.tokens_of(rank);
   std::vector<float> host(static_cast<std::size_t>(tokens * shape.hidden));
-  std::vector<InputSet> sets(static_cast<std::size_t>(input_sets_needed(shape, backend.device().cache_bytes)));
+  std::vector<InputSet> sets(static_cast<std::size_t>(count));
   for (int step = 0; step < static_cast<int>(sets.size()); ++step) {
     InputSet& set = sets[static_cast<std::size_t>(step)];
     set.x = Tensor(backend.memory(), shape.dtype, tokens, shape.hidden);

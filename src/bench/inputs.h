@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Input sets that iterations rotate over, so that no iteration finds its input in the cache.
+// Input sets that iterations rotate over, so that no iteration finds its input in the cache unless it shall.
 #pragma once
 
 #include <vector>
 
 #include "backends/backend.h"
 #include "moe/workload.h"
+#include "suite/case.h"
 
 namespace moebench {
 
@@ -17,7 +18,10 @@ struct InputSet {
 /// How many sets of this size together exceed twice the last-level cache: 1 … 16.
 int input_sets_needed(const Shape& shape, std::size_t cache_bytes);
 
+/// The same for a case: one if its inputs shall be found in the cache.
+int input_sets_of(const Case& measured, std::size_t cache_bytes);
+
 /// Sets 0 … n-1 hold this rank's tokens of steps 0 … n-1.
-std::vector<InputSet> make_inputs(const Workload& workload, int rank, bool backward, Backend& backend);
+std::vector<InputSet> make_inputs(const Workload& workload, int rank, bool backward, int count, Backend& backend);
 
 }  // namespace moebench

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "bench/inputs.h"
 #include "bench/subject.h"
 #include "layer/layer.h"
@@ -18,11 +19,14 @@ class LayerSubject final : public Subject {
         bench_(bench),
         backward_(measured.passes != PassSet::fwd),
         workload_(measured.shape, measured.skew, measured.seed),
-        groups_(bench.ranks.make_comm(bench.backend.memory(), bench.backend.stream()), measured.shape.ep),
-        layer_(measured.shape, groups_, bench.backend, {.engine = measured.engine, .backward = backward_}) {
+        groups_(connect(bench, [&](auto comm) { return Groups(std::move(comm), measured.shape.ep); })),
+        layer_(measured.shape, groups_, bench.backend,
+               {.engine = measured.engine, .backward = backward_, .exchange = parse_exchange(measured.exchange)}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
-    inputs_ = make_inputs(workload_, rank, backward_, bench.backend);
+    const int sets = input_sets_of(measured, bench.backend.device().cache_bytes);
+    inputs_ = make_inputs(workload_, rank, backward_, sets, bench.backend);
+    const MadeFor scope(bench.backend.memory(), Use::inputs);
     y_ = Tensor(bench.backend.memory(), case_.shape.dtype, case_.shape.tokens_of(rank), case_.shape.hidden);
     if (backward_) dx_ = Tensor(bench.backend.memory(), case_.shape.dtype, y_.view().rows, case_.shape.hidden);
   }
@@ -36,7 +40,20 @@ class LayerSubject final : public Subject {
     }
   }
   int input_sets() const override { return static_cast<int>(inputs_.size()); }
-  bool waits_for_device() const override { return layer_.waits_for_device(); }
+  bool waits_for_device() const override { return layer_.waits_for_device() || sync_waits(case_); }
+
+  std::string why_no_graph() override {
+    if (groups_.expert_parallel().size() > 1) return "the host waits to hear how many rows will come from the other ranks";
+    if (layer_.waits_for_device()) return cat("engine ", case_.engine, " waits for the device");
+    return why_no_graph_of_sync(case_);
+  }
+  std::vector<TensorView> outputs() override {
+    std::vector<TensorView> outputs{y_};
+    if (!backward_) return outputs;
+    outputs.push_back(dx_);
+    for (const ParameterTensors& parameter : layer_.parameters().all()) outputs.push_back(parameter.gradient);
+    return outputs;
+  }
 
   CheckRecord check(CheckMode mode) override {
     return record_of(mode, verify(layer_, workload_, bench_.ranks, bench_.backend, bench_.pool,

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <limits>
 
 #include "base/interrupt.h"
 #include "base/text.h"
 #include "bench/roofline.h"
 #include "bench/stage_clock.h"
+#include "layer/verify.h"
 
 namespace moebench {
 namespace {
@@ -17,19 +19,31 @@ using Clock = std::chrono::steady_clock;
 
 double us_since(Clock::time_point start) { return std::chrono::duration<double, std::micro>(Clock::now() - start).count(); }
 
+MemoryEstimate split_of_peak(const Memory& memory) {
+  const auto part = [&](Use use) { return static_cast<double>(memory.peak_bytes(use)); };
+  return {.weights = part(Use::weights), .gradients = part(Use::gradients), .activations = part(Use::activations),
+          .inputs = part(Use::inputs), .workspace = part(Use::workspace)};
+}
+
 }  // namespace
 
 Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks,
                          const MemoryRecord& estimated)
     : case_(measured), sampling_(sampling), bench_(bench), peaks_(peaks), passes_(passes_of(measured.passes)),
-      ranges_(measured, bench.ranks.rank()), stopping_(sampling), slowest_(columns()), rank_total_(static_cast<std::size_t>(bench.ranks.size())),
-      times_slowest_(rank_total_.size()) {
+      ranges_(measured, bench.ranks.rank()), watch_(sensors()), stopping_(sampling), slowest_(columns()),
+      rank_total_(static_cast<std::size_t>(bench.ranks.size())), times_slowest_(rank_total_.size()) {
   bench.backend.memory().reset_peak();
   const auto start = Clock::now();
-  subject_ = make_subject(measured, bench);
+  {
+    const MadeFor scope(bench.backend.memory(), Use::activations);
+    subject_ = make_subject(measured, bench);
+  }
+  if (measured.cache == CacheState::flushed) flush_.emplace(bench.backend);
   marks_ = bench.backend.make_marks(static_cast<int>(passes_.size()) + 1);
   bench.backend.synchronize();
   record_.setup_us = us_since(start);
+  record_.comm_us = subject_->comm_us();
+  record_.math = bench.backend.math(measured.shape.dtype);
   record_.measured = measured;
   record_.memory = estimated;
 }
@@ -37,38 +51,64 @@ Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench b
 bool Measurement::prepare() {
   if (sampling_.check != CheckMode::none) {
     record_.check = subject_->check(sampling_.check);
-    if (!record_.check.passed) {
-      record_.status = Status::incorrect;
-      for (const auto& item : record_.check.items)
-        if (!item.passed())
-          record_.reason += format("%s%s error %.2g exceeds %.2g", record_.reason.empty() ? "" : ", ", item.name.c_str(), item.error, item.bound);
-      return false;
-    }
+    if (!judge_check()) return false;
   }
+  if (case_.graph) record_graphs();
+  if (!judge_check()) return false;
   if (sampling_.check_only) return true;
   // Every input set once: whatever grows with what is received has grown before anything is timed.
   record_.stop.warmup = std::max({sampling_.warmup, subject_->input_sets(), 1});
   for (int i = 0; i < record_.stop.warmup; ++i) {
-    const auto times = iterate(step_++, ranges_);
-    if (i == 0) record_.first_iteration_us = times.back();
+    const auto times = iterate(step_++);
+    if (record_.first_iteration_us == 0) record_.first_iteration_us = times[host_column()];
   }
   return true;
 }
 
+/// False if something was compared and is wrong; then the record says what.
+bool Measurement::judge_check() {
+  std::vector<std::string> wrong;
+  for (const CheckItem& item : record_.check.items)
+    if (!item.passed()) wrong.push_back(format("%s error %.2g exceeds %.2g", item.name.c_str(), item.error, item.bound));
+  if (wrong.empty()) return true;
+  record_.check.passed = false;
+  record_.status = Status::incorrect;
+  record_.reason = join(wrong, ", ");
+  return false;
+}
+
+/// Buffers grow and libraries load in a first round without graphs. Replays are compared with what the check found right:
+/// the same iterations, queued call by call.
+void Measurement::record_graphs() {
+  for (int i = 0; i < subject_->input_sets(); ++i) {
+    const auto times = iterate(step_++);
+    if (i == 0) record_.first_iteration_us = times[host_column()];
+  }
+  const auto start = Clock::now();
+  replay_.emplace(*subject_, bench_.backend, passes_);
+  record_.capture_us = us_since(start);
+  if (sampling_.check == CheckMode::none) return;
+  constexpr std::size_t kQuickBytes = std::size_t{256} << 20;  // larger gradients are left to a full check
+  const std::size_t most = sampling_.check == CheckMode::full ? std::numeric_limits<std::size_t>::max() : kQuickBytes;
+  std::vector<CheckItem> items{{"graph", replay_->distance(most), error_bound(case_.shape.dtype)}};
+  take_largest(bench_.ranks, items);
+  record_.check.items.push_back(items.front());
+}
+
 /// Runs all passes once. Ranks start together; nothing but the passes lies between the first and last mark.
-std::vector<double> Measurement::iterate(int step, Trace& trace) {
+std::vector<double> Measurement::iterate(int step, Trace* trace) {
   throw_if_interrupted();
+  if (flush_) flush_->run();
   bench_.ranks.barrier();
   const bool may_hold = !subject_->waits_for_device();
   if (may_hold) bench_.backend.hold();
   const auto start = Clock::now();
   marks_->record(0);
   for (std::size_t p = 0; p < passes_.size(); ++p) {
-    ranges_.begin(passes_[p]);
-    subject_->run(passes_[p], step, trace);
-    ranges_.end(passes_[p]);
+    queue(p, step, trace);
     marks_->record(static_cast<int>(p) + 1);
   }
+  const double queue_us = us_since(start);
   if (may_hold) bench_.backend.release();
   bench_.backend.synchronize();
   const double host_us = us_since(start);
@@ -77,13 +117,32 @@ std::vector<double> Measurement::iterate(int step, Trace& trace) {
   for (int p = 0; p < last; ++p) us.push_back(marks_->elapsed_us(p, p + 1));
   us.push_back(marks_->elapsed_us(0, last));
   us.push_back(host_us);
+  us.push_back(queue_us);
   return us;
+}
+
+/// A replayed pass has no stages that a profiler could be told of.
+void Measurement::queue(std::size_t pass, int step, Trace* trace) {
+  ranges_.begin(passes_[pass]);
+  if (replay_ && !trace)
+    replay_->run(pass, step);
+  else
+    subject_->run(passes_[pass], step, trace ? *trace : ranges_);
+  ranges_.end(passes_[pass]);
 }
 
 bool Measurement::sample() {
   const auto allocations = bench_.backend.memory().allocations();
   std::vector<std::vector<double>> mine;
-  for (int i = stopping_.next_round(); i > 0; --i) mine.push_back(iterate(step_++, ranges_));
+  std::vector<Clock::time_point> between{Clock::now()};
+  watch_.begin();
+  for (int i = stopping_.next_round(); i > 0; --i) {
+    mine.push_back(iterate(step_++));
+    between.push_back(Clock::now());
+  }
+  watch_.end();
+  device_state_.add(watch_.readings(), static_cast<int>(mine.size()), std::chrono::duration<double>(between.back() - between.front()).count());
+  for (std::size_t i = 0; i < mine.size(); ++i) mine[i].push_back(throttled_between(watch_.readings(), between[i], between[i + 1]));
   record_.memory.timed_allocations += static_cast<std::int64_t>(bench_.backend.memory().allocations() - allocations);
   keep_round(mine);
   return !stopping_.done();
@@ -94,7 +153,7 @@ void Measurement::keep_round(const std::vector<std::vector<double>>& mine) {
   std::vector<double> flat;
   for (const auto& row : mine) flat.insert(flat.end(), row.begin(), row.end());
   const auto all = bench_.ranks.gather(flat);
-  const std::size_t ranks = rank_total_.size(), total = passes_.size();
+  const std::size_t ranks = rank_total_.size(), total = total_column();
   for (std::size_t i = 0; i < mine.size(); ++i) {
     const auto at = [&](std::size_t rank, std::size_t column) { return all[rank * flat.size() + i * columns() + column]; };
     std::size_t slowest_rank = 0;
@@ -124,10 +183,10 @@ Record Measurement::finish() {
   record_.stop.warmup = warmup;
   describe_load();
   describe_times();
+  describe_host();
+  describe_device();
   if (sampling_.stages) sample_stages();
-  const double peak_bytes = static_cast<double>(bench_.backend.memory().peak_bytes());
-  for (const double bytes : bench_.ranks.gather({&peak_bytes, 1}))
-    record_.memory.peak_bytes = std::max(record_.memory.peak_bytes, bytes);
+  describe_memory();
   if (record_.memory.timed_allocations > 0)
     record_.warnings.push_back(cat(record_.memory.timed_allocations, " allocations inside the timed region"));
   return record_;
@@ -168,11 +227,45 @@ void Measurement::describe_times() {
     total += cost;
     record_.time[std::string(name_of(passes_[p]))] = describe(p, cost);
   }
-  TimeRecord& time = record_.time["total"] = describe(passes_.size(), total);
-  record_.host = summarize(slowest_.back());
+  TimeRecord& time = record_.time["total"] = describe(total_column(), total);
   record_.tokens_per_s = time.device.p50 > 0 ? static_cast<double>(case_.shape.tokens) / time.device.p50 * 1e6 : 0;
   record_.ranks.slowest = static_cast<int>(std::max_element(times_slowest_.begin(), times_slowest_.end()) - times_slowest_.begin());
   for (const auto& samples : rank_total_) record_.ranks.median_us.push_back(summarize(samples).p50);
+}
+
+/// How long queueing took tells something where the host queues all of an iteration without waiting for any.
+void Measurement::describe_host() {
+  record_.host = summarize(slowest_[host_column()]);
+  if (subject_->waits_for_device() || !bench_.backend.stream().handle) return;
+  record_.queue_us = summarize(slowest_[queue_column()]).p50;
+  if (record_.queue_us > record_.time.at("total").device.p50)
+    record_.warnings.push_back("the host takes longer to queue an iteration than the device to do it: one after the other they would be launch bound");
+}
+
+/// Of the fullest rank.
+void Measurement::describe_memory() {
+  const Memory& memory = bench_.backend.memory();
+  struct Peak {
+    double bytes;
+    MemoryEstimate split;
+  };
+  for (const Peak& peak : gather_all(bench_.ranks, std::vector<Peak>{{static_cast<double>(memory.peak_bytes()), split_of_peak(memory)}})) {
+    if (peak.bytes <= record_.memory.peak_bytes) continue;
+    record_.memory.peak_bytes = peak.bytes;
+    record_.memory.at_peak = peak.split;
+  }
+}
+
+void Measurement::describe_device() {
+  Backend& backend = bench_.backend;
+  const std::string unknown = sampling_.sensors ? backend.why_no_sensors() : "not read: --no-sensors";
+  record_.device = device_state_.describe(bench_.ranks, sensors(), unknown, static_cast<double>(case_.shape.tokens));
+  const std::vector<double>& throttled = slowest_[throttled_column()];
+  for (std::size_t i = 0; i < throttled.size(); ++i)
+    if (throttled[i] > 0) record_.device.throttled_at.push_back(static_cast<double>(i));
+  record_.device.throttled_samples = static_cast<int>(record_.device.throttled_at.size());
+  if (record_.device.throttled_samples > 0)
+    record_.warnings.push_back(cat("the device lowered its clocks while samples were taken: ", join(record_.device.clock_limits, ", ")));
 }
 
 /// A pass of its own: the marks between stages would disturb the whole-layer times, so those are taken without them.
@@ -185,7 +278,7 @@ void Measurement::sample_stages() {
   std::vector<double> mine;  // [stage, iteration]
   mine.resize(work.size() * static_cast<std::size_t>(iterations));
   for (std::size_t i = 0; i < static_cast<std::size_t>(iterations); ++i) {
-    iterate(step_++, clock);
+    iterate(step_++, &clock);
     for (std::size_t s = 0; s < work.size(); ++s) mine[s * iterations + i] = clock.us(work[s].stage, work[s].pass);
   }
   const auto all = bench_.ranks.gather(mine);

@@ -3,9 +3,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
+#include "bench/device_state.h"
+#include "bench/flush.h"
 #include "bench/ranges.h"
+#include "bench/replay.h"
 #include "bench/subject.h"
 
 namespace moebench {
@@ -17,6 +22,8 @@ class Measurement {
   /// Builds the subject. `estimated` goes into the record. Throws what building throws.
   Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks, const MemoryRecord& estimated);
 
+  /// Why the case cannot be measured as it asks to be; empty if it can. The same on every rank.
+  std::string why_not() const { return case_.graph ? subject_->why_no_graph() : std::string(); }
   /// Verifies, then warms up. False if the result is wrong: then nothing may be sampled.
   bool prepare();
   /// Takes some samples. True while more are wanted.
@@ -29,15 +36,29 @@ class Measurement {
   double error_pct() const { return median_error_pct(stopping_.samples()); }
 
  private:
-  /// One iteration on this rank, microseconds: each pass, then their total, then the host's view of it.
-  std::vector<double> iterate(int step, Trace& trace);
+  /// One iteration on this rank, microseconds: each pass, then their total, the host's view of it, and how long the
+  /// host took to queue it. Replayed if graphs were recorded and nobody watches the stages.
+  std::vector<double> iterate(int step, Trace* trace = nullptr);
+  void queue(std::size_t pass, int step, Trace* trace);
+  bool judge_check();
+  void record_graphs();
   void keep_round(const std::vector<std::vector<double>>& mine);
   void sample_stages();
   StageRecord describe_stage(const StageWork& work, const Summary& time);
   void describe_load();
   void describe_times();
+  void describe_device();
+  void describe_host();
+  void describe_memory();
+  /// Null if there are none or they shall not be read.
+  Sensors* sensors() const { return sampling_.sensors ? bench_.backend.sensors() : nullptr; }
   double percentile_of_total(double p) const;
-  std::size_t columns() const { return passes_.size() + 2; }
+  // What is kept of each sample, one column each: the passes, and then these.
+  std::size_t total_column() const { return passes_.size(); }
+  std::size_t host_column() const { return passes_.size() + 1; }
+  std::size_t queue_column() const { return passes_.size() + 2; }
+  std::size_t throttled_column() const { return passes_.size() + 3; }
+  std::size_t columns() const { return passes_.size() + 4; }
 
   Case case_;
   Sampling sampling_;
@@ -47,6 +68,10 @@ class Measurement {
   std::unique_ptr<Subject> subject_;
   std::unique_ptr<Marks> marks_;
   Ranges ranges_;
+  std::optional<Flush> flush_;
+  std::optional<Replay> replay_;
+  Watch watch_;
+  DeviceState device_state_;
   Stopping stopping_;
   int step_ = 0;
   std::vector<std::vector<double>> slowest_;     ///< [column] samples, max over ranks

@@ -2,6 +2,7 @@
 #include "bench/record.h"
 
 #include "base/text.h"
+#include "suite/flag.h"
 
 namespace moebench {
 namespace {
@@ -32,11 +33,13 @@ Bound parse_bound(std::string_view word) { return kBounds.parse("bound", word); 
 
 std::string id_of(const Case& measured) {
   std::uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a, 64 bits
-  for (const auto& [flag, value] : measured.settings())
+  for (const auto& [flag, value] : measured.settings()) {
+    if (const Flag& known = find_flag(flag); known.added && value == known.standard) continue;
     for (const char character : cat(flag, '=', value, '\n')) {
       hash ^= static_cast<unsigned char>(character);
       hash *= 0x100000001B3ull;
     }
+  }
   return format("%016llx", static_cast<unsigned long long>(hash));
 }
 

@@ -11,6 +11,7 @@
 
 #include "bench/statistics.h"
 #include "layer/difference.h"
+#include "moe/cost.h"
 #include "moe/load.h"
 #include "moe/stage.h"
 #include "suite/case.h"
@@ -78,11 +79,28 @@ struct RanksRecord {
   std::vector<double> median_us;  ///< per rank, whole iteration
 };
 
+/// What the devices' sensors said while the case was sampled: extremes over ranks. Zero where they do not tell.
+struct DeviceRecord {
+  std::string unknown;  ///< why nothing is known; then all else is empty
+  int readings = 0;
+  double sm_min_mhz = 0, sm_max_mhz = 0, memory_min_mhz = 0, memory_max_mhz = 0;
+  double temperature_max_c = 0, power_mean_w = 0, power_max_w = 0;
+  std::vector<std::string> clock_limits;  ///< why clocks were lower than they could be: "power cap"
+  int throttled_samples = 0;              ///< taken while clocks were throttled on a rank
+  std::vector<double> throttled_at;       ///< which, from 0; kept in the report with --samples
+  double energy_uj_per_token = 0;
+  double energy_s = 0;         ///< how long energy was watched
+  std::string energy_from;     ///< "counter": the device's own; "power": its power readings averaged
+  std::string energy_unknown;  ///< why there is no energy
+};
+
 struct MemoryRecord {
   double estimated_bytes = 0;
   double weights_bytes = 0, gradients_bytes = 0;   ///< of the estimate
   double activations_bytes = 0, inputs_bytes = 0;  ///< of the estimate
+  double workspace_bytes = 0;                      ///< of the estimate
   double peak_bytes = 0;                           ///< seen by the allocator on the fullest rank
+  MemoryEstimate at_peak;                          ///< of peak_bytes: measured, not estimated
   std::int64_t timed_allocations = 0;              ///< allocations inside timed regions: must be 0
 };
 
@@ -101,12 +119,18 @@ struct Record {
   StopRecord stop;
   RanksRecord ranks;
   MemoryRecord memory;
+  DeviceRecord device;
+  std::string math;     ///< how matrices are multiplied: "bf16 tensor cores, fp32 accumulation"
+  double queue_us = 0;  ///< median of the host's time to queue an iteration; 0 where it waits for the device in between
   double setup_us = 0;  ///< building the subject, before the first iteration
+  double comm_us = 0;   ///< of that: connecting the ranks
   double first_iteration_us = 0;
+  double capture_us = 0;  ///< recording every pass of every input set as a graph
   std::vector<std::string> warnings;
 };
 
-/// A hash of the case's settings as 16 hexadecimal digits, the same on every machine and in every build.
+/// A hash of the case's settings as 16 hexadecimal digits, the same on every machine and in every build: a setting that
+/// was added later counts only where it is not at its standard value.
 std::string id_of(const Case& measured);
 
 /// Whether the record's times may be shown: it is ok, was sampled, and no check of its result failed.

@@ -49,7 +49,7 @@ void together(World& ranks, Work work) {
 MemoryRecord estimate(const Case& measured, const Bench& bench) {
   const MemoryEstimate need = estimate_memory(measured, bench.backend.device().cache_bytes);
   return {.estimated_bytes = need.total(), .weights_bytes = need.weights, .gradients_bytes = need.gradients,
-          .activations_bytes = need.activations, .inputs_bytes = need.inputs};
+          .activations_bytes = need.activations, .inputs_bytes = need.inputs, .workspace_bytes = need.workspace};
 }
 
 /// "17.6 TB"
@@ -149,6 +149,8 @@ class Runner {
     require_memory(turn.record.memory, bench);
     const Peaks peaks = sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, measured.shape.dtype);
     together(bench.ranks, [&] { turn.measurement = std::make_unique<Measurement>(measured, sampling_, bench, peaks, turn.record.memory); });
+    if (const std::string why = turn.measurement->why_not(); !why.empty())
+      throw CaseEnded{Status::skipped, cat("cannot be replayed as a graph: ", why)};
     bool right = true;
     together(bench.ranks, [&] { right = turn.measurement->prepare(); });
     const Record& found = turn.measurement->record();
@@ -243,6 +245,8 @@ void refuse_impossible(const Case& measured, const Backend& backend) {
     throw_unknown(cat("engine of backend ", backend.name()), measured.engine, engines);
   if (!backend.supports(measured.shape.dtype))
     throw UsageError(cat("backend ", backend.name(), " does not compute in ", name_of(measured.shape.dtype)));
+  if (measured.graph && !backend.has_graphs())
+    throw UsageError(cat("backend ", backend.name(), " has no graphs to replay; valid: --graph off"));
   if (measured.subject == SubjectKind::linear && measured.passes != PassSet::fwd)
     throw UsageError(cat("subject linear has no ", name_of(measured.passes), " pass; valid: fwd"));
 }

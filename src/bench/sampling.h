@@ -26,6 +26,7 @@ struct Sampling {
   CheckMode check = CheckMode::quick;
   bool stages = true;  ///< also measure each stage, in a pass of its own
   bool peaks = true;   ///< also measure the machine's ceilings, once
+  bool sensors = true;  ///< also read the device's sensors while samples are taken
   bool interleave = false;
   bool check_only = false;  ///< verify and stop: nothing is warmed up or timed
 };

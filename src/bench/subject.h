@@ -4,12 +4,14 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "backends/backend.h"
 #include "base/thread_pool.h"
 #include "bench/record.h"
 #include "bench/sampling.h"
+#include "bench/stopwatch.h"
 #include "comm/world.h"
 #include "layer/trace.h"
 #include "moe/cost.h"
@@ -41,6 +43,10 @@ class Subject {
   virtual int input_sets() const = 0;
   /// Whether a pass makes the host wait for work it queued: then the backend must not hold that work back.
   virtual bool waits_for_device() const { return false; }
+  /// Why its passes cannot be recorded as graphs and replayed; empty if they can.
+  virtual std::string why_no_graph() { return {}; }
+  /// What an iteration writes: y first, then dx and the gradients of parameters.
+  virtual std::vector<TensorView> outputs() = 0;
   /// Collective. Compares one iteration with the oracle.
   virtual CheckRecord check(CheckMode mode) = 0;
 
@@ -50,10 +56,30 @@ class Subject {
   virtual std::vector<StageWork> stages() const { return {}; }
   /// Rows of each expert on this rank in the last iteration; none without experts.
   virtual std::vector<std::int64_t> rows_of_experts() const { return {}; }
+  /// Of the time that building it took: connecting the ranks.
+  double comm_us() const { return comm_us_; }
+
+ protected:
+  /// What `make` makes of a comm over all ranks.
+  template <class Make>
+  auto connect(Bench bench, Make make) {
+    const MadeFor scope(bench.backend.memory(), Use::workspace);
+    const Stopwatch watch(comm_us_);
+    return make(bench.ranks.make_comm(bench.backend.memory(), bench.backend.stream()));
+  }
+
+ private:
+  double comm_us_ = 0;
 };
 
 /// Bytes that one rank of the case needs on a device with this last-level cache, without building it.
 MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes);
+/// Whether an iteration of the case sums gradients over ranks.
+inline bool syncs_ranks(const Case& measured) { return measured.passes == PassSet::step && measured.shape.ranks > 1; }
+/// Whether summing them makes the host wait: over NCCL it is queued like the rest.
+inline bool sync_waits(const Case& measured) { return syncs_ranks(measured) && measured.comm != "nccl"; }
+/// Why the sums cannot be replayed in a graph; empty if there are none.
+std::string why_no_graph_of_sync(const Case& measured);
 /// What a check found: it passed if every item did.
 CheckRecord record_of(CheckMode mode, std::vector<CheckItem> items);
 

@@ -1,50 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/watch.h"
 
-#include <algorithm>
-
-#include "base/interrupt.h"
+#include <cmath>
 
 namespace moebench {
+namespace {
 
-Watch::Watch(const Case& watched, Bench bench)
-    : case_(watched), bench_(bench), subject_(make_subject(watched, bench)), ranges_(watched, bench.ranks.rank()) {}
+constexpr std::chrono::milliseconds kBetweenReadings{20};
 
-CheckRecord Watch::prepare(const Sampling& sampling) {
-  CheckRecord check;
-  if (sampling.check != CheckMode::none) check = subject_->check(sampling.check);
-  iterate(std::max({sampling.warmup, subject_->input_sets(), 1}), ranges_);
-  return check;
+double seconds(WatchClock::time_point from, WatchClock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
 }
 
-void Watch::profile(int iterations) {
-  bench_.backend.profile(true);
-  iterate(iterations, ranges_);
-  bench_.backend.profile(false);
+/// The readings at which the counter had moved on since the one before.
+std::vector<TimedReading> steps_of(std::span<const TimedReading> readings) {
+  std::vector<TimedReading> steps;
+  for (std::size_t i = 1; i < readings.size(); ++i)
+    if (readings[i].reading.energy_j > readings[i - 1].reading.energy_j) steps.push_back(readings[i]);
+  return steps;
 }
 
-Timeline Watch::trace(int iterations) {
-  SliceTrace slices(bench_.backend, iterations);
-  iterate(iterations, slices);
-  return timeline_of(case_, bench_.ranks, slices.slices());
-}
+}  // namespace
 
-/// Ranks start each iteration together. The device is not held: its queue is part of what is looked at.
-template <class Observer>
-void Watch::iterate(int iterations, Observer& observer) {
-  for (int i = 0; i < iterations; ++i) {
-    throw_if_interrupted();
-    bench_.ranks.barrier();
-    observer.begin_iteration();
-    for (const Pass pass : passes_of(case_.passes)) {
-      observer.begin(pass);
-      subject_->run(pass, step_, observer);
-      observer.end(pass);
-    }
-    observer.end_iteration();
-    bench_.backend.synchronize();
-    ++step_;
+std::optional<MeanPower> mean_power(std::span<const TimedReading> readings, double least_s) {
+  const auto steps = steps_of(readings);
+  if (steps.size() >= 2) {
+    const double covered = seconds(steps.front().at, steps.back().at);
+    if (covered < least_s) return std::nullopt;
+    return MeanPower{(steps.back().reading.energy_j - steps.front().reading.energy_j) / covered, true};
   }
+  if (readings.empty() || seconds(readings.front().at, readings.back().at) < least_s) return std::nullopt;
+  double sum = 0;
+  for (const TimedReading& reading : readings) sum += reading.reading.power_w;
+  if (std::isnan(sum)) return std::nullopt;
+  return MeanPower{sum / static_cast<double>(readings.size()), false};
+}
+
+bool throttled_between(std::span<const TimedReading> readings, WatchClock::time_point from, WatchClock::time_point to) {
+  bool before = false;  // at the last reading before `from`
+  for (const TimedReading& reading : readings) {
+    const bool now = is_throttled(reading.reading.limits);
+    if (reading.at <= from) {
+      before = now;
+      continue;
+    }
+    if (now) return true;
+    if (reading.at >= to) break;
+  }
+  return before;
+}
+
+void Watch::begin() {
+  if (!sensors_) return;
+  readings_.clear();
+  ended_ = false;
+  read();
+  thread_ = std::thread([this] {
+    std::unique_lock lock(mutex_);
+    while (!wake_.wait_for(lock, kBetweenReadings, [this] { return ended_; })) read();
+  });
+}
+
+void Watch::end() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+  read();
 }
 
 }  // namespace moebench

@@ -1,36 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
-// A few iterations of one case, run to be looked at: by a profiler, or as a timeline. Nothing is sampled.
+// Watches a device's sensors while samples are taken.
 #pragma once
 
-#include "bench/ranges.h"
-#include "bench/sampling.h"
-#include "bench/subject.h"
-#include "bench/timeline.h"
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "backends/sensors.h"
 
 namespace moebench {
 
-/// Every call is collective over `bench.ranks`.
+using WatchClock = std::chrono::steady_clock;
+
+struct TimedReading {
+  WatchClock::time_point at;
+  SensorReading reading;
+};
+
+/// Mean power in watts over some readings in order of time, with what it came from.
+struct MeanPower {
+  double watts = 0;
+  bool counted = false;  ///< from the device's energy counter; else its power readings averaged
+};
+/// From the counter's first step seen to its last, so that its coarseness costs one reading's distance at each end; from
+/// the power readings if there is no counter. Nothing if that covers less than `least_s`.
+std::optional<MeanPower> mean_power(std::span<const TimedReading> readings, double least_s);
+
+/// Whether clocks were throttled at any reading from the last one before `from` to the first one after `to`.
+bool throttled_between(std::span<const TimedReading> readings, WatchClock::time_point from, WatchClock::time_point to);
+
+/// Reads once at begin(), once at end(), and from a thread of its own in between. Without sensors it does nothing.
 class Watch {
  public:
-  /// Builds the subject. Throws what building throws.
-  Watch(const Case& watched, Bench bench);
+  /// The sensors outlive it; null for none.
+  explicit Watch(Sensors* sensors) : sensors_(sensors) {}
+  ~Watch() { end(); }
+  Watch(const Watch&) = delete;
 
-  /// Compares one iteration with the oracle unless `sampling.check` is none, then warms up as a measurement does.
-  CheckRecord prepare(const Sampling& sampling);
-  /// Iterations inside the window that a profiler captures (Backend::profile), with ranges and without marks.
-  void profile(int iterations);
-  /// Iterations with a mark at both ends of each stage.
-  Timeline trace(int iterations);
+  void begin();
+  void end();
+  /// Of the last begin() … end(), in order of time.
+  std::span<const TimedReading> readings() const { return readings_; }
 
  private:
-  template <class Observer>
-  void iterate(int iterations, Observer& observer);
+  void read() { readings_.push_back({WatchClock::now(), sensors_->read()}); }
 
-  Case case_;
-  Bench bench_;
-  std::unique_ptr<Subject> subject_;
-  Ranges ranges_;
-  int step_ = 0;
+  Sensors* sensors_;
+  std::vector<TimedReading> readings_;  ///< the thread's between begin() and end()
+  std::thread thread_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool ended_ = false;
 };
 
 }  // namespace moebench

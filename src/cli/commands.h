@@ -15,7 +15,7 @@ namespace moebench {
 /// `run` and `verify`. `argv` goes into the report.
 ExitCode run_command(const Options& options, const std::vector<std::string>& argv);
 /// `run --profile` and `run --trace FILE`: one case, looked at and not timed. Collective over the workplace's ranks.
-ExitCode watch_command(const Options& options, Workplace& workplace, std::span<const Case> cases);
+ExitCode inspect_command(const Options& options, Workplace& workplace, std::span<const Case> cases);
 ExitCode compare_command(const Options& options);
 ExitCode info_command(const Options& options);
 ExitCode list_command(const Options& options);

@@ -34,6 +34,8 @@ void print_machine(const Environment& environment) {
                   " threads usable, ", cpu.numa_nodes, " NUMA node(s)"));
   line("memory", format("%.1f GB", cpu.memory_bytes * 1e-9));
   if (const std::string why = why_no_gpu(); !why.empty()) line("gpu", cat("none used: ", why));
+  for (const std::string& comm : comm_names())
+    if (const std::string why = why_not_comm(comm, 1); !why.empty()) line(comm, cat("not used: ", why));
 }
 
 void print_ranks(const Machine& machine, Workplace& workplace) {
@@ -60,7 +62,7 @@ std::string version_text() {
 }
 
 ExitCode info_command(const Options& options) {
-  Workplace workplace("auto", "auto", options.timeout_s);
+  Workplace workplace("auto", {.rendezvous = options.rendezvous, .timeout_s = options.timeout_s});
   const Machine machine = workplace.describe();
   if (workplace.world().rank() != 0) return ExitCode::ok;
   const Environment environment = read_environment();

@@ -39,7 +39,10 @@ void list_backends() {
 }
 
 void list_comms() {
-  for (const std::string& name : comm_names()) std::cout << "  " << name << '\n';
+  for (const std::string& name : comm_names()) {
+    const std::string why = why_not_comm(name, 1);
+    std::cout << "  " << name << (why.empty() ? "" : cat("  (not here: ", why, ")")) << '\n';
+  }
 }
 
 struct Topic {

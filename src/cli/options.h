@@ -30,6 +30,7 @@ struct Options {
   std::string trace;                  ///< file for a timeline of a few iterations, instead of a measurement
   bool quiet = false;                 ///< no progress on stderr
   double timeout_s = 300;             ///< longest wait between ranks
+  std::string rendezvous;             ///< host:port where ranks without MPI meet; empty: the launcher's
   double threshold_pct = 2;           ///< compare: slower by more than this is a regression
   std::vector<std::string> warnings;  ///< MOEBENCH_ variables that mean nothing
 };

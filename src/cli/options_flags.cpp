@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "comm/launch.h"
 #include "suite/filter.h"
 #include "suite/flag.h"
 
@@ -94,6 +95,8 @@ std::vector<OptionFlag> sampling_flags() {
        [](Options& o, std::string_view v) { o.sampling.stages = !on(v); }},
       {kGroup, "no-peaks", "", "", "skip measuring this machine's peaks, and the limits that follow", kRun,
        [](Options& o, std::string_view v) { o.sampling.peaks = !on(v); }},
+      {kGroup, "no-sensors", "", "", "leave clocks, power and energy unread while samples are taken", kRun,
+       [](Options& o, std::string_view v) { o.sampling.sensors = !on(v); }},
       {kGroup, "profile", "", "", "run a few iterations of one case for a profiler; time nothing", kRun,
        [](Options& o, std::string_view v) { o.profile = on(v); }},
       {kGroup, "check", "none|quick|full", "quick; verify: full", "compare results with the oracle first",
@@ -105,6 +108,16 @@ std::vector<OptionFlag> sampling_flags() {
        "longest wait between ranks, in seconds",
        {Command::run, Command::verify, Command::info},
        [](Options& o, std::string_view v) { o.timeout_s = above_zero(v); }},
+      {kGroup,
+       "rendezvous",
+       "HOST:PORT",
+       "",
+       "where ranks without MPI meet, on the host of rank 0; default: what the launcher says",
+       {Command::run, Command::verify, Command::info},
+       [](Options& o, std::string_view v) {
+         parse_rendezvous(v);
+         o.rendezvous = v;
+       }},
   };
 }
 

@@ -15,9 +15,16 @@ std::string quoted(const std::string& word) {
   return text + "'";
 }
 
+/// How the launcher is told the number of ranks.
+std::string_view launcher_of(const Launch& launch) {
+  if (launch.launcher == "srun") return "srun -n";
+  if (launch.launcher == "torchrun") return "torchrun --no-python --nproc-per-node";
+  return "mpirun -np";
+}
+
 }  // namespace
 
-std::string repro_line(const std::vector<std::string>& argv, int ranks, const Variables& environment) {
+std::string repro_line(const std::vector<std::string>& argv, const Launch& launch, const Variables& environment) {
   std::vector<std::string> words;
   bool writes = false, forces = false;
   for (const auto& [name, value] : environment) {
@@ -25,7 +32,7 @@ std::string repro_line(const std::vector<std::string>& argv, int ranks, const Va
     writes |= name == "MOEBENCH_JSON" || name == "MOEBENCH_CSV";
     words.push_back(cat(name, "=", quoted(value)));
   }
-  if (ranks > 1) words.push_back(cat("mpirun -np ", ranks));
+  if (launch.size > 1 && launch.launcher != "moebench") words.push_back(cat(launcher_of(launch), " ", launch.size));
   words.emplace_back("moebench");
   for (std::size_t i = 1; i < argv.size(); ++i) {
     if (argv[i] == "--resume") continue;

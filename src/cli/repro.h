@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "cli/options.h"
+#include "comm/world.h"
 
 namespace moebench {
 
 /// "MOEBENCH_ENGINE=loop mpirun -np 4 moebench run --experts 8": quoted for a POSIX shell, without --resume, and with
-/// --force where a file is written, since it exists by now.
-std::string repro_line(const std::vector<std::string>& argv, int ranks, const Variables& environment);
+/// --force where a file is written, since it exists by now. Ranks that moebench started itself need no launcher.
+std::string repro_line(const std::vector<std::string>& argv, const Launch& launch, const Variables& environment);
 
 }  // namespace moebench

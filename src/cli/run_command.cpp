@@ -10,6 +10,7 @@
 #include "bench/runner.h"
 #include "cli/commands.h"
 #include "cli/repro.h"
+#include "cli/start_ranks.h"
 #include "cli/workplace.h"
 #include "report/check_table.h"
 #include "report/csv.h"
@@ -20,13 +21,6 @@
 
 namespace moebench {
 namespace {
-
-/// The one word a flag has over the whole sweep: ranks and backend are opened once, for all cases.
-std::string only_word(const SweepRequest& request, std::string_view flag) {
-  const auto words = values_of(request, flag);
-  if (words.size() > 1) throw UsageError(cat("--", flag, " takes one value per run, not ", join(words, ",")));
-  return words.empty() ? "auto" : words.front();
-}
 
 /// One line per case: what would be measured.
 void print_plan(const Sweep& sweep) {
@@ -89,7 +83,7 @@ class Show final : public RunObserver {
   std::vector<Record> records_;
 };
 
-Document head_of(const std::vector<std::string>& argv, Machine machine, int ranks) {
+Document head_of(const std::vector<std::string>& argv, Machine machine) {
   Document head;
   head.tool = tool_facts();
   head.environment = read_environment();
@@ -99,7 +93,7 @@ Document head_of(const std::vector<std::string>& argv, Machine machine, int rank
   head.run.id = cat(head.run.start, "-", getpid());
   head.run.argv = argv;
   head.run.argv[0] = "moebench";  // its path is the machine's own business
-  head.run.repro = repro_line(argv, ranks, moebench_variables());
+  head.run.repro = repro_line(argv, detect_launch(), moebench_variables());
   return head;
 }
 
@@ -207,8 +201,10 @@ void leave(World& world, const RunOutcome& outcome) {
 }  // namespace
 
 ExitCode run_command(const Options& options, const std::vector<std::string>& argv) {
-  Workplace workplace(only_word(options.sweep, "comm"), only_word(options.sweep, "backend"),
-                      options.timeout_s);
+  if (const auto code = start_ranks(options, argv)) return *code;
+  Workplace workplace(only_word(options.sweep, "backend"), {.comm = only_word(options.sweep, "comm"),
+                                                             .rendezvous = options.rendezvous,
+                                                             .timeout_s = options.timeout_s});
   World& world = workplace.world();
   const Sweep sweep = expand_sweep(options.sweep, workplace.available());
   if (options.plan) {
@@ -216,13 +212,15 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
     return ExitCode::ok;
   }
   for (const Case& measured : sweep.cases) refuse_impossible(measured, workplace.backend());
-  if (options.profile || !options.trace.empty()) return watch_command(options, workplace, sweep.cases);
+  if (options.profile || !options.trace.empty()) return inspect_command(options, workplace, sweep.cases);
 
   std::unique_ptr<Journal> journal;
   std::unique_ptr<Show> show;
   Machine machine = workplace.describe();
   on_first_rank(world, [&] {
-    Document head = head_of(argv, std::move(machine), world.size());
+    Document head = head_of(argv, std::move(machine));
+    head.run.ranks_setup_us = workplace.ranks_us();
+    head.run.backend_setup_us = workplace.backend_us();
     show = std::make_unique<Show>(options, static_cast<int>(sweep.cases.size()));
     for (const std::string& sentence : sweep.notes) show->note(sentence);
     for (const std::string& sentence : head.warnings) show->note(cat("warning: ", sentence));

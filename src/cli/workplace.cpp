@@ -12,6 +12,7 @@
 #endif
 #include "base/error.h"
 #include "base/text.h"
+#include "bench/stopwatch.h"
 
 namespace moebench {
 namespace {
@@ -29,6 +30,12 @@ std::unique_ptr<Backend> open_backend(std::string_view name, const World& world)
   if (name == "cuda") return make_cuda_backend(world.local_rank());
 #endif
   throw_unknown("backend", name, backend_names());
+}
+
+template <class Make>
+auto timed(double& us, Make make) {
+  const Stopwatch watch(us);
+  return make();
 }
 
 std::string host_name() {
@@ -56,10 +63,14 @@ std::vector<std::string> engines_of(std::string_view backend) {
   return make_cpu_backend(1)->engines();
 }
 
-Workplace::Workplace(std::string_view comm, std::string_view backend, double timeout_s)
-    : world_(make_world(comm, timeout_s)),
+Workplace::Workplace(std::string_view backend, WorldRequest request)
+    : backend_name_(backend == "auto" ? best_backend() : std::string(backend)),
+      world_(timed(ranks_us_, [&] {
+        request.gpu = backend_name_ == "cuda";
+        return make_world(request);
+      })),
       pool_(std::make_unique<ThreadPool>(threads_of(*world_))),
-      backend_(open_backend(backend == "auto" ? best_backend() : std::string(backend), *world_)) {}
+      backend_(timed(backend_us_, [&] { return open_backend(backend_name_, *world_); })) {}
 
 Available Workplace::available() const {
   return {.ranks = world_->size(),
@@ -77,6 +88,7 @@ Machine Workplace::describe() {
                             .memory_bytes = static_cast<double>(device.memory_bytes),
                             .cache_bytes = static_cast<double>(device.cache_bytes)});
   machine.libraries = device.versions;
+  if (world_->name() == "nccl") machine.libraries.emplace_back("nccl", world_->library());
   const std::string separator("\n");
   const auto ranks =
       world_->gather_text(cat(host_name(), separator, getpid(), separator, device.name, ", ", device.units,

@@ -27,18 +27,24 @@ std::vector<std::string> engines_of(std::string_view backend);
 
 class Workplace {
  public:
-  /// Joins the ranks (`comm` as in --comm) and opens the backend. Throws EnvironmentError or UsageError.
-  Workplace(std::string_view comm, std::string_view backend, double timeout_s);
+  /// Opens the backend of that name and joins the ranks; `request.gpu` follows from the backend. Throws EnvironmentError
+  /// or UsageError.
+  Workplace(std::string_view backend, WorldRequest request);
 
   World& world() { return *world_; }
   Backend& backend() { return *backend_; }
   Bench bench() { return {*world_, *backend_, *pool_}; }
   /// For expand_sweep: what "auto" and absent flags stand for here.
   Available available() const;
+  /// How long joining the ranks and opening the backend took.
+  double ranks_us() const { return ranks_us_; }
+  double backend_us() const { return backend_us_; }
   /// For the report. Collective.
   Machine describe();
 
  private:
+  double ranks_us_ = 0, backend_us_ = 0;
+  std::string backend_name_;
   std::unique_ptr<World> world_;
   std::unique_ptr<ThreadPool> pool_;  ///< the oracle's
   std::unique_ptr<Backend> backend_;

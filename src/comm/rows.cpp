@@ -2,12 +2,16 @@
 // Checks, joins and copies the segments of a row exchange.
 #include "comm/rows.h"
 
-#include <cstring>
-
 #include "base/error.h"
+#include "base/text.h"
 
 namespace moebench {
 namespace {
+
+constexpr Words<ExchangeForm, 2> kForms{{{
+    {ExchangeForm::fused, "fused"},
+    {ExchangeForm::per_expert, "per-expert"},
+}}};
 
 void check_segments(std::span<const Segment> segments, const TensorView& tensor) {
   for (const Segment& segment : segments) {
@@ -23,6 +27,9 @@ std::span<const Segment> of_peer(int peer, std::span<const Segment> all, const R
 
 }  // namespace
 
+std::string_view name_of(ExchangeForm form) { return kForms.name(form); }
+ExchangeForm parse_exchange(std::string_view word) { return kForms.parse("exchange", word); }
+
 void check_exchange(const RowExchange& exchange, const Comm& comm) {
   const auto n = static_cast<std::size_t>(exchange.segments_per_peer);
   const auto ranks = static_cast<std::size_t>(comm.size()), rank = static_cast<std::size_t>(comm.rank());
@@ -33,6 +40,14 @@ void check_exchange(const RowExchange& exchange, const Comm& comm) {
   check_segments(exchange.recvs, exchange.recv);
   for (std::size_t i = rank * n; i < (rank + 1) * n; ++i)
     MB_ASSERT(exchange.sends[i].rows == exchange.recvs[i].rows);
+}
+
+Round::Round(const RowExchange& whole, int segment) : send_(whole.send), recv_(whole.recv) {
+  const auto n = static_cast<std::size_t>(whole.segments_per_peer);
+  for (auto i = static_cast<std::size_t>(segment); i < whole.sends.size(); i += n) {
+    sends_.push_back(whole.sends[i]);
+    recvs_.push_back(whole.recvs[i]);
+  }
 }
 
 std::vector<Segment> joined(std::span<const Segment> segments) {
@@ -65,7 +80,7 @@ std::byte* copy_out(Memory& memory, const TensorView& from, std::span<const Segm
                     std::byte* host) {
   for (const Segment& segment : segments) {
     const TensorView rows = from.slice(segment.first, segment.rows);
-    memory.copy_to_host(host, rows.data, rows.bytes());
+    memory.queue_copy(host, rows.data, rows.bytes());
     host += rows.bytes();
   }
   return host;
@@ -75,7 +90,7 @@ const std::byte* copy_in(Memory& memory, const TensorView& to, std::span<const S
                          const std::byte* host) {
   for (const Segment& segment : segments) {
     const TensorView rows = to.slice(segment.first, segment.rows);
-    memory.copy_from_host(rows.data, host, rows.bytes());
+    memory.queue_copy(rows.data, host, rows.bytes());
     host += rows.bytes();
   }
   return host;
@@ -83,18 +98,10 @@ const std::byte* copy_in(Memory& memory, const TensorView& to, std::span<const S
 
 void copy_own_rows(Memory& memory, const RowExchange& exchange, int rank) {
   const int n = exchange.segments_per_peer;
-  std::vector<std::byte> staging;
   for (int i = rank * n; i < (rank + 1) * n; ++i) {
     const TensorView from = exchange.send.slice(exchange.sends[i].first, exchange.sends[i].rows);
     const TensorView to = exchange.recv.slice(exchange.recvs[i].first, exchange.recvs[i].rows);
-    if (from.rows == 0) continue;
-    if (memory.host_accessible()) {
-      std::memcpy(to.data, from.data, from.bytes());
-    } else {
-      staging.resize(from.bytes());
-      memory.copy_to_host(staging.data(), from.data, from.bytes());
-      memory.copy_from_host(to.data, staging.data(), from.bytes());
-    }
+    memory.queue_copy(to.data, from.data, from.bytes());
   }
 }
 

@@ -8,6 +8,8 @@
 #include "base/text.h"
 #include "comm/launch.h"
 #include "comm/mpi/world.h"
+#include "comm/nccl/world.h"
+#include "comm/tcp/world.h"
 
 namespace moebench {
 namespace {
@@ -18,11 +20,22 @@ constexpr bool kHaveMpi = true;
 constexpr bool kHaveMpi = false;
 #endif
 
+#ifdef MOEBENCH_HAVE_NCCL
+constexpr bool kHaveNccl = true;
+#else
+constexpr bool kHaveNccl = false;
+#endif
+
+const char* variable(const char* name) { return std::getenv(name); }
+
 std::string started(const Launch& launch) {
   return cat(launch.launcher, " started ", launch.size, launch.size == 1 ? " rank" : " ranks");
 }
 
 std::unique_ptr<World> make_checked_mpi_world(const Launch& launch, double timeout_s) {
+  if (!kHaveMpi)
+    throw EnvironmentError(
+        cat(launch.size > 1 ? started(launch) + " but this" : "this", " moebench was built without MPI"));
   auto world = make_mpi_world(timeout_s);
   const int seen = world->size();
   if (launch.launcher.empty() || seen == launch.size) return world;
@@ -32,35 +45,105 @@ std::unique_ptr<World> make_checked_mpi_world(const Launch& launch, double timeo
                              launch.launcher == "srun" ? ", or with srun --mpi=pmix" : ""));
 }
 
+/// Whether MPI finds the ranks of this launcher. Open MPI kills a rank of an srun step without PMI from
+/// inside MPI_Init.
+bool mpi_joins(const Launch& launch) {
+  return kHaveMpi && (launch.launcher == "mpirun" || (launch.launcher == "srun" && offers_pmi(variable)));
+}
+
+/// The ranks' control plane where rows need not go over MPI.
+std::unique_ptr<World> make_control(const WorldRequest& request, const Launch& launch) {
+  if (request.rendezvous.empty() && mpi_joins(launch))
+    return make_checked_mpi_world(launch, request.timeout_s);
+  if (launch.launcher.empty()) {
+    if (request.rendezvous.empty()) return make_self_world();
+    throw UsageError(
+        "--rendezvous needs ranks: set RANK and WORLD_SIZE for each, or start them with a launcher");
+  }
+  const auto place = request.rendezvous.empty() ? find_rendezvous(launch, variable)
+                                                : std::optional(parse_rendezvous(request.rendezvous));
+  if (!place)
+    throw EnvironmentError(
+        cat(started(launch), " and does not say where they meet: give --rendezvous HOST:PORT"));
+  return make_tcp_world(launch, *place, request.timeout_s);
+}
+
+/// The first rank's reason against NCCL, on every rank; empty if none has any.
+std::string why_no_nccl_anywhere(World& control) {
+  const auto reasons = control.gather_text(why_no_nccl(control.local_size()));
+  for (std::size_t rank = 0; rank < reasons.size(); ++rank)
+    if (!reasons[rank].empty())
+      return control.size() == 1 ? reasons[rank] : cat("rank ", rank, ": ", reasons[rank]);
+  return {};
+}
+
+std::unique_ptr<World> make_named_nccl_world(const WorldRequest& request, const Launch& launch) {
+  if (!kHaveNccl) throw EnvironmentError(why_no_nccl(1));
+  if (!request.gpu)
+    throw UsageError(
+        "--comm nccl moves rows between GPUs: use --backend cuda, or --comm mpi for the cpu backend");
+  auto control = make_control(request, launch);
+  if (const std::string why = why_no_nccl_anywhere(*control); !why.empty()) {
+    control.reset();
+    throw EnvironmentError(cat("--comm nccl cannot be used here: ", why));
+  }
+  return make_nccl_world(std::move(control), request.timeout_s);
+}
+
+/// Several ranks and no word: over NCCL if all can, else over MPI if it joined them.
+std::unique_ptr<World> make_best_world(const WorldRequest& request, const Launch& launch) {
+  if (!request.gpu) {
+    if (mpi_joins(launch) || launch.launcher == "mpirun")
+      return make_checked_mpi_world(launch, request.timeout_s);
+    throw EnvironmentError(cat(started(launch), launch.launcher == "srun" ? " without PMI" : "",
+                               ", and ranks of the cpu backend exchange over MPI: start with ",
+                               launch.launcher == "srun" ? "srun --mpi=pmix or pmi2, or " : "", "mpirun"));
+  }
+  auto control = make_control(request, launch);
+  const std::string why = why_no_nccl_anywhere(*control);
+  if (why.empty()) return make_nccl_world(std::move(control), request.timeout_s);
+  if (control->name() == "mpi") return control;
+  control.reset();
+  throw EnvironmentError(
+      cat(started(launch), ", and NCCL cannot join them: ", why, "; start with mpirun for --comm mpi"));
+}
+
 }  // namespace
 
-std::unique_ptr<World> make_world(std::string_view word, double timeout_s) {
-  if (word != "auto" && word != "self" && word != "mpi") throw_unknown("comm", word, {"auto", "self", "mpi"});
+std::unique_ptr<World> make_world(const WorldRequest& request) {
+  const std::string& word = request.comm;
+  if (word != "auto" && word != "self" && word != "mpi" && word != "nccl")
+    throw_unknown("comm", word, {"auto", "self", "mpi", "nccl"});
   const Launch launch = detect_launch();
   if (word == "self" && launch.size > 1)
     throw EnvironmentError(
-        cat(started(launch), " but --comm self is one rank: use --comm mpi, or start one"));
+        cat(started(launch), " but --comm self is one rank: use another --comm, or start one"));
   if (word == "self" || (word == "auto" && launch.size == 1)) return make_self_world();
-  if (!kHaveMpi)
-    throw EnvironmentError(
-        cat(launch.size > 1 ? started(launch) + " but this" : "this", " moebench was built without MPI"));
-  // Open MPI kills a rank of a step without PMI from inside MPI_Init; this says what to type instead.
-  if (word == "auto" && launch.launcher == "srun" &&
-      !offers_pmi([](const char* name) { return std::getenv(name); }))
-    throw EnvironmentError(cat(started(launch),
-                               " without PMI, so MPI would see 1: use srun --mpi=pmix or pmi2, or "
-                               "mpirun (--comm mpi if your MPI needs no PMI)"));
-  return make_checked_mpi_world(launch, timeout_s);
+  if (word == "mpi") return make_checked_mpi_world(launch, request.timeout_s);
+  return word == "nccl" ? make_named_nccl_world(request, launch) : make_best_world(request, launch);
 }
 
 std::vector<std::string> comm_names() {
-  if (kHaveMpi) return {"auto", "self", "mpi"};
-  return {"auto", "self"};
+  std::vector<std::string> names{"auto", "self"};
+  if (kHaveMpi) names.emplace_back("mpi");
+  if (kHaveNccl) names.emplace_back("nccl");
+  return names;
+}
+
+std::string why_not_comm(std::string_view name, int local_ranks) {
+  return name == "nccl" ? why_no_nccl(local_ranks) : std::string();
 }
 
 #ifndef MOEBENCH_HAVE_MPI
 std::unique_ptr<World> make_mpi_world(double) {
   throw EnvironmentError("this moebench was built without MPI");
+}
+#endif
+
+#ifndef MOEBENCH_HAVE_NCCL
+std::string why_no_nccl(int) { return "this moebench was built without NCCL"; }
+std::unique_ptr<World> make_nccl_world(std::unique_ptr<World>, double) {
+  throw EnvironmentError(why_no_nccl(1));
 }
 #endif
 

@@ -17,10 +17,11 @@ namespace moebench {
 
 /// Where a process believes it stands, from the launcher's environment.
 struct Launch {
-  std::string launcher;  ///< "mpirun", "srun", "torchrun" or "" for none
+  std::string launcher;  ///< "mpirun", "srun", "torchrun", "moebench" (local ranks) or "" for none
   int rank = 0, size = 1;
 };
-/// Reads OMPI_COMM_WORLD_*, PMI(X)_*, SLURM_* and RANK/WORLD_SIZE. Throws EnvironmentError if malformed.
+/// Reads OMPI_COMM_WORLD_*, PMI(X)_*, SLURM_*, RANK/WORLD_SIZE and moebench's own variables. Throws
+/// EnvironmentError if malformed.
 Launch detect_launch();
 
 class World {
@@ -55,7 +56,8 @@ class World {
   [[noreturn]] virtual void abort(int code) = 0;
 };
 
-/// The values of all ranks, one rank's after the other's; ranks may hold different numbers of them. Collective.
+/// The values of all ranks, one rank's after the other's; ranks may hold different numbers of them.
+/// Collective.
 template <class T>
 std::vector<T> gather_all(World& world, const std::vector<T>& mine) {
   std::vector<T> all;
@@ -71,14 +73,24 @@ std::vector<T> gather_all(World& world, const std::vector<T>& mine) {
 /// One rank, no launcher, no library.
 std::unique_ptr<World> make_self_world();
 
-/// The world that `word` ("auto", "self", "mpi") and the launcher ask for; "auto" is mpi if a launcher
-/// started several ranks, else self, which touches no library. No wait between ranks lasts longer than
-/// `timeout_s`. Throws UsageError for an unknown word, and EnvironmentError if the launcher started other
-/// ranks than the communicator sees, on every rank: never N silent single runs. After an error between ranks,
-/// end with abort() while the world still exists.
-std::unique_ptr<World> make_world(std::string_view word, double timeout_s);
+/// What a run wants of its ranks.
+struct WorldRequest {
+  std::string comm = "auto";  ///< "auto", "self", "mpi", "nccl"
+  std::string rendezvous;     ///< "host:port" where ranks without MPI meet; empty: what the launcher says
+  bool gpu = false;           ///< rows lie in GPU memory
+  double timeout_s = 300;     ///< no wait between ranks lasts longer
+};
+
+/// The world that the request and the launcher ask for. "auto" is self if no launcher started several ranks,
+/// which touches no library; else nccl if every rank has a GPU to itself; else mpi. Ranks meet over MPI where
+/// the launcher is MPI's, else over sockets. Throws UsageError for an unknown word, and EnvironmentError, on
+/// every rank, if the launcher started other ranks than the communicator sees or a rank cannot use NCCL:
+/// never N silent single runs. After an error between ranks, end with abort() while the world still exists.
+std::unique_ptr<World> make_world(const WorldRequest& request);
 
 /// The words that --comm takes in this build.
 std::vector<std::string> comm_names();
+/// Why one of comm_names() cannot be used with `local_ranks` ranks on this host; empty if it can.
+std::string why_not_comm(std::string_view name, int local_ranks);
 
 }  // namespace moebench

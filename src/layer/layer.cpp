@@ -76,6 +76,7 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
                                                    .activation = shape.activation, .bias = shape.bias,
                                                    .dtype = shape.dtype, .backward = options.backward})),
       backward_(options.backward),
+      exchange_(options.exchange),
       parameters_(shape, groups.world().rank(), backend, options.backward),
       routing_(shape, shape.tokens_of(groups.world().rank()), backend.memory()) {
   const std::int64_t slots = shape.tokens_of(groups.world().rank()) * shape.top_k;
@@ -157,12 +158,14 @@ void Layer::make_room(std::int64_t rows) {
 
 void Layer::send_to_experts(const TensorView& home, const TensorView& away) {
   groups_.expert_parallel().exchange_rows({.send = home, .recv = away, .sends = routing_.home, .recvs = routing_.away,
-                                           .segments_per_peer = static_cast<int>(shape_.experts_per_rank())});
+                                           .segments_per_peer = static_cast<int>(shape_.experts_per_rank()),
+                                           .form = exchange_});
 }
 
 void Layer::send_home(const TensorView& away, const TensorView& home) {
   groups_.expert_parallel().exchange_rows({.send = away, .recv = home, .sends = routing_.away, .recvs = routing_.home,
-                                           .segments_per_peer = static_cast<int>(shape_.experts_per_rank())});
+                                           .segments_per_peer = static_cast<int>(shape_.experts_per_rank()),
+                                           .form = exchange_});
 }
 
 ExpertsForward Layer::experts_args(const TensorView& rows, const TensorView& out) const {

@@ -23,6 +23,7 @@ namespace moebench {
 struct LayerOptions {
   std::string engine = "loop";
   bool backward = true;  ///< keep what backward() needs
+  ExchangeForm exchange = ExchangeForm::fused;
 };
 
 /// T, H … below are this rank's. All tensors live in the backend's memory and all work goes to its stream;
@@ -69,6 +70,7 @@ class Layer {
   Backend& backend_;
   std::unique_ptr<Engine> engine_;
   bool backward_;
+  ExchangeForm exchange_;
   Parameters parameters_;
   Routing routing_;
   // Rows where the tokens are, [S, H]; and where the experts are, [n, H]. Alone, one tensor is both.

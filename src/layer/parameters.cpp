@@ -5,8 +5,11 @@ namespace moebench {
 
 Parameters::Parameters(const Shape& shape, int rank, Backend& backend, bool gradients) {
   for (const ParameterSpec& spec : parameters_of(shape, rank)) {
-    const auto make = [&] { return Tensor(backend.memory(), shape.dtype, spec.count * spec.rows, spec.cols); };
-    all_.push_back({spec, make(), gradients ? make() : Tensor()});
+    const auto make = [&](Use use) {
+      const MadeFor scope(backend.memory(), use);
+      return Tensor(backend.memory(), shape.dtype, spec.count * spec.rows, spec.cols);
+    };
+    all_.push_back({spec, make(Use::weights), gradients ? make(Use::gradients) : Tensor()});
   }
 }
 

@@ -40,7 +40,8 @@ StageCost cost_of(const Shape& shape, const RankLoad& load, Pass pass);
 /// with rows spread evenly. For refusing a case before allocating.
 struct MemoryEstimate {
   double weights = 0, gradients = 0, activations = 0, inputs = 0;
-  double total() const { return weights + gradients + activations + inputs; }
+  double workspace = 0;  ///< what measuring needs besides; none for the layer alone
+  double total() const { return weights + gradients + activations + inputs + workspace; }
 };
 MemoryEstimate estimate_memory(const Shape& shape, bool backward, int input_sets);
 

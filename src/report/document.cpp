@@ -31,6 +31,8 @@ void run_fields(Io& io, R& run) {
   io("start", run.start);
   io.text("end", run.end);
   io("wall_s", run.wall_s);
+  io("ranks_setup_us", run.ranks_setup_us, 0);
+  io("backend_setup_us", run.backend_setup_us, 0);
   io("exit_code", run.exit_code);
   io("interrupted", run.interrupted);
 }

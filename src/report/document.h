@@ -24,6 +24,7 @@ struct RunInfo {
   std::string repro;       ///< a shell line that repeats the run, launcher included
   std::string start, end;  ///< utc_text(); end is empty while it runs
   double wall_s = 0;
+  double ranks_setup_us = 0, backend_setup_us = 0;  ///< joining the ranks; opening the backend
   int exit_code = 0;
   bool interrupted = false;
 };

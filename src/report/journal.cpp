@@ -115,8 +115,10 @@ void Journal::write_line(const char* kind, const Json& json) {
 
 void Journal::add(Record record) {
   if (record.id.empty()) record.id = id_of(record.measured);
-  if (!keep_samples_)
+  if (!keep_samples_) {
     for (auto& [pass, time] : record.time) time.samples.clear();
+    record.device.throttled_at.clear();
+  }
   const Json json = to_json(record);
   put(document_.points, std::move(record));
   write_line("point", json);

@@ -110,8 +110,35 @@ void memory_fields(Io& io, M& memory) {
   io("gradients_bytes", memory.gradients_bytes);
   io("activations_bytes", memory.activations_bytes);
   io("inputs_bytes", memory.inputs_bytes);
+  io("workspace_bytes", memory.workspace_bytes);
   io("peak_bytes", memory.peak_bytes);
+  io.object("at_peak", [&](auto& split) {
+    split("weights_bytes", memory.at_peak.weights);
+    split("gradients_bytes", memory.at_peak.gradients);
+    split("activations_bytes", memory.at_peak.activations);
+    split("inputs_bytes", memory.at_peak.inputs);
+    split("workspace_bytes", memory.at_peak.workspace);
+  }, memory.peak_bytes > 0);
   io("timed_allocations", memory.timed_allocations);
+}
+
+template <class Io, class D>
+void device_fields(Io& io, D& device) {
+  io("readings", device.readings);
+  io("sm_min_mhz", device.sm_min_mhz, 0);
+  io("sm_max_mhz", device.sm_max_mhz, 0);
+  io("memory_min_mhz", device.memory_min_mhz, 0);
+  io("memory_max_mhz", device.memory_max_mhz, 0);
+  io("temperature_max_c", device.temperature_max_c, 0);
+  io("power_mean_w", device.power_mean_w, 0);
+  io("power_max_w", device.power_max_w, 0);
+  io("clock_limits", device.clock_limits);
+  io("throttled_samples", device.throttled_samples);
+  if (Io::kReads || !device.throttled_at.empty()) io.numbers("throttled_at", device.throttled_at);
+  io("energy_uj_per_token", device.energy_uj_per_token, 0);
+  io("energy_s", device.energy_s, 0);
+  io.text("energy_from", device.energy_from);
+  io.text("energy_unknown", device.energy_unknown);
 }
 
 template <class Io, class R>
@@ -158,6 +185,16 @@ void timing_fields(Io& io, R& record, bool timed) {
       timed);
 }
 
+/// Null with the reason beside it where nothing was read.
+template <class Io, class R>
+void sensor_fields(Io& io, R& record, bool timed) {
+  io.object(
+      "device", [&](auto& device) { device_fields(device, record.device); }, timed && record.device.readings > 0);
+  std::string unknown = timed ? record.device.unknown : std::string();
+  io.text("device_unknown", unknown);
+  if constexpr (Io::kReads) record.device.unknown = unknown;
+}
+
 template <class Io, class R>
 void record_fields(Io& io, R& record, bool timed) {
   io.word("status", record.status, parse_status);
@@ -169,8 +206,13 @@ void record_fields(Io& io, R& record, bool timed) {
   });
   timing_fields(io, record, timed);
   io.object("memory", [&](auto& memory) { memory_fields(memory, record.memory); });
+  sensor_fields(io, record, timed);
+  io.text("math", record.math);
+  io("queue_us", record.queue_us, 0);
   io("setup_us", record.setup_us, 0);
+  io("comm_us", record.comm_us, 0);
   io("first_iteration_us", record.first_iteration_us, 0);
+  io("capture_us", record.capture_us, 0);
   io("warnings", record.warnings);
 }
 
@@ -223,7 +265,7 @@ Case case_of(const std::vector<std::pair<std::string, std::string>>& settings, c
 Json to_json(const Record& record) {
   const bool timed = has_times(record);
   Record copy = record;
-  if (!timed) copy.setup_us = copy.first_iteration_us = 0;
+  if (!timed) copy.queue_us = copy.setup_us = copy.comm_us = copy.first_iteration_us = copy.capture_us = 0;
   Json json = Json::object();
   json["id"] = record.id.empty() ? id_of(record.measured) : record.id;
   json["axes"] = pairs_to_json(record.measured.axes);

@@ -117,6 +117,21 @@ std::vector<Column> figures(std::span<const Record> records) {
   return columns;
 }
 
+/// "device: 1620–1980 MHz, up to 55 °C, 612 W, 31.2 µJ per token": what is known of it.
+std::string device_line(const DeviceRecord& device) {
+  if (device.readings == 0) return {};
+  std::vector<std::string> parts;
+  const auto add = [&](double known, const std::string& text) {
+    if (known > 0) parts.push_back(text);
+  };
+  const bool steady = device.sm_min_mhz == device.sm_max_mhz;
+  add(device.sm_max_mhz, steady ? format("%.0f MHz", device.sm_max_mhz) : format("%.0f–%.0f MHz", device.sm_min_mhz, device.sm_max_mhz));
+  add(device.temperature_max_c, format("up to %.0f °C", device.temperature_max_c));
+  add(device.power_mean_w, format("%.0f W", device.power_mean_w));
+  add(device.energy_uj_per_token, format("%.3g µJ per token", device.energy_uj_per_token));
+  return cat("device: ", join(parts, ", "), "\n");
+}
+
 std::string footnotes(std::span<const Record> records) {
   std::string text = "time: median; ±: half of its 95 % interval";
   if (std::any_of(records.begin(), records.end(), [](const Record& record) {
@@ -125,6 +140,7 @@ std::string footnotes(std::span<const Record> records) {
       }))
     text += "; limit: least time at this machine's measured peaks";
   text += "\n";
+  if (records.size() == 1 && has_times(records[0])) text += device_line(records[0].device);
   std::vector<std::pair<std::string, int>> warnings;  // each sentence once, with the number of points
   for (const auto& record : records)
     for (const auto& sentence : record.warnings) {

@@ -58,11 +58,13 @@ void add_range(const Flag& flag, std::string_view part, std::vector<std::string>
   }
 }
 
-/// In the spelling that a case gives back, so that "zipf:1.20" and "zipf:1.2" are one value.
+/// In the spelling that a case gives back, so that "zipf:1.20" and "zipf:1.2" are one value; as it is where a case of
+/// one rank has none.
 std::string spelled(const Flag& flag, std::string_view word) {
   Case scratch;
   flag.write(scratch, word);
-  return flag.read(scratch);
+  const std::string value = flag.read(scratch);
+  return value.empty() ? std::string(word) : value;
 }
 
 }  // namespace

@@ -21,12 +21,20 @@ constexpr Words<PassSet, 3> kPassSets{{{
     {PassSet::step, "step"},
 }}};
 
+constexpr Words<CacheState, 3> kCacheStates{{{
+    {CacheState::cold, "cold"},
+    {CacheState::hot, "hot"},
+    {CacheState::flushed, "flushed"},
+}}};
+
 }  // namespace
 
 std::string_view name_of(SubjectKind subject) { return kSubjects.name(subject); }
 SubjectKind parse_subject(std::string_view word) { return kSubjects.parse("subject", word); }
 std::string_view name_of(PassSet passes) { return kPassSets.name(passes); }
 PassSet parse_passes(std::string_view word) { return kPassSets.parse("pass", word); }
+std::string_view name_of(CacheState cache) { return kCacheStates.name(cache); }
+CacheState parse_cache(std::string_view word) { return kCacheStates.parse("cache", word); }
 
 std::vector<Pass> passes_of(PassSet passes) {
   std::vector<Pass> list{Pass::forward};

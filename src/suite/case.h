@@ -21,11 +21,17 @@ enum class SubjectKind { layer, linear, dense };
 /// fwd: forward only. fwd_bwd: forward, then backward. step: forward, backward, gradient sync.
 enum class PassSet { fwd, fwd_bwd, step };
 
+/// What an iteration finds in the last-level cache. cold: other inputs than its own. hot: its own. flushed: nothing of
+/// the layer, weights included.
+enum class CacheState { cold, hot, flushed };
+
 std::string_view name_of(SubjectKind subject);
 SubjectKind parse_subject(std::string_view word);
 std::string_view name_of(PassSet passes);  // "fwd", "fwd+bwd", "step"
 PassSet parse_passes(std::string_view word);
 std::vector<Pass> passes_of(PassSet passes);
+std::string_view name_of(CacheState cache);
+CacheState parse_cache(std::string_view word);
 
 /// Everything that decides what a case computes; how long it is sampled is in bench/sampling.h.
 struct Case {
@@ -36,7 +42,10 @@ struct Case {
   std::string backend = "cpu";
   std::string engine = "loop";
   std::string comm = "self";
+  std::string exchange = "fused";
   std::string gate = "topk";
+  bool graph = false;  ///< passes are replayed as graphs of the device, not queued call by call
+  CacheState cache = CacheState::cold;
   std::uint64_t seed = 1;
 
   /// The axes that vary over the sweep, as typed: ("experts", "8"). What tables show and files name.

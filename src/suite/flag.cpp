@@ -19,8 +19,8 @@ std::int64_t product(std::string_view what, std::int64_t a, std::string_view tim
   return result;
 }
 
-bool parse_switch(std::string_view word) {
-  return Words<bool, 2>{{{{false, "off"}, {true, "on"}}}}.parse("bias", word);
+bool parse_switch(std::string_view flag, std::string_view word) {
+  return Words<bool, 2>{{{{false, "off"}, {true, "on"}}}}.parse(flag, word);
 }
 
 std::string tokens_per_rank(const Case& c) {
@@ -39,7 +39,7 @@ constexpr Flag kFlags[] = {
     {.name = "ranks",
      .value = "N",
      .standard = "",
-     .help = "processes that take part; default: all that were launched",
+     .help = "processes that take part; started here if no launcher did; default: all there are",
      .number = true,
      .least = 1,
      .most = kMostRanks,
@@ -132,7 +132,7 @@ constexpr Flag kFlags[] = {
      .standard = "off",
      .help = "biases in the experts",
      .read = [](const Case& c) { return std::string(c.shape.bias ? "on" : "off"); },
-     .write = [](Case& c, std::string_view v) { c.shape.bias = parse_switch(v); }},
+     .write = [](Case& c, std::string_view v) { c.shape.bias = parse_switch("bias", v); }},
     {.name = "dtype",
      .value = "fp32|tf32|bf16|fp16",
      .standard = "fp32",
@@ -170,15 +170,40 @@ constexpr Flag kFlags[] = {
     {.name = "comm",
      .value = "NAME",
      .standard = "auto",
-     .help = "what exchanges between ranks; auto: self for one rank, else mpi",
+     .help = "what exchanges between ranks; auto: self for one, nccl with a GPU each, else mpi",
      .read = [](const Case& c) { return c.comm; },
      .write = [](Case& c, std::string_view v) { c.comm = v; }},
+    {.name = "exchange",
+     .value = "fused|per-expert",
+     .standard = "fused",
+     .help = "rows travel at once, or one local expert after the other as in the paper's code",
+     .added = true,
+     .read = [](const Case& c) { return c.shape.ep > 1 ? c.exchange : std::string(); },
+     .write =
+         [](Case& c, std::string_view v) {
+           if (v != "fused" && v != "per-expert") throw_unknown("exchange", v, {"fused", "per-expert"});
+           c.exchange = v;
+         }},
     {.name = "pass",
      .value = "fwd|fwd+bwd|step",
      .standard = "fwd+bwd",
      .help = "what is timed; step adds the gradient synchronisation",
      .read = [](const Case& c) { return std::string(name_of(c.passes)); },
      .write = [](Case& c, std::string_view v) { c.passes = parse_passes(v); }},
+    {.name = "graph",
+     .value = "off|on",
+     .standard = "off",
+     .help = "on: each pass is recorded once and replayed as a CUDA graph",
+     .added = true,
+     .read = [](const Case& c) { return std::string(c.graph ? "on" : "off"); },
+     .write = [](Case& c, std::string_view v) { c.graph = parse_switch("graph", v); }},
+    {.name = "cache",
+     .value = "cold|hot|flushed",
+     .standard = "cold",
+     .help = "inputs rotate past the cache; one input; or nothing of the layer is in the cache",
+     .added = true,
+     .read = [](const Case& c) { return std::string(name_of(c.cache)); },
+     .write = [](Case& c, std::string_view v) { c.cache = parse_cache(v); }},
     {.name = "seed",
      .value = "N",
      .standard = "1",

@@ -25,6 +25,8 @@ struct Flag {
   std::int64_t least = 0;
   std::int64_t most = std::numeric_limits<std::int64_t>::max();
   std::string_view instead;  ///< the other flag that says the same thing in other terms, if any
+  /// It came after reports had been written: at its standard value it leaves a case's id as it was.
+  bool added = false;
   /// The value in a case; empty if this case has none (`tokens` when they are not dealt evenly).
   std::string (*read)(const Case&) = nullptr;
   /// Puts a valid value into a case whose ranks and ep are set. Throws UsageError for an unknown word.

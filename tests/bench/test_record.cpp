@@ -33,6 +33,20 @@ TEST(RecordId, DependsOnEverySettingButNotOnTheAxes) {
   EXPECT_EQ(id_of(plain), id_of(swept));
 }
 
+TEST(RecordId, IsThatOfReportsFromBeforeASettingWasAdded) {
+  Case measured;  // a point of results/paper-gemm, from before `graph` and `cache`
+  measured.subject = SubjectKind::linear;
+  measured.shape = {.tokens = 1, .hidden = 1024, .ffn = 4096, .experts = 8, .top_k = 2};
+  measured.backend = "cuda";
+  measured.passes = PassSet::fwd;
+  EXPECT_EQ(id_of(measured), "d88b83f780689354");
+  Case replayed = measured, hot = measured;
+  replayed.graph = true;
+  hot.cache = CacheState::hot;
+  EXPECT_NE(id_of(replayed), id_of(measured));
+  EXPECT_NE(id_of(hot), id_of(measured));
+}
+
 TEST(HasTimes, IsFalseForWhatIsNotOkOrFailedItsCheck) {
   Record record{.measured = some_case()};
   EXPECT_FALSE(has_times(record)) << "nothing was sampled";

@@ -183,6 +183,149 @@ TEST_F(Running, MeasuresTheLinearAndDenseSubjects) {
   EXPECT_EQ(kept_.records[1].time.at("forward").flops, 4.0 * 16 * 8 * 16);  // one network twice as wide
 }
 
+TEST_F(Running, ReplaysOneGraphForEachPassOfEachInputSet) {
+  Case replayed = with_experts(4);
+  replayed.graph = true;
+  const int sets = input_sets_needed(replayed.shape, backend_.device().cache_bytes);
+  sampling_.stages = false;
+  EXPECT_EQ(run({replayed}).code, ExitCode::ok);
+  const Record& record = kept_.records.at(0);
+  EXPECT_EQ(record.status, Status::ok) << record.reason;
+  EXPECT_EQ(backend_.captures, 2 * sets);
+  EXPECT_EQ(backend_.launches, 2 * (2 + record.stop.warmup + record.stop.samples)) << "two of them to compare with";
+  EXPECT_EQ(record.check.items.back().name, "graph");
+  EXPECT_EQ(record.check.items.back().error, 0) << "the same work on the same numbers";
+  EXPECT_GT(record.first_iteration_us, 0);
+}
+
+TEST_F(Running, GivesNoTimeToAReplayThatDoesNotWriteItsResult) {
+  Case replayed = with_experts(4);
+  replayed.graph = true;
+  backend_.script.lose_launches = true;
+  EXPECT_EQ(run({replayed}).code, ExitCode::incorrect);
+  EXPECT_EQ(kept_.records.at(0).reason, "graph error nan exceeds 1e-05");
+  EXPECT_FALSE(has_times(kept_.records.at(0)));
+}
+
+TEST_F(Running, SkipsAReplayOfAnEngineThatWaitsAndNamesIt) {
+  Case replayed = with_experts(4);
+  replayed.graph = true;
+  backend_.script.engine_waits = true;
+  EXPECT_EQ(run({replayed, with_experts(4)}).code, ExitCode::partial);
+  EXPECT_EQ(kept_.records.at(0).status, Status::skipped);
+  EXPECT_EQ(kept_.records.at(0).reason, "cannot be replayed as a graph: engine loop waits for the device");
+  EXPECT_EQ(kept_.records.at(1).status, Status::ok);
+  EXPECT_EQ(backend_.captures, 0);
+}
+
+TEST_F(Running, RefusesToReplayOnABackendWithoutGraphs) {
+  Case replayed = with_experts(4);
+  replayed.graph = true;
+  backend_.script.has_graphs = false;
+  EXPECT_THROW(run({with_experts(4), replayed}), UsageError);
+  EXPECT_TRUE(kept_.events.empty());
+}
+
+TEST_F(Running, ComparesReplaysAlsoWithoutTiming) {
+  sampling_.check_only = true;
+  Case replayed = with_experts(4);
+  replayed.graph = true;
+  run({replayed});
+  EXPECT_EQ(kept_.records.at(0).check.items.back().name, "graph");
+  EXPECT_EQ(backend_.launches, 4) << "both passes of the first and the last input set";
+}
+
+TEST_F(Running, WatchesTheStagesOfAReplayCallByCall) {
+  Case replayed = with_experts(4);
+  replayed.graph = true;
+  EXPECT_EQ(run({replayed}).code, ExitCode::ok);
+  const Record& record = kept_.records.at(0);
+  EXPECT_EQ(backend_.launches, 2 * (2 + record.stop.warmup + record.stop.samples)) << "none for the stages";
+  EXPECT_FALSE(record.stages.empty());
+}
+
+TEST_F(Running, UsesOneInputAgainAndAgainWhenHot) {
+  sampling_ = {.warmup = 1, .iters = 7, .stages = false};
+  Case hot = with_experts(4);
+  hot.cache = CacheState::hot;
+  run({with_experts(4), hot});
+  EXPECT_EQ(kept_.records.at(0).stop.warmup, warmup()) << "each input set once";
+  EXPECT_GT(warmup(), 1);
+  EXPECT_EQ(kept_.records.at(1).stop.warmup, 1);
+  EXPECT_LT(kept_.records[1].memory.inputs_bytes, kept_.records[0].memory.inputs_bytes);
+}
+
+TEST_F(Running, DisplacesTheCacheBeforeEveryIterationWhenFlushed) {
+  sampling_ = {.iters = 7, .stages = false, .peaks = false};
+  Case flushed = with_experts(4);
+  flushed.cache = CacheState::flushed;
+  run({with_experts(4)});
+  EXPECT_TRUE(backend_.copied.empty());
+  run({flushed});
+  const Record& record = kept_.records.at(1);
+  EXPECT_EQ(std::ssize(backend_.copied), record.stop.warmup + record.stop.samples);
+  EXPECT_EQ(record.memory.workspace_bytes, 2.0 * static_cast<double>(backend_.device().cache_bytes));
+  EXPECT_EQ(record.memory.timed_allocations, 0);
+}
+
+TEST_F(Running, FlagsSamplesTakenWhileClocksWereThrottled) {
+  backend_.instruments = std::make_unique<FakeSensors>();
+  sampling_.stages = false;
+  run({with_experts(4)});
+  EXPECT_EQ(kept_.records.at(0).device.throttled_samples, 0);
+  EXPECT_EQ(kept_.records[0].device.sm_max_mhz, 1500);
+  EXPECT_TRUE(kept_.records[0].warnings.empty());
+  backend_.instruments->say = [] { return SensorReading{.limits = bit_of(ClockLimit::power_cap)}; };
+  run({with_experts(4)});
+  const Record& record = kept_.records.at(1);
+  EXPECT_EQ(record.device.throttled_samples, record.stop.samples);
+  EXPECT_EQ(record.device.throttled_at.size(), 20u);
+  EXPECT_EQ(record.warnings, std::vector<std::string>{"the device lowered its clocks while samples were taken: power cap"});
+}
+
+TEST_F(Running, SplitsThePeakOfMemoryByWhatItIsFor) {
+  sampling_ = {.iters = 5, .check = CheckMode::none, .stages = false, .peaks = false};
+  run({with_experts(4)});
+  const MemoryRecord& memory = kept_.records.at(0).memory;
+  const MemoryEstimate& measured = memory.at_peak;
+  const double parameters = 4 * (8 * 8 + 8 * 8) + 8 * 4;  // four experts' two matrices, and the gate's
+  EXPECT_EQ(measured.weights, 4 * parameters);
+  EXPECT_EQ(measured.gradients, 4 * parameters);
+  EXPECT_EQ(measured.inputs, 4.0 * 16 * 8 * 2 * (warmup() + 1)) << "x and dy of each set, y and dx";
+  EXPECT_GT(measured.activations, 4.0 * 32 * 8 * 4);
+  EXPECT_EQ(measured.total(), memory.peak_bytes);
+  EXPECT_EQ(memory.weights_bytes, measured.weights) << "the estimate";
+  EXPECT_EQ(kept_.records[0].math, "fake fp32");
+}
+
+TEST_F(Running, WarnsWhereTheHostIsSlowerThanTheDevice) {
+  backend_.script.has_queue = true;
+  sampling_.stages = false;
+  backend_.script.us = [](int, int) { return 1e6; };
+  run({with_experts(4)});
+  EXPECT_GT(kept_.records.at(0).queue_us, 0);
+  EXPECT_TRUE(kept_.records[0].warnings.empty());
+  backend_.script.us = [](int, int) { return 1e-3; };
+  run({with_experts(4)});
+  ASSERT_EQ(kept_.records.at(1).warnings.size(), 1u);
+  EXPECT_NE(kept_.records[1].warnings[0].find("launch bound"), std::string::npos);
+  backend_.script.engine_waits = true;  // then the host's time holds the device's
+  run({with_experts(4)});
+  EXPECT_EQ(kept_.records.at(2).queue_us, 0);
+  EXPECT_TRUE(kept_.records[2].warnings.empty());
+}
+
+TEST_F(Running, SaysWhyNoSensorWasRead) {
+  sampling_.stages = false;
+  run({with_experts(4)});
+  EXPECT_EQ(kept_.records.at(0).device.unknown, "a fake feels nothing");
+  backend_.instruments = std::make_unique<FakeSensors>();
+  sampling_.sensors = false;
+  run({with_experts(4)});
+  EXPECT_EQ(kept_.records.at(1).device.unknown, "not read: --no-sensors");
+  EXPECT_EQ(backend_.instruments->reads, 0);
+}
+
 TEST(Inputs, TogetherExceedTheCacheTwice) {
   const Shape shape{.tokens = 1024, .hidden = 1024};  // 4 MiB
   EXPECT_EQ(input_sets_needed(shape, std::size_t{32} << 20), 16);

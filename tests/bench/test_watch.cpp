@@ -1,110 +1,127 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is looked at and not timed, against a backend with a scripted clock.
+// Sensors while samples are taken: readings made by hand, and a device that is read for real by the watch's thread.
 #include <gtest/gtest.h>
 
+#include <atomic>
+
+#include "bench/device_state.h"
 #include "bench/watch.h"
-#include "fakes/fake_backend.h"
+#include "fakes/fake_sensors.h"
 
 namespace moebench {
 namespace {
 
-/// Two ranks of which this is the first: the other's numbers are its own and `late` more.
-class TwoRanks final : public World {
- public:
-  explicit TwoRanks(std::vector<double> late) : late_(std::move(late)) {}
-  std::string_view name() const override { return "fake"; }
-  int rank() const override { return 0; }
-  int size() const override { return 2; }
-  int local_size() const override { return 2; }
-  int local_rank() const override { return 0; }
-  void barrier() override {}
-  std::vector<double> gather(std::span<const double> mine) override {
-    std::vector<double> all(mine.begin(), mine.end());
-    for (std::size_t i = 0; i < mine.size(); ++i) all.push_back(mine[i] + late_.at(i));
-    return all;
+WatchClock::time_point at(double second) {
+  return WatchClock::time_point{} + std::chrono::duration_cast<WatchClock::duration>(std::chrono::duration<double>(second));
+}
+
+/// A reading every 20 ms of a device that takes 500 W and counts its energy in steps of 100 ms, out of step with the readings.
+std::vector<TimedReading> readings_of(double seconds, bool counts = true) {
+  std::vector<TimedReading> readings;
+  for (double t = 0; t <= seconds; t += 0.02) {
+    SensorReading reading{.sm_mhz = 1000 + 100 * t, .power_w = 490};
+    if (counts) reading.energy_j = 7000 + 50 * std::floor((t + 0.013) / 0.1);
+    readings.push_back({at(t), reading});
   }
-  std::vector<std::string> gather_text(const std::string& mine) override { return {mine, mine}; }
-  void wait_idle() override {}
-  std::string broadcast(const std::string& text) override { return text; }
-  std::unique_ptr<Comm> make_comm(Memory&, StreamView) override { return nullptr; }
-  std::unique_ptr<World> first(int) override { return nullptr; }
-  void abort(int) override { std::abort(); }
-
- private:
-  std::vector<double> late_;
-};
-
-TEST(Timelines, KeepEachRanksClockAndAlignItWhereIterationsBegin) {
-  const std::vector<Slice> mine{{.iteration = 0, .begin_us = 0, .end_us = 10},
-                                {.iteration = 0, .pass = Pass::forward, .begin_us = 1, .end_us = 9},
-                                {.iteration = 1, .begin_us = 20, .end_us = 30},
-                                {.iteration = 2, .begin_us = 40, .end_us = 50}};
-  // The other's clock is 100 ahead; it begins iteration 0 with rank 0, iteration 1 late by 7, and iteration 2 early by 1.
-  TwoRanks world({100, 100, 100, 102, 107, 107, 99, 100});
-  const Timeline timeline = timeline_of({}, world, mine);
-  ASSERT_EQ(timeline.ranks.size(), 2u);
-  const auto& [own, other] = std::pair(timeline.ranks[0], timeline.ranks[1]);
-  EXPECT_EQ(own[1].begin_us, 1);
-  EXPECT_EQ(other[0].begin_us, 0);
-  EXPECT_EQ(other[1].begin_us, 1);
-  EXPECT_EQ(other[1].end_us, 11);
-  EXPECT_EQ(other[2].begin_us, 27);
-  EXPECT_EQ(other[2].end_us, 37);
-  EXPECT_EQ(other[3].begin_us, 39);
-
-  TwoRanks other_first({95, 95, 100, 100, 100, 100, 100, 100});
-  const Timeline moved = timeline_of({}, other_first, mine);
-  EXPECT_EQ(moved.ranks[1][0].begin_us, 0);
-  EXPECT_EQ(moved.ranks[0][0].begin_us, 5);
-  EXPECT_EQ(moved.ranks[0][3].end_us, 55);
+  return readings;
 }
 
-class Watching : public testing::Test {
- protected:
-  std::unique_ptr<World> world_ = make_self_world();
-  FakeBackend backend_;
-  ThreadPool pool_{1};
-  Case case_{.shape = {.tokens = 16, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 2}, .backend = "fake"};
-};
-
-TEST_F(Watching, TakesDownStagesInsidePassesInsideIterations) {
-  backend_.script.us = [](int, int) { return 10.0; };
-  case_.passes = PassSet::fwd;
-  Watch watch(case_, {*world_, backend_, pool_});
-  EXPECT_TRUE(watch.prepare({}).passed);
-  const auto slices = watch.trace(2).ranks.at(0);
-  ASSERT_EQ(slices.size(), 2 * 7u);  // the iteration, the pass, and five stages that need no other rank
-  EXPECT_FALSE(slices[0].pass);
-  EXPECT_EQ(slices[0].begin_us, 0);
-  EXPECT_EQ(slices[0].end_us, 130);  // 14 marks
-  EXPECT_EQ(slices[1].pass, Pass::forward);
-  EXPECT_FALSE(slices[1].stage);
-  EXPECT_EQ(slices[1].end_us, 120);
-  EXPECT_EQ(slices[2].stage, Stage::gate);
-  EXPECT_EQ(slices[2].begin_us, 20);
-  EXPECT_EQ(slices[2].end_us, 30);
-  EXPECT_EQ(slices[6].stage, Stage::combine);
-  EXPECT_EQ(slices[7].iteration, 1);
-  EXPECT_EQ(slices[7].begin_us, 140);
+TEST(MeanPower, ComesFromTheStepsOfTheCounter) {
+  const auto power = mean_power(readings_of(2), 0.5);
+  ASSERT_TRUE(power);
+  EXPECT_TRUE(power->counted);
+  EXPECT_NEAR(power->watts, 500, 10) << "a step lies within 20 ms of where it was seen, at either end of 1.8 s";
 }
 
-TEST_F(Watching, SeesAWrongResult) {
-  backend_.script.spoil_output = true;
-  Watch watch(case_, {*world_, backend_, pool_});
-  EXPECT_FALSE(watch.prepare({}).passed);
+TEST(MeanPower, ComesFromThePowerReadingsOfADeviceWithoutACounter) {
+  const auto power = mean_power(readings_of(2, false), 0.5);
+  ASSERT_TRUE(power);
+  EXPECT_FALSE(power->counted);
+  EXPECT_DOUBLE_EQ(power->watts, 490);
 }
 
-TEST_F(Watching, OpensTheProfilersWindowAfterCheckAndWarmUp) {
-  int combined = 0;
-  backend_.script.before_combine = [&] { ++combined; };
-  std::vector<std::pair<bool, int>> windows;
-  backend_.script.profile = [&](bool open) { windows.emplace_back(open, combined); };
-  Watch watch(case_, {*world_, backend_, pool_});
-  watch.prepare({});
-  const int before = combined;
-  EXPECT_GT(before, 1);
-  watch.profile(3);
-  EXPECT_EQ(windows, (std::vector<std::pair<bool, int>>{{true, before}, {false, before + 3}}));
+TEST(MeanPower, IsUnknownOfAMomentOrADeviceThatTellsNothing) {
+  EXPECT_FALSE(mean_power(readings_of(0.5), 0.5)) << "the steps seen are nearer than that";
+  EXPECT_FALSE(mean_power({}, 0.5));
+  auto silent = readings_of(2, false);
+  for (TimedReading& reading : silent) reading.reading.power_w = SensorReading::kUnknown;
+  EXPECT_FALSE(mean_power(silent, 0.5));
+}
+
+TEST(Throttled, IsASampleBetweenTwoReadingsOfWhichOneSaysSo) {
+  auto readings = readings_of(0.1);  // at 0, 20, 40, 60, 80, 100 ms
+  readings[3].reading.limits = bit_of(ClockLimit::power_cap);
+  const auto throttled = [&](double from, double to) { return throttled_between(readings, at(from), at(to)); };
+  EXPECT_FALSE(throttled(0.000, 0.015));
+  EXPECT_FALSE(throttled(0.021, 0.035)) << "the next reading, at 40 ms, says no";
+  EXPECT_TRUE(throttled(0.041, 0.050)) << "the next reading says so";
+  EXPECT_TRUE(throttled(0.001, 0.099));
+  EXPECT_TRUE(throttled(0.065, 0.070)) << "the last reading said so";
+  EXPECT_FALSE(throttled(0.081, 0.090));
+  readings[3].reading.limits = bit_of(ClockLimit::application_clocks);
+  EXPECT_FALSE(throttled(0.001, 0.099)) << "clocks that somebody set are steady";
+}
+
+TEST(ClockLimits, AreNamedInOrder) {
+  EXPECT_EQ(names_of_limits(bit_of(ClockLimit::display_clocks) | bit_of(ClockLimit::power_cap)),
+            (std::vector<std::string>{"power cap", "display clocks"}));
+  EXPECT_TRUE(names_of_limits(0).empty());
+}
+
+TEST(Watching, ReadsBeforeBetweenAndAfter) {
+  FakeSensors sensors;
+  Watch watch(&sensors);
+  watch.begin();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  watch.end();
+  const auto first = watch.readings();
+  EXPECT_GE(first.size(), 3u) << "one of them from the thread";
+  EXPECT_EQ(static_cast<int>(first.size()), sensors.reads.load());
+  for (std::size_t i = 1; i < first.size(); ++i) EXPECT_LE(first[i - 1].at, first[i].at);
+  watch.begin();
+  watch.end();
+  EXPECT_LT(watch.readings().size(), 4u) << "those of before are gone";
+}
+
+TEST(Watching, OfNothingReadsNothing) {
+  Watch watch(nullptr);
+  watch.begin();
+  watch.end();
+  EXPECT_TRUE(watch.readings().empty());
+}
+
+TEST(DeviceStates, TellTheExtremesAndTheEnergyOfAToken) {
+  const auto world = make_self_world();
+  FakeSensors sensors;
+  DeviceState state;
+  auto readings = readings_of(2);
+  readings[5].reading.limits = bit_of(ClockLimit::power_cap);
+  state.add(readings, 1000, 2.0);           // 1 J an iteration
+  state.add(readings_of(0.1), 100000, 0.1);  // too short to say anything of energy
+  const DeviceRecord record = state.describe(*world, &sensors, "", 50);
+  EXPECT_EQ(record.unknown, "");
+  EXPECT_EQ(record.readings, static_cast<int>(readings.size() + readings_of(0.1).size()));
+  EXPECT_DOUBLE_EQ(record.sm_min_mhz, 1000);
+  EXPECT_NEAR(record.sm_max_mhz, 1200, 3);
+  EXPECT_EQ(record.memory_max_mhz, 0) << "it does not tell";
+  EXPECT_DOUBLE_EQ(record.power_mean_w, 490);
+  EXPECT_EQ(record.clock_limits, std::vector<std::string>{"power cap"});
+  EXPECT_NEAR(record.energy_uj_per_token, 1e6 / 50, 0.02 * 1e6 / 50);
+  EXPECT_EQ(record.energy_s, 2);
+  EXPECT_EQ(record.energy_from, "counter");
+}
+
+TEST(DeviceStates, SayWhyThereIsNoEnergyOrNothingAtAll) {
+  const auto world = make_self_world();
+  FakeSensors sensors;
+  DeviceState state;
+  state.add(readings_of(0.3), 10, 0.3);
+  const DeviceRecord brief = state.describe(*world, &sensors, "", 50);
+  EXPECT_EQ(brief.energy_uj_per_token, 0);
+  EXPECT_NE(brief.energy_unknown.find("--min-time"), std::string::npos) << brief.energy_unknown;
+  const DeviceRecord none = state.describe(*world, nullptr, "no library", 50);
+  EXPECT_EQ(none.unknown, "no library");
+  EXPECT_EQ(none.readings, 0);
 }
 
 }  // namespace

@@ -46,6 +46,7 @@ TEST(Launch, ReadsEachLauncher) {
   expect_launch({{"PMI_RANK", "0"}, {"PMI_SIZE", "2"}}, "mpirun", 0, 2);
   expect_launch({{"SLURM_PROCID", "7"}, {"SLURM_STEP_NUM_TASKS", "8"}}, "srun", 7, 8);
   expect_launch({{"RANK", "1"}, {"WORLD_SIZE", "2"}}, "torchrun", 1, 2);
+  expect_launch({{kRankVariable, "1"}, {kSizeVariable, "2"}}, "moebench", 1, 2);
 }
 
 TEST(Launch, TrustsMpirunOverTheSlurmStepItRunsIn) {
@@ -87,6 +88,52 @@ TEST(Launch, KnowsWhetherSrunOffersPmi) {
     const Environment with{{name, "0"}};
     EXPECT_TRUE(offers_pmi(lookup(with))) << name;
   }
+}
+
+void expect_place(const Environment& environment, const std::string& host, int port) {
+  const auto place = find_rendezvous(detect(environment), lookup(environment));
+  ASSERT_TRUE(place);
+  EXPECT_EQ(place->host, host);
+  EXPECT_EQ(place->port, port);
+}
+
+TEST(Rendezvous, IsWhereTorchrunSays) {
+  Environment environment{
+      {"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "node7"}, {"MASTER_PORT", "29500"}};
+  expect_place(environment, "node7", 29500);
+  environment["TORCHELASTIC_USE_AGENT_STORE"] = "True";
+  expect_place(environment, "node7", 29501);
+  environment.erase("MASTER_ADDR");
+  EXPECT_FALSE(find_rendezvous(detect(environment), lookup(environment)));
+}
+
+TEST(Rendezvous, IsOnTheFirstNodeOfAStep) {
+  Environment environment{
+      {"SLURM_PROCID", "7"}, {"SLURM_STEP_NUM_TASKS", "8"}, {"SLURM_JOB_ID", "3"}, {"SLURM_STEP_ID", "2"}};
+  for (const auto& [list, host] : Environment{{"n1", "n1"},
+                                              {"n1,n2", "n1"},
+                                              {"gpu[003-005,9]", "gpu003"},
+                                              {"gpu[7,9],n2", "gpu7"},
+                                              {"n3,gpu[7,9]", "n3"}}) {
+    environment["SLURM_STEP_NODELIST"] = list;
+    expect_place(environment, host, 15000 + 3 * 64 + 2);
+  }
+}
+
+TEST(Rendezvous, RefusesAPortThatIsNone) {
+  for (const char* port : {"", "0", "65536", "http"}) {
+    const Environment environment{
+        {"RANK", "1"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", port}};
+    EXPECT_THROW(find_rendezvous(detect(environment), lookup(environment)), EnvironmentError) << port;
+  }
+}
+
+TEST(Rendezvous, IsReadFromHostAndPort) {
+  EXPECT_EQ(parse_rendezvous("node1:29500").host, "node1");
+  EXPECT_EQ(parse_rendezvous("node1:29500").port, 29500);
+  EXPECT_EQ(parse_rendezvous("[fe80::1]:7").host, "fe80::1");
+  for (const char* wrong : {"", "node1", ":7", "node1:", "node1:0", "node1:65536", "node1:x"})
+    EXPECT_THROW(parse_rendezvous(wrong), UsageError) << wrong;
 }
 
 }  // namespace

@@ -66,6 +66,9 @@ class FarMemory final : public Memory {
   void copy_from_host(void* device, const void* host, std::size_t bytes) override {
     if (bytes > 0) std::memcpy(find(device, bytes), host, bytes);
   }
+  void queue_copy(void* to, const void* from, std::size_t bytes) override {
+    if (bytes > 0) std::memcpy(on_host(to, bytes), on_host(const_cast<void*>(from), bytes), bytes);
+  }
   std::size_t available_bytes() const override { return std::numeric_limits<std::size_t>::max(); }
 
  private:
@@ -80,6 +83,13 @@ class FarMemory final : public Memory {
     if (offset + bytes > entry->second.size())
       throw std::out_of_range("a copy past the end of an allocation");
     return entry->second.data() + offset;
+  }
+  /// The same for an address of either side.
+  void* on_host(void* address, std::size_t bytes) {
+    const auto* place = static_cast<std::byte*>(address);
+    for (const auto& [base, content] : contents_)
+      if (place >= base && place < base + content.size()) return find(address, bytes);
+    return address;
   }
   std::map<std::byte*, std::vector<std::byte>> contents_;
 };

@@ -310,6 +310,37 @@ TEST_P(EveryBackend, TakesEmptyTensors) {
   EXPECT_EQ(offsets.host(), (std::vector<std::int32_t>(5, 0)));
 }
 
+TEST_P(EveryBackend, RunsRecordedWorkOnlyWhenLaunched) {
+  if (!backend_->has_graphs()) {
+    EXPECT_EQ(backend_->capture([] {}), nullptr);
+    GTEST_SKIP() << "this backend has no graphs";
+  }
+  const Tensor a = random(70, 70, 1), b = random(70, 70, 2), c = poisoned(70, 70), copy = poisoned(70, 70);
+  backend_->gemm(a, b, c);
+  const auto expected = host(c);
+  backend_->poison(c);
+  const auto graph = backend_->capture([&] {
+    backend_->gemm(a, b, c);
+    backend_->copy(c, copy);
+  });
+  EXPECT_TRUE(std::isnan(host(copy)[0])) << "recording ran it";
+  for (int launch = 0; launch < 3; ++launch) {
+    backend_->poison(copy);
+    graph->launch();
+    EXPECT_EQ(host(copy), expected);
+  }
+}
+
+TEST_P(EveryBackend, RefusesToRecordWhatWaitsAndWorksOn) {
+  if (!backend_->has_graphs()) GTEST_SKIP() << "this backend has no graphs";
+  const Tensor from = random(9, 9, 1), to = poisoned(9, 9);
+  EXPECT_THROW(backend_->capture([&] { backend_->synchronize(); }), DeviceError);
+  EXPECT_THROW(backend_->capture([&] { const Buffer buffer(backend_->memory(), 1 << 20); }), DeviceError);
+  EXPECT_THROW(backend_->capture([] { throw UsageError("not today"); }), UsageError);
+  backend_->copy(from, to);
+  EXPECT_EQ(host(to), host(from));
+}
+
 TEST_P(EveryBackend, MarksTimeInOrder) {
   const auto marks = backend_->make_marks(3);
   const Tensor a = random(300, 300, 1), c = poisoned(300, 300);

@@ -70,9 +70,7 @@ void expect_same(Memory& memory, const TensorView& tensor, const std::vector<std
                 << " is wrong from byte " << at % tensor.row_bytes();
 }
 
-}  // namespace
-
-void travel(Comm& comm, Memory& memory, int experts, const RowCount& rows, const RowFormat& format) {
+void travel_as(ExchangeForm form, Comm& comm, Memory& memory, int experts, const RowCount& rows, const RowFormat& format) {
   const Places places = places_of(comm, experts, rows);
   const Tensor home(memory, format.dtype, places.home_rows, format.cols);
   const Tensor away(memory, format.dtype, places.away_rows, format.cols);
@@ -86,12 +84,21 @@ void travel(Comm& comm, Memory& memory, int experts, const RowCount& rows, const
 
   memory.copy_from_host(home.view().data, want_home.data(), want_home.size());
   poison(away);
-  comm.exchange_rows({home, away, places.home, places.away, experts});
+  comm.exchange_rows({home, away, places.home, places.away, experts, form});
   expect_same(memory, away, want_away, "at the experts");
 
   poison(home);
-  comm.exchange_rows({away, home, places.away, places.home, experts});
+  comm.exchange_rows({away, home, places.away, places.home, experts, form});
   expect_same(memory, home, want_home, "back home");
+}
+
+}  // namespace
+
+void travel(Comm& comm, Memory& memory, int experts, const RowCount& rows, const RowFormat& format) {
+  for (const ExchangeForm form : {ExchangeForm::fused, ExchangeForm::per_expert}) {
+    SCOPED_TRACE(name_of(form));
+    travel_as(form, comm, memory, experts, rows, format);
+  }
 }
 
 }  // namespace moebench

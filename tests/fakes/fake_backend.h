@@ -8,6 +8,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "base/error.h"
+#include "fakes/fake_sensors.h"
 
 namespace moebench {
 
@@ -19,6 +20,10 @@ struct Script {
   std::function<void()> before_combine = [] {};  ///< may throw
   std::function<void(bool open)> profile = [](bool) {};
   bool spoil_output = false;                     ///< combine writes a wrong number
+  bool has_graphs = true;
+  bool has_queue = false;      ///< as a device that works while the host queues
+  bool lose_launches = false;  ///< a graph that is launched does nothing
+  bool engine_waits = false;   ///< as an engine that reads the sizes on the host
 };
 
 class FakeMemory final : public Memory {
@@ -58,20 +63,63 @@ class FakeMarks final : public Marks {
   int iteration_ = 0;
 };
 
+/// Runs when launched, as a graph does, and not when it is recorded.
+class FakeGraph final : public Graph {
+ public:
+  FakeGraph(const Script& script, std::function<void()> work, int& launches) : script_(script), work_(std::move(work)), launches_(launches) {}
+  void launch() override {
+    ++launches_;
+    if (!script_.lose_launches) work_();
+  }
+
+ private:
+  const Script& script_;
+  std::function<void()> work_;
+  int& launches_;
+};
+
+class FakeEngine final : public Engine {
+ public:
+  FakeEngine(std::unique_ptr<Engine> inner, bool waits) : inner_(std::move(inner)), waits_(waits) {}
+  RowOrder row_order() const override { return inner_->row_order(); }
+  bool fuses(Stage stage, Pass pass) const override { return inner_->fuses(stage, pass); }
+  bool synchronises_host() const override { return waits_; }
+  void reserve(std::int64_t rows) override { inner_->reserve(rows); }
+  void forward(const ExpertsForward& args) override { inner_->forward(args); }
+  void backward(const ExpertsBackward& args) override { inner_->backward(args); }
+
+ private:
+  std::unique_ptr<Engine> inner_;
+  bool waits_;
+};
+
 class FakeBackend final : public Backend {
  public:
   Script script;
+  int captures = 0, launches = 0;    ///< graphs recorded and replayed
+  std::unique_ptr<FakeSensors> instruments;  ///< none unless a test puts them there
+  std::vector<const void*> copied;   ///< where copy() wrote
 
   std::string_view name() const override { return "fake"; }
   const DeviceInfo& device() const override { return inner_->device(); }
   Memory& memory() override { return memory_; }
-  StreamView stream() const override { return {}; }
+  StreamView stream() const override { return {script.has_queue ? const_cast<FakeBackend*>(this) : nullptr}; }
   bool supports(DType dtype) const override { return inner_->supports(dtype); }
+  std::string math(DType dtype) const override { return "fake " + std::string(name_of(dtype)); }
   std::vector<std::string> engines() const override { return inner_->engines(); }
-  std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override { return inner_->make_engine(name, shape); }
+  std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
+    return std::make_unique<FakeEngine>(inner_->make_engine(name, shape), script.engine_waits);
+  }
   std::unique_ptr<Marks> make_marks(int) override { return std::make_unique<FakeMarks>(script); }
   void synchronize() override {}
   void profile(bool open) override { script.profile(open); }
+  bool has_graphs() const override { return script.has_graphs; }
+  std::unique_ptr<Graph> capture(const std::function<void()>& work) override {
+    ++captures;
+    return std::make_unique<FakeGraph>(script, work, launches);
+  }
+  Sensors* sensors() override { return instruments.get(); }
+  std::string why_no_sensors() const override { return "a fake feels nothing"; }
   void fill(TensorView tensor, const UniformField& field, std::int64_t first) override { inner_->fill(tensor, field, first); }
   void poison(TensorView tensor) override { inner_->poison(tensor); }
   void upload(TensorView tensor, std::span<const float> host) override { inner_->upload(tensor, host); }
@@ -89,7 +137,7 @@ class FakeBackend final : public Backend {
   void combine(const CombineBackward& args) override { inner_->combine(args); }
   void gemm(TensorView, TensorView, TensorView) override {}
   void activate(Activation activation, TensorView in, TensorView out) override { inner_->activate(activation, in, out); }
-  void copy(TensorView, TensorView) override {}
+  void copy(TensorView, TensorView to) override { copied.push_back(to.data); }
 
  private:
   std::unique_ptr<Backend> inner_ = make_cpu_backend(1);

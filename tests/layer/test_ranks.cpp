@@ -5,13 +5,25 @@
 #include <cmath>
 #include <map>
 
+#if MOEBENCH_RANKS_ON_CUDA
+#include "backends/cuda/cuda_backend.h"
+#else
 #include "backends/cpu/cpu_backend.h"
+#endif
 #include "layer/difference.h"
 #include "layer/verify.h"
 #include "mpi/world_under_test.h"
 
 namespace moebench {
 namespace {
+
+std::unique_ptr<Backend> make_backend() {
+#if MOEBENCH_RANKS_ON_CUDA
+  return make_cuda_backend(world_under_test().local_rank());
+#else
+  return make_cpu_backend(1);
+#endif
+}
 
 /// What a step produced over all tokens and experts, by name.
 using Results = std::map<std::string, std::vector<float>>;
@@ -24,13 +36,13 @@ std::vector<float> download(Backend& backend, const TensorView& tensor) {
 
 /// Runs one step on the ranks of `world`. Gradients of experts come from the first expert-parallel group; `replicas_agree`
 /// says whether the others hold the same.
-Results run(Shape shape, int ep, const std::string& engine, Skew skew, World& world, bool& replicas_agree) {
+Results run(Shape shape, int ep, const LayerOptions& options, Skew skew, World& world, bool& replicas_agree) {
   shape.ranks = world.size();
   shape.ep = ep;
-  const auto backend = make_cpu_backend(1);
-  Groups groups(world.make_comm(backend->memory(), {}), ep);
+  const auto backend = make_backend();
+  Groups groups(world.make_comm(backend->memory(), backend->stream()), ep);
   const Workload workload(shape, skew, 3);
-  Layer layer(shape, groups, *backend, {.engine = engine});
+  Layer layer(shape, groups, *backend, options);
   layer.load(workload);
   const std::int64_t first = shape.first_token(world.rank()), tokens = shape.tokens_of(world.rank());
   Tensor x(backend->memory(), DType::fp32, tokens, shape.hidden), y(backend->memory(), DType::fp32, tokens, shape.hidden);
@@ -62,6 +74,7 @@ struct Named {
   Shape shape;
   Skew skew = {};
   std::string engine = "loop";
+  ExchangeForm exchange = ExchangeForm::fused;
 };
 
 const Named kCases[] = {
@@ -76,19 +89,23 @@ const Named kCases[] = {
     {"naive_mask", {.tokens = 29, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2}, {}, "naive-mask"},
     {"naive_rau", {.tokens = 29, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2}, {}, "naive-rau"},
     {"naive_sample", {.tokens = 29, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2}, {}, "naive-sample"},
+    {"per_expert", {.tokens = 33, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 3}, {}, "loop", ExchangeForm::per_expert},
+    {"per_expert_zipf", {.tokens = 50, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 1}, {Skew::Kind::zipf, 3}, "loop",
+     ExchangeForm::per_expert},
 };
 
 class Ranks : public testing::TestWithParam<Named> {};
 
 TEST_P(Ranks, AgreeWithOneRankInOutputsAndGradients) {
-  const auto& [name, shape, skew, engine] = GetParam();
+  const auto& [name, shape, skew, engine, exchange] = GetParam();
+  const LayerOptions options{.engine = engine, .exchange = exchange};
   World& world = world_under_test();
   const auto alone = make_self_world();
   bool replicas_agree = true;
-  const Results expected = run(shape, 1, engine, skew, *alone, replicas_agree);
+  const Results expected = run(shape, 1, options, skew, *alone, replicas_agree);
   for (int ep = 1; ep <= world.size(); ++ep) {
     if (world.size() % ep != 0) continue;
-    const Results found = run(shape, ep, engine, skew, world, replicas_agree);
+    const Results found = run(shape, ep, options, skew, world, replicas_agree);
     EXPECT_TRUE(replicas_agree) << "ep " << ep;
     ASSERT_EQ(found.size(), expected.size());
     for (const auto& [what, values] : expected) {
@@ -107,9 +124,9 @@ TEST(RanksAndOracle, AgreeOnEveryRank) {
   for (int ep = 1; ep <= world.size(); ++ep) {
     if (world.size() % ep != 0) continue;
     const Shape shape{.tokens = 41, .hidden = 12, .ffn = 20, .experts = 8, .top_k = 2, .ranks = world.size(), .ep = ep, .bias = true};
-    const auto backend = make_cpu_backend(1);
+    const auto backend = make_backend();
     ThreadPool pool(1);
-    Groups groups(world.make_comm(backend->memory(), {}), ep);
+    Groups groups(world.make_comm(backend->memory(), backend->stream()), ep);
     Layer layer(shape, groups, *backend, {});
     for (const CheckItem& item : verify(layer, Workload(shape, {}, 1), world, *backend, pool, {.full = true}))
       EXPECT_TRUE(item.passed()) << item.name << " " << item.error << ", ep " << ep;
@@ -119,8 +136,8 @@ TEST(RanksAndOracle, AgreeOnEveryRank) {
 TEST(Ranks, ReceiveMoreRowsWithoutAllocatingOnceWarm) {
   World& world = world_under_test();
   const Shape shape{.tokens = 64, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2, .ranks = world.size(), .ep = world.size()};
-  const auto backend = make_cpu_backend(1);
-  Groups groups(world.make_comm(backend->memory(), {}), shape.ep);
+  const auto backend = make_backend();
+  Groups groups(world.make_comm(backend->memory(), backend->stream()), shape.ep);
   const Workload workload(shape, {}, 1);
   Layer layer(shape, groups, *backend, {});
   layer.load(workload);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A rank that does not do its part: `mpi_fault FAULT WAIT`, the last rank of mpirun being the faulty one.
+// A rank that does not do its part: `mpi_fault FAULT WAIT`, the last rank being the faulty one.
 // Prints what the others throw and ends with its code.
 #include <unistd.h>
 
@@ -11,9 +11,10 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "comm/local_ranks.h"
 #include "comm/memories.h"
 #include "comm/mpi/limit.h"
-#include "comm/world.h"
+#include "mpi/world_under_test.h"
 
 namespace moebench {
 namespace {
@@ -31,11 +32,20 @@ void exchange(World& world, Comm& comm, Memory& memory) {
 
 /// Like a call into MPI that does not return.
 void wait_in_a_call() {
-  const Limit limit(kTimeoutS, "MPI_Comm_split");
+  const MpiLimit limit(kTimeoutS, "MPI_Comm_split");
   sleep(60);
 }
 
-void wait(const std::string& what, World& world, Comm& comm, Comm& group, Memory& memory) {
+/// Rows that may only be queued: whoever waits for them gets nowhere, and the next call must say why.
+void wait_later(World& world, Comm& comm, Memory& device) {
+  exchange(world, comm, device);
+  device.finish_copies();
+  std::vector<std::int64_t> sizes(world.size());
+  comm.exchange_sizes(std::vector<std::int64_t>(sizes), sizes);
+}
+
+void wait(const std::string& what, World& world, Comm& comm, Comm& group, Memory& memory, Comm& device_comm,
+          Memory& device) {
   std::vector<std::int64_t> sizes(world.size());
   const Tensor tensor(memory, DType::fp32, 10, 10);
   // Ranks 1 and 2 are 0 and 1 of their group, and still must be named 1 and 2.
@@ -48,6 +58,7 @@ void wait(const std::string& what, World& world, Comm& comm, Comm& group, Memory
       {"gather", [&] { world.gather(std::vector<double>{1.0}); }},
       {"sizes", [&] { comm.exchange_sizes(std::vector<std::int64_t>(sizes), sizes); }},
       {"rows", [&] { exchange(world, comm, memory); }},
+      {"queued", [&] { wait_later(world, device_comm, device); }},
       {"sum", [&] { comm.all_reduce(tensor); }},
       {"split", [&] { comm.split(0); }},
       {"first", [&] { world.first(1); }},
@@ -58,8 +69,13 @@ void wait(const std::string& what, World& world, Comm& comm, Comm& group, Memory
   waits.at(what)();
 }
 
+/// For a minute, but for a signal, whenever that came.
+void sleep_on() {
+  for (int tenths = 0; tenths < 600 && interrupt_signal() == 0; ++tenths) usleep(100'000);
+}
+
 void misbehave(const std::string& fault) {
-  if (fault == "sleep") sleep(60);
+  if (fault == "sleep") sleep_on();
   if (fault == "stop") raise(SIGSTOP);
   if (fault == "kill") raise(SIGKILL);
 }
@@ -69,19 +85,24 @@ void misbehave(const std::string& fault) {
 
 int main(int argc, char** argv) {
   using namespace moebench;
-  if (argc != 3) return 2;
-  const std::string fault = argv[1], what = argv[2];
+  if (argc < 3) return 2;
   catch_interrupts();
-  const auto world = make_world("mpi", kTimeoutS);
+  if (const int ranks = ranks_to_start(argc, argv)) return run_local_ranks(ranks, {argv, argv + argc});
+  const std::string fault = argv[1], what = argv[2];
+  const auto world = make_world_under_test(kTimeoutS);
   HostMemory memory;
   const auto comm = world->make_comm(memory, {});
   const auto group = comm->split(world->rank() == 0 ? 1 : 0);
+  const auto device = make_device_memory();
+  const auto device_comm = world->make_comm(*device, {});
   try {
     world->barrier();
+    if (world->rank() == 0) std::puts("all ranks are here"), std::fflush(stdout);
     if (fault == "interrupt" && world->rank() == 0) raise(SIGTERM);
     if (world->rank() == world->size() - 1) misbehave(fault);
-    wait(what, *world, *comm, *group, memory);
-    sleep(60);  // only an error may end this program in time
+    wait(what, *world, *comm, *group, memory, *device_comm, *device);
+    sleep_on();  // only an error or a signal may end this program in time
+    throw_if_interrupted();
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     std::fflush(stderr);

@@ -36,7 +36,7 @@ double megabytes_per_second(World& world, std::int64_t rows) {
 int main(int argc, char** argv) {
   using namespace moebench;
   if (argc != 2) return 2;
-  const auto world = make_world("mpi", 60);
+  const auto world = make_world({.comm = "mpi", .timeout_s = 60});
   try {
     const double rate = megabytes_per_second(*world, std::atol(argv[1]) * 1'000'000 / kRowBytes);
     if (world->rank() == 0)

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs GoogleTest on every rank: rank 0 prints, the others only their failures, and one failure fails all.
+// Runs GoogleTest on every rank, of mpirun or of its own (--ranks N): rank 0 prints, the others only their
+// failures, and one failure fails all.
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <memory>
 
 #include "base/error.h"
+#include "comm/local_ranks.h"
 #include "mpi/world_under_test.h"
 
 namespace moebench {
@@ -34,7 +36,7 @@ class FailurePrinter : public testing::EmptyTestEventListener {
 World& world_under_test() { return *the_world(); }
 
 int run_tests(int argc, char** argv) {
-  the_world() = make_world("mpi", kTimeoutS);
+  the_world() = make_world_under_test(kTimeoutS);
   testing::InitGoogleTest(&argc, argv);
   // After a failure the ranks may be out of step: what follows would only fail too.
   GTEST_FLAG_SET(fail_fast, true);
@@ -55,6 +57,8 @@ int run_tests(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
+    if (const int ranks = moebench::ranks_to_start(argc, argv))
+      return moebench::run_local_ranks(ranks, {argv, argv + argc});
     return moebench::run_tests(argc, argv);
   } catch (const moebench::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

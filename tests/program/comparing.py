@@ -72,7 +72,8 @@ def faster_is_no_error():
 def a_wrong_result_is_refused():
     def spoil(point):
         point.update(status="incorrect", reason="y error 0.5 exceeds 1e-05", time=None, host=None, stages=None,
-                     first_iteration_us=None, setup_us=None, ranks=None, rates=None, stop=None)
+                     first_iteration_us=None, capture_us=None, comm_us=None, queue_us=None, setup_us=None, device=None,
+                     device_unknown=None, ranks=None, rates=None, stop=None)
         point["check"]["passed"] = False
 
     compared = _compare(spoil)

@@ -6,7 +6,7 @@ import re
 import signal
 import time
 
-from program import (CASE, a_tiny_disk, expect, finish, flags, long, main, moebench, points_in, ranks_in, report, small, start, statuses,
+from program import (CASE, Skip, a_tiny_disk, expect, finish, flags, long, main, moebench, points_in, programs, ranks_in, report, small, start, statuses,
                      until)
 
 
@@ -28,6 +28,26 @@ def a_sweep_over_ranks_skips_what_is_not_there():
     assert measured.code == 6
     assert statuses(report("a.json")) == ["ok", "ok", "skipped"]
     expect(measured.out, "needs 4 ranks, but 2 run")
+
+
+def ranks_without_a_launcher_are_started():
+    if not programs.mpirun:
+        raise Skip("no mpirun: moebench was built without MPI")
+    measured = moebench(f"run {small(ranks='1,2', exchange='fused,per-expert')} --json a.json")
+    assert measured.code == 0 and measured.errors() == []
+    assert measured.out.count("time: median") == 1, "more than one rank prints"
+    held = report("a.json")
+    assert len(held["machine"]["ranks"]) == 2 and held["machine"]["mpi"]["launcher"] == "mpirun"
+    assert [point["case"].get("exchange") for point in held["points"]] == [None, "fused", "per-expert"]
+    assert moebench(f"run {small(ranks=2)} --comm self").code == 6, "--comm self starts no ranks"
+    expect(_only_error(moebench(f"run {small(ranks=3)}"), 2)[0], "experts 4 cannot be dealt evenly to ep 3")
+
+
+def nccl_is_refused_where_it_cannot_be():
+    built_in = "  nccl" in moebench("list comms").out
+    code, part = (2, "--comm nccl moves rows between GPUs") if built_in else (3, "built without NCCL")
+    for ranks in (1, 2):
+        expect(_only_error(moebench(f"run {small(ranks=ranks)} --comm nccl"), code)[0], part)
 
 
 def one_rank_is_not_two():

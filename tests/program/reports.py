@@ -117,9 +117,9 @@ def resume_measures_only_what_is_missing():
 
 
 def resume_measures_again_what_failed():
-    assert moebench(f"run {small(ranks='1,2')} --json a.json").code == 6
+    assert moebench(f"run {small(ranks='1,2')} --comm self --json a.json").code == 6
     assert statuses(report("a.json")) == ["ok", "skipped"]
-    resumed = moebench(f"run {small(ranks='1,2')} --json a.json --resume")
+    resumed = moebench(f"run {small(ranks='1,2')} --comm self --json a.json --resume")
     assert resumed.code == 6
     expect(resumed.err, "[1/2] layer ranks=1  held", "[2/2] layer ranks=2  skipped: needs 2 ranks")
     assert statuses(report("a.json")) == ["ok", "skipped"]

@@ -63,10 +63,30 @@ inline Record record(int experts, const std::string& engine, double median_us) {
               .gradients_bytes = 1e9,
               .activations_bytes = 2e9,
               .inputs_bytes = 1e9,
+              .workspace_bytes = 1e8,
               .peak_bytes = 4.5e9,
+              .at_peak = {.weights = 1e9, .gradients = 1e9, .activations = 1.5e9, .inputs = 0.9e9, .workspace = 1e8},
               .timed_allocations = 0};
+  r.device = {.readings = 40,
+              .sm_min_mhz = 1620,
+              .sm_max_mhz = 1980,
+              .memory_min_mhz = 3201,
+              .memory_max_mhz = 3201,
+              .temperature_max_c = 55,
+              .power_mean_w = 612,
+              .power_max_w = 650,
+              .clock_limits = {"power cap"},
+              .throttled_samples = 2,
+              .throttled_at = {3, 4},
+              .energy_uj_per_token = 31.25,
+              .energy_s = 2.5,
+              .energy_from = "counter"};
+  r.math = "fp32 SIMD, fp32 accumulation";
+  r.queue_us = median_us / 10;
   r.setup_us = 1234.5;
+  r.comm_us = 234.5;
   r.first_iteration_us = 98765;
+  r.capture_us = 4321;
   return r;
 }
 
@@ -94,6 +114,8 @@ inline Document document() {
            .start = "2026-01-31T12:00:00Z",
            .end = "2026-01-31T12:01:00Z",
            .wall_s = 60.5,
+           .ranks_setup_us = 1e5,
+           .backend_setup_us = 3e5,
            .exit_code = 6};
   d.environment = {.host = "host",
                    .os = "Debian 12",

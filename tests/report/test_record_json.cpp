@@ -58,7 +58,7 @@ TEST(RecordJson, ShowsNoTimeOfWhatIsNotOk) {
        {Status::incorrect, Status::failed, Status::skipped, Status::timed_out, Status::interrupted}) {
     const Json json = to_json(example::without_time(8, status, "why"));
     for (const char* key :
-         {"time", "host", "stages", "rates", "stop", "ranks", "setup_us", "first_iteration_us"})
+         {"time", "host", "device", "stages", "rates", "stop", "ranks", "queue_us", "setup_us", "comm_us", "first_iteration_us", "capture_us"})
       EXPECT_TRUE(json[key].is_null()) << key << " of " << name_of(status);
     EXPECT_EQ(json["reason"], "why");
     EXPECT_EQ(json["load"]["rows_per_expert"]["max"], 4096);
@@ -89,6 +89,35 @@ TEST(RecordJson, WritesWhatWasNotMeasuredAsNull) {
   EXPECT_TRUE(json["rates"]["exchange_gbs"].is_null());
   EXPECT_TRUE(json["stages"][2]["bound"].is_null());
   EXPECT_TRUE(json["warnings"].empty());
+}
+
+TEST(RecordJson, WritesADeviceThatWasNotReadAsNullWithTheReason) {
+  Record record = example::record(8, "loop", 10);
+  EXPECT_TRUE(to_json(record)["device_unknown"].is_null());
+  EXPECT_EQ(to_json(record)["device"]["energy_uj_per_token"], 31.25);
+  EXPECT_EQ(read_back(record).device.clock_limits, record.device.clock_limits);
+  record.device = {.unknown = "no library"};
+  const Json json = to_json(record);
+  EXPECT_TRUE(json["device"].is_null());
+  EXPECT_EQ(json["device_unknown"], "no library");
+  EXPECT_EQ(read_back(record).device.unknown, "no library");
+  Json older = to_json(example::record(8, "loop", 10));
+  older.erase("device");
+  older.erase("device_unknown");
+  EXPECT_EQ(record_from_json(older, "").device.readings, 0);
+}
+
+TEST(RecordJson, ReadsAPointFromBeforeSettingsWereAddedAsTheSameCase) {
+  const Record record = example::record(8, "loop", 10);
+  Json older = to_json(record);
+  older["case"].erase("graph");
+  older["case"].erase("cache");
+  older["memory"].erase("at_peak");
+  for (const char* key : {"math", "queue_us", "comm_us", "capture_us", "device", "device_unknown"}) older.erase(key);
+  const Record read = record_from_json(older, "");
+  EXPECT_EQ(read.measured.settings(), record.measured.settings());
+  EXPECT_EQ(id_of(read.measured), record.id);
+  EXPECT_EQ(read.time.at("total").device.p50, record.time.at("total").device.p50);
 }
 
 TEST(RecordJson, KeepsAnUnknownIntervalUnknown) {

@@ -60,6 +60,17 @@ TEST(Table, ShowsEachWarningOnce) {
   EXPECT_TRUE(holds(table(records), "! clocks fell (2 points)\n"));
 }
 
+TEST(Table, OfOneRecordTellsTheStateOfTheDevice) {
+  Record record = example::record(8, "loop", 100);
+  EXPECT_TRUE(holds(table(std::vector{record}), "\ndevice: 1620–1980 MHz, up to 55 °C, 612 W, 31.2 µJ per token\n"));
+  record.device.sm_min_mhz = record.device.sm_max_mhz;
+  record.device.energy_uj_per_token = 0;
+  EXPECT_TRUE(holds(table(std::vector{record}), "\ndevice: 1980 MHz, up to 55 °C, 612 W\n"));
+  EXPECT_FALSE(holds(table(std::vector{record, record}), "device:"));
+  record.device = {.unknown = "no library"};
+  EXPECT_FALSE(holds(table(std::vector{record}), "device:"));
+}
+
 TEST(Table, MarksAnUnknownPrecision) {
   Record record = example::record(8, "loop", 100);
   record.time["total"].device = summarize(std::vector<double>{99, 100, 101});

@@ -22,6 +22,9 @@ Case example() {
   point.backend = "cuda";
   point.engine = "naive-rau";
   point.comm = "mpi";
+  point.exchange = "per-expert";
+  point.graph = true;
+  point.cache = CacheState::flushed;
   point.seed = 7;
   return point;
 }
@@ -43,7 +46,10 @@ TEST(Case, ListsEverySettingInTableOrder) {
                                          {"engine", "naive-rau"},
                                          {"backend", "cuda"},
                                          {"comm", "mpi"},
+                                         {"exchange", "per-expert"},
                                          {"pass", "step"},
+                                         {"graph", "on"},
+                                         {"cache", "flushed"},
                                          {"seed", "7"}}));
 }
 
@@ -53,6 +59,12 @@ TEST(Case, ListsTotalTokensIfRanksHoldUnequalNumbers) {
   const Pairs settings = point.settings();
   EXPECT_EQ(settings[3], (std::pair<std::string, std::string>("total-tokens", "13")));
   EXPECT_EQ(settings.size(), example().settings().size());
+}
+
+TEST(Case, HasNoExchangeWhereNoRowsTravel) {
+  Case point = example();
+  point.shape.ep = 1;
+  for (const auto& [flag, value] : point.settings()) EXPECT_NE(flag, "exchange") << value;
 }
 
 TEST(Case, ComesBackFromItsSettings) {

@@ -99,6 +99,8 @@ class CpuBackend final : public Backend {
   StreamView stream() const override { return {}; }
   bool supports(DType dtype) const override { return dtype == DType::fp32; }
 
+  std::string math(DType) const override { return "fp32 SIMD, fp32 accumulation"; }
+
   std::vector<std::string> engines() const override { return cpu::engine_names(); }
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
     if (!supports(shape.dtype)) throw UsageError(cat("backend cpu computes in fp32, not ", name_of(shape.dtype)));

@@ -36,7 +36,7 @@ int to_int(std::int64_t size) {
 }  // namespace
 
 Blas::Blas(cudaStream_t stream, Memory& memory, Hold& hold)
-    : stream_(stream), hold_(hold), workspace_(memory, kWorkspaceBytes) {
+    : stream_(stream), hold_(hold), workspace_(memory, kWorkspaceBytes, Use::workspace) {
   cublasHandle_t handle = nullptr;
   MB_CUBLAS(cublasCreate_v2, &handle);
   handle_.reset(handle);

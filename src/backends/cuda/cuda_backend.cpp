@@ -8,8 +8,10 @@
 #include "backends/cuda/device_info.h"
 #include "backends/cuda/engines.h"
 #include "backends/cuda/gpu.h"
+#include "backends/cuda/graph.h"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/marks.h"
+#include "backends/cuda/nvml.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -21,6 +23,7 @@ class CudaBackend final : public Backend {
   explicit CudaBackend(int device)
       : gpu_(device), device_(cuda::describe(device)), plan_scratch_(gpu_.memory, 0) {
     device_.versions.emplace_back("cublas", gpu_.blas.version());
+    sensors_ = cuda::make_sensors(cuda::nvml(), cuda::pci_bus_id(device), why_no_sensors_);
   }
 
   std::string_view name() const override { return "cuda"; }
@@ -28,6 +31,9 @@ class CudaBackend final : public Backend {
   Memory& memory() override { return gpu_.memory; }
   StreamView stream() const override { return {gpu_.stream.get()}; }
   bool supports(DType) const override { return true; }
+  std::string math(DType dtype) const override {
+    return std::string(name_of(dtype)) + (dtype == DType::fp32 ? " SIMT" : " tensor cores") + ", fp32 accumulation";
+  }
 
   std::vector<std::string> engines() const override { return cuda::engine_names(); }
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
@@ -46,6 +52,14 @@ class CudaBackend final : public Backend {
     synchronize();
     MB_CUDA(open ? cudaProfilerStart() : cudaProfilerStop());
   }
+  bool has_graphs() const override { return true; }
+  std::unique_ptr<Graph> capture(const std::function<void()>& work) override {
+    synchronize();
+    return cuda::capture(gpu_.stream.get(), work);
+  }
+
+  Sensors* sensors() override { return sensors_.get(); }
+  std::string why_no_sensors() const override { return why_no_sensors_; }
 
   void fill(TensorView tensor, const UniformField& field, std::int64_t first) override {
     cuda::fill(gpu_.stream.get(), tensor, field, first);
@@ -88,6 +102,8 @@ class CudaBackend final : public Backend {
 
   cuda::Gpu gpu_;
   DeviceInfo device_;
+  std::unique_ptr<Sensors> sensors_;
+  std::string why_no_sensors_;
   Buffer plan_scratch_;  ///< grows in the first step, never after
 };
 

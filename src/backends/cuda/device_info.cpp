@@ -47,6 +47,12 @@ std::string why_not(int device) {
   return cublas().missing;
 }
 
+std::string pci_bus_id(int device) {
+  char id[32] = {};
+  MB_CUDA(cudaDeviceGetPCIBusId(id, sizeof id, device));
+  return id;
+}
+
 DeviceInfo describe(int device) {
   cudaDeviceProp properties{};
   MB_CUDA(cudaGetDeviceProperties(&properties, device));

@@ -12,6 +12,8 @@ namespace moebench::cuda {
 int count_devices(std::string& why);
 /// Why this program cannot use GPU `device`; empty if it can.
 std::string why_not(int device);
+/// "0000:19:00.0"
+std::string pci_bus_id(int device);
 /// Name, sizes and the versions of what lies under this backend but cuBLAS.
 DeviceInfo describe(int device);
 

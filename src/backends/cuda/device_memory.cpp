@@ -57,6 +57,32 @@ void DeviceMemory::copy_from_host(void* device, const void* host, std::size_t by
   MB_CUDA(cudaStreamSynchronize(stream_));
 }
 
+void DeviceMemory::queue_copy(void* to, const void* from, std::size_t bytes) {
+  if (bytes > 0) MB_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_));
+}
+
+void DeviceMemory::finish_copies() {
+  hold_.release();
+  MB_CUDA(cudaStreamSynchronize(stream_));
+}
+
+void* DeviceMemory::allocate_host(std::size_t bytes) {
+  hold_.release();
+  void* pointer = nullptr;
+  const cudaError_t status = cudaHostAlloc(&pointer, bytes, cudaHostAllocDefault);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw MemoryError(bytes, cat("cannot allocate ", bytes, " bytes of page-locked host memory"));
+  }
+  check(status, "cudaHostAlloc", __FILE__, __LINE__);
+  return pointer;
+}
+
+void DeviceMemory::deallocate_host(void* pointer) noexcept {
+  hold_.release();
+  cudaFreeHost(pointer);
+}
+
 std::size_t DeviceMemory::available_bytes() const {
   std::size_t available = 0, total = 0;
   MB_CUDA(cudaMemGetInfo(&available, &total));

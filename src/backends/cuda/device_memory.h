@@ -20,6 +20,10 @@ class DeviceMemory final : public Memory {
   void deallocate(void* pointer, std::size_t bytes) noexcept override;
   void copy_to_host(void* host, const void* device, std::size_t bytes) override;
   void copy_from_host(void* device, const void* host, std::size_t bytes) override;
+  void queue_copy(void* to, const void* from, std::size_t bytes) override;
+  void finish_copies() override;
+  void* allocate_host(std::size_t bytes) override;
+  void deallocate_host(void* pointer) noexcept override;
   std::size_t available_bytes() const override;
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Move-only owners of CUDA streams and events.
+// Move-only owners of CUDA streams, events and graphs.
 #pragma once
 
 #include <memory>
@@ -18,6 +18,16 @@ struct EventDeleter {
   void operator()(cudaEvent_t event) const { cudaEventDestroy(event); }
 };
 using Event = std::unique_ptr<std::remove_pointer_t<cudaEvent_t>, EventDeleter>;
+
+struct GraphTemplateDeleter {
+  void operator()(cudaGraph_t graph) const { cudaGraphDestroy(graph); }
+};
+using GraphTemplate = std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, GraphTemplateDeleter>;
+
+struct GraphExecutableDeleter {
+  void operator()(cudaGraphExec_t graph) const { cudaGraphExecDestroy(graph); }
+};
+using GraphExecutable = std::unique_ptr<std::remove_pointer_t<cudaGraphExec_t>, GraphExecutableDeleter>;
 
 /// A stream that does not wait for the default stream.
 inline Stream make_stream() {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "comm/mpi/device_pointers.h"
 #include "comm/mpi/limit.h"
 #include "comm/mpi/sum.h"
 
@@ -79,10 +80,20 @@ MPI_Datatype MpiComm::row_type(std::size_t bytes) {
 void MpiComm::exchange_rows(const RowExchange& exchange) {
   check_exchange(exchange, *this);
   if (exchange.send.row_bytes() == 0) return;
-  if (memory_.host_accessible())
+  if (exchange.form == ExchangeForm::fused || exchange.segments_per_peer == 1)
+    return exchange_round(exchange);
+  for (int segment = 0; segment < exchange.segments_per_peer; ++segment)
+    exchange_round(Round(exchange, segment).exchange());
+}
+
+void MpiComm::exchange_round(const RowExchange& exchange) {
+  if (memory_.host_accessible() || takes_device_pointers()) {
+    memory_.finish_copies();  // MPI knows no stream: what it sends must be there
     exchange_direct(exchange);
-  else
+    memory_.finish_copies();
+  } else {
     exchange_staged(exchange);
+  }
 }
 
 void MpiComm::exchange_direct(const RowExchange& exchange) {
@@ -108,46 +119,52 @@ void MpiComm::exchange_direct(const RowExchange& exchange) {
 void MpiComm::exchange_staged(const RowExchange& exchange) {
   const std::size_t row_bytes = exchange.send.row_bytes();
   const MPI_Datatype row = row_type(row_bytes);
-  const auto reserve = [&](std::vector<std::byte>& box, std::span<const Segment> segments) {
-    box.resize(std::max(box.size(), static_cast<std::size_t>(rows_in(segments)) * row_bytes));
-    return box.data();
+  const auto bytes_of = [&](std::span<const Segment> segments) {
+    return static_cast<std::size_t>(rows_in(segments)) * row_bytes;
   };
-  std::byte* out = reserve(outbox_, exchange.sends);
-  std::byte* const inbox = reserve(inbox_, exchange.recvs);
+  std::byte* const outbox = outbox_.reserve(bytes_of(exchange.sends));
+  std::byte* const inbox = inbox_.reserve(bytes_of(exchange.recvs));
+  std::byte* out = outbox;
+  for (const int peer : peers_of(group_))
+    out = copy_out(memory_, exchange.send, sent_to(peer, exchange), out);
+  copy_own_rows(memory_, exchange, group_.rank);
+  memory_.finish_copies();
+
   Requests requests(group_);
-  for (const int peer : peers_of(group_)) {
-    const auto segments = sent_to(peer, exchange);
-    std::byte* const start = out;
-    out = copy_out(memory_, exchange.send, segments, out);
-    if (!segments.empty())
-      requests.send(start, checked_count(rows_in(segments), "rows"), row, peer, kRowsTag);
-  }
+  const std::byte* sent = outbox;
   std::byte* in = inbox;
+  for (const int peer : peers_of(group_)) {
+    const std::int64_t rows = rows_in(sent_to(peer, exchange));
+    if (rows > 0) requests.send(sent, checked_count(rows, "rows"), row, peer, kRowsTag);
+    sent += static_cast<std::size_t>(rows) * row_bytes;
+  }
   for (const int peer : peers_of(group_)) {
     const std::int64_t rows = rows_in(received_from(peer, exchange));
     if (rows > 0) requests.receive(in, checked_count(rows, "rows"), row, peer, kRowsTag);
     in += static_cast<std::size_t>(rows) * row_bytes;
   }
-  copy_own_rows(memory_, exchange, group_.rank);
   requests.wait("rows");
   const std::byte* arrived = inbox;
   for (const int peer : peers_of(group_))
     arrived = copy_in(memory_, exchange.recv, received_from(peer, exchange), arrived);
+  memory_.finish_copies();  // the next exchange uses the inbox again
 }
 
 void MpiComm::all_reduce(TensorView tensor) {
   if (memory_.host_accessible()) return sum_over(group_, tensor.data, tensor.size(), tensor.dtype);
-  inbox_.resize(std::max(inbox_.size(), tensor.bytes()));
-  memory_.copy_to_host(inbox_.data(), tensor.data, tensor.bytes());
-  sum_over(group_, inbox_.data(), tensor.size(), tensor.dtype);
-  memory_.copy_from_host(tensor.data, inbox_.data(), tensor.bytes());
+  std::byte* const host = inbox_.reserve(tensor.bytes());
+  memory_.queue_copy(host, tensor.data, tensor.bytes());
+  memory_.finish_copies();
+  sum_over(group_, host, tensor.size(), tensor.dtype);
+  memory_.queue_copy(tensor.data, host, tensor.bytes());
+  memory_.finish_copies();
 }
 
 std::unique_ptr<Comm> MpiComm::split(int color) {
   MB_ASSERT(color >= 0);
   meet(group_);  // unlike MPI_Comm_split, it says who is missing
   MPI_Comm handle;
-  const Limit limit(group_.patience.timeout_s, "MPI_Comm_split");
+  const MpiLimit limit(group_.patience.timeout_s, "MPI_Comm_split");
   MB_MPI(MPI_Comm_split(group_.comm.get(), color, group_.rank, &handle));
   return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.patience), memory_);
 }

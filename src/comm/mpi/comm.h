@@ -11,8 +11,9 @@
 
 namespace moebench {
 
-/// One message per peer that has rows, whatever the number of segments. Memory that the host cannot reach is
-/// staged through host buffers, so that ranks may share a device.
+/// One message per peer that has rows, whatever the number of segments; in the form per-expert one for each
+/// segment. Memory that the host cannot reach goes to an MPI that takes device pointers as it is, and is
+/// otherwise staged through page-locked host buffers, so that ranks may share a device.
 class MpiComm final : public Comm {
  public:
   /// `session` keeps MPI alive as long as the communicator.
@@ -28,6 +29,7 @@ class MpiComm final : public Comm {
   std::unique_ptr<Comm> split(int color) override;
 
  private:
+  void exchange_round(const RowExchange& exchange);
   void exchange_direct(const RowExchange& exchange);
   void exchange_staged(const RowExchange& exchange);
   /// A committed type of `bytes`, so that counts are in rows and a message may exceed 2 GiB.
@@ -38,7 +40,7 @@ class MpiComm final : public Comm {
   Memory& memory_;
   Datatype row_;
   std::size_t row_bytes_ = 0;
-  std::vector<std::byte> outbox_, inbox_;  ///< host copies of rows, for memory the host cannot reach
+  HostBuffer outbox_{memory_}, inbox_{memory_};  ///< host copies of rows, for memory the host cannot reach
 };
 
 }  // namespace moebench

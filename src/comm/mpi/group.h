@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "comm/mpi/handles.h"
-#include "comm/mpi/poll.h"
+#include "comm/poll.h"
 
 namespace moebench {
 

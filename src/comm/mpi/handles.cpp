@@ -43,7 +43,7 @@ Session::Session(double timeout_s) : timeout_s_(timeout_s) {
 
 Session::~Session() {
   if (!may_free()) return;
-  const Limit limit(timeout_s_, "MPI_Finalize");
+  const MpiLimit limit(timeout_s_, "MPI_Finalize");
   MPI_Finalize();
 }
 

@@ -2,28 +2,16 @@
 // A limit for calls into MPI that wait for other ranks and cannot be polled.
 #pragma once
 
-#include <condition_variable>
-#include <mutex>
 #include <string>
-#include <thread>
+
+#include "comm/limit.h"
 
 namespace moebench {
 
-/// While it lives, its maker may be stuck inside MPI: after `limit_s` the program says who waited in `call`
-/// and ends all ranks with exit code 124. Nothing can be thrown out of such a call, so what the report holds
-/// by then is all.
-class Limit {
+/// A Limit that ends the ranks through MPI_Abort.
+class MpiLimit : public Limit {
  public:
-  Limit(double limit_s, std::string call);
-  ~Limit();
-  Limit(const Limit&) = delete;
-  Limit& operator=(const Limit&) = delete;
-
- private:
-  std::mutex mutex_;
-  std::condition_variable returned_;
-  bool in_time_ = false;
-  std::thread watch_;
+  MpiLimit(double limit_s, std::string call);
 };
 
 }  // namespace moebench

@@ -30,7 +30,7 @@ class MpiWorld final : public World {
   MpiWorld(std::shared_ptr<Session> session, Communicator comm, double timeout_s)
       : session_(std::move(session)), group_(std::move(comm), {timeout_s, false}) {
     MPI_Comm handle;
-    const Limit limit(timeout_s, "MPI_Comm_split_type");
+    const MpiLimit limit(timeout_s, "MPI_Comm_split_type");
     MB_MPI(MPI_Comm_split_type(group_.comm.get(), MPI_COMM_TYPE_SHARED, group_.rank, MPI_INFO_NULL, &handle));
     const Communicator local(handle);
     MB_MPI(MPI_Comm_rank(local.get(), &local_rank_));
@@ -118,7 +118,7 @@ std::string MpiWorld::broadcast(const std::string& text) {
 std::unique_ptr<Comm> MpiWorld::make_comm(Memory& memory, StreamView) {
   meet(group_);  // unlike MPI_Comm_dup, it says who is missing
   MPI_Comm handle;
-  const Limit limit(group_.patience.timeout_s, "MPI_Comm_dup");
+  const MpiLimit limit(group_.patience.timeout_s, "MPI_Comm_dup");
   MB_MPI(MPI_Comm_dup(group_.comm.get(), &handle));
   return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.patience), memory);
 }
@@ -128,7 +128,7 @@ std::unique_ptr<World> MpiWorld::first(int ranks) {
     throw UsageError(cat("cannot use ", ranks, " ranks: valid is 1 to ", group_.size));
   meet(group_);  // unlike MPI_Comm_split, it says who is missing
   MPI_Comm handle;
-  const Limit limit(group_.patience.timeout_s, "MPI_Comm_split");
+  const MpiLimit limit(group_.patience.timeout_s, "MPI_Comm_split");
   MB_MPI(MPI_Comm_split(group_.comm.get(), group_.rank < ranks ? 0 : MPI_UNDEFINED, group_.rank, &handle));
   if (handle == MPI_COMM_NULL) return nullptr;
   return std::make_unique<MpiWorld>(session_, Communicator(handle), group_.patience.timeout_s);
@@ -144,7 +144,7 @@ void MpiWorld::abort(int code) {
 std::unique_ptr<World> make_mpi_world(double timeout_s) {
   auto session = std::make_shared<Session>(timeout_s);
   MPI_Comm handle;
-  const Limit limit(timeout_s, "MPI_Comm_dup");
+  const MpiLimit limit(timeout_s, "MPI_Comm_dup");
   MB_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &handle));
   return std::make_unique<MpiWorld>(std::move(session), Communicator(handle), timeout_s);
 }

@@ -6,6 +6,9 @@
 
 namespace moebench {
 
+/// `limit_s` from now, kept inside the clock's range.
+std::chrono::steady_clock::time_point deadline_in(double limit_s);
+
 /// Spins for a short while, because most waits are short, then gives the core away between looks: ranks may
 /// outnumber cores, and the one that is waited for must get to run.
 class Poll {

@@ -4,7 +4,7 @@
 #include <iostream>
 
 #include "base/text.h"
-#include "bench/watch.h"
+#include "bench/inspection.h"
 #include "cli/commands.h"
 #include "cli/workplace.h"
 #include "report/durable_file.h"
@@ -44,8 +44,8 @@ void require_right(const CheckRecord& check) {
                                               item.error, item.bound));
 }
 
-void say_how(const Case& watched, int iterations) {
-  std::cout << watched.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations")
+void say_how(const Case& inspected, int iterations) {
+  std::cout << inspected.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations")
             << " inside the profiler's window\n";
   if (!Ranges::heard())
     std::cout << "No profiler listens. Start this line under one: tools/nsys or tools/ncu before 'moebench run'.\n";
@@ -53,24 +53,24 @@ void say_how(const Case& watched, int iterations) {
 
 }  // namespace
 
-ExitCode watch_command(const Options& options, Workplace& workplace, std::span<const Case> cases) {
+ExitCode inspect_command(const Options& options, Workplace& workplace, std::span<const Case> cases) {
   World& world = workplace.world();
-  const Case& watched = only_case(options, cases, world.size());
+  const Case& inspected = only_case(options, cases, world.size());
   if (!options.profile) require_free(options);
   const Machine machine = workplace.describe();
   const int iterations = options.sampling.iters > 0 ? options.sampling.iters : kFew;
   try {
-    Watch watch(watched, workplace.bench());
-    require_right(watch.prepare(options.sampling));
+    Inspection inspection(inspected, workplace.bench());
+    require_right(inspection.prepare(options.sampling));
     if (options.profile) {
-      watch.profile(iterations);
-      if (world.rank() == 0) say_how(watched, iterations);
+      inspection.profile(iterations);
+      if (world.rank() == 0) say_how(inspected, iterations);
       return ExitCode::ok;
     }
-    const Timeline timeline = watch.trace(iterations);
+    const Timeline timeline = inspection.trace(iterations);
     if (world.rank() != 0) return ExitCode::ok;
     replace_file(options.trace, trace_json(timeline, machine.ranks, version_text()));
-    std::cout << watched.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations") << " in "
+    std::cout << inspected.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations") << " in "
               << options.trace << "; open it in ui.perfetto.dev or chrome://tracing\n";
   } catch (const Error& error) {
     if (world.size() == 1) throw;

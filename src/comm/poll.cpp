@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Spin, then yield, until the limit.
-#include "comm/mpi/poll.h"
+#include "comm/poll.h"
 
 #include <sched.h>
 
@@ -11,18 +11,19 @@
 namespace moebench {
 namespace {
 
-constexpr int kSpins = 200;            // some tens of microseconds of MPI progress
+constexpr int kSpins = 200;            // some tens of microseconds of a library's progress
 constexpr double kLongestWaitS = 1e9;  // 30 years: keeps the deadline inside the clock's range
-
-std::chrono::steady_clock::duration seconds(double limit_s) {
-  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-      std::chrono::duration<double>(std::clamp(limit_s, 0.0, kLongestWaitS)));
-}
 
 }  // namespace
 
+std::chrono::steady_clock::time_point deadline_in(double limit_s) {
+  return std::chrono::steady_clock::now() +
+         std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+             std::chrono::duration<double>(std::clamp(limit_s, 0.0, kLongestWaitS)));
+}
+
 Poll::Poll(double limit_s, bool crowded)
-    : deadline_(std::chrono::steady_clock::now() + seconds(limit_s)), spins_left_(crowded ? 0 : kSpins) {}
+    : deadline_(deadline_in(limit_s)), spins_left_(crowded ? 0 : kSpins) {}
 
 bool Poll::again() {
   throw_if_interrupted();

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/inspection.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/text.h"
+
+namespace moebench {
+
+Inspection::Inspection(const Case& inspected, Bench bench)
+    : case_(inspected), bench_(bench), subject_(make_subject(inspected, bench)), ranges_(inspected, bench.ranks.rank()) {
+  if (inspected.cache == CacheState::flushed) flush_.emplace(bench.backend);
+  if (!inspected.graph) return;
+  if (const std::string why = subject_->why_no_graph(); !why.empty())
+    throw UsageError(cat("cannot be replayed as a graph: ", why));
+}
+
+CheckRecord Inspection::prepare(const Sampling& sampling) {
+  CheckRecord check;
+  if (sampling.check != CheckMode::none) check = subject_->check(sampling.check);
+  iterate(std::max({sampling.warmup, subject_->input_sets(), 1}), ranges_);
+  if (case_.graph) replay_.emplace(*subject_, bench_.backend, passes_of(case_.passes));
+  return check;
+}
+
+void Inspection::profile(int iterations) {
+  bench_.backend.profile(true);
+  iterate(iterations, ranges_, replay_ ? &*replay_ : nullptr);
+  bench_.backend.profile(false);
+}
+
+Timeline Inspection::trace(int iterations) {
+  SliceTrace slices(bench_.backend, iterations);
+  iterate(iterations, slices);
+  return timeline_of(case_, bench_.ranks, slices.slices());
+}
+
+/// Ranks start each iteration together. The device is not held: its queue is part of what is looked at.
+template <class Observer>
+void Inspection::iterate(int iterations, Observer& observer, Replay* replay) {
+  const auto passes = passes_of(case_.passes);
+  for (int i = 0; i < iterations; ++i) {
+    throw_if_interrupted();
+    if (flush_) flush_->run();
+    bench_.ranks.barrier();
+    observer.begin_iteration();
+    for (std::size_t p = 0; p < passes.size(); ++p) {
+      observer.begin(passes[p]);
+      if (replay)
+        replay->run(p, step_);
+      else
+        subject_->run(passes[p], step_, observer);
+      observer.end(passes[p]);
+    }
+    observer.end_iteration();
+    bench_.backend.synchronize();
+    ++step_;
+  }
+}
+
+}  // namespace moebench

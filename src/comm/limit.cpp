@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/limit.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "comm/poll.h"
+
+namespace moebench {
+namespace {
+
+[[noreturn]] void end_all_ranks(double limit_s, int rank, const std::string& call,
+                                const std::function<void(int)>& end) {
+  const std::string text =
+      cat("moebench: rank ", rank, " waited ", limit_s, " s in ", call, " for the other ranks\n");
+  std::fputs(text.c_str(), stderr);
+  end(static_cast<int>(ExitCode::timeout));
+  std::_Exit(static_cast<int>(ExitCode::timeout));
+}
+
+}  // namespace
+
+Limit::Limit(double limit_s, int rank, std::string call, std::function<void(int)> end)
+    : watch_([this, limit_s, rank, call = std::move(call), end = std::move(end)] {
+        const auto deadline = deadline_in(limit_s);
+        std::unique_lock lock(mutex_);
+        if (!returned_.wait_until(lock, deadline, [this] { return in_time_; }))
+          end_all_ranks(limit_s, rank, call, end);
+      }) {}
+
+Limit::~Limit() {
+  {
+    const std::lock_guard lock(mutex_);
+    in_time_ = true;
+  }
+  returned_.notify_one();
+  watch_.join();
+}
+
+}  // namespace moebench

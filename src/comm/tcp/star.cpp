@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/tcp/star.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/text.h"
+#include "comm/poll.h"
+
+namespace moebench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kLookMs = 100;  // how soon an interrupt is noticed
+constexpr double kFarewellS = 0.5;
+// The others wait longer than rank 0, which then still tells them whom it missed.
+constexpr double kHeadStartS = 2;
+constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+
+bool passed(Clock::time_point deadline) { return Clock::now() >= deadline; }
+
+/// Sleeps until something happens on one of `waits`, for a moment at most. Throws Interrupted.
+void look(std::vector<pollfd>& waits) {
+  throw_if_interrupted();
+  poll(waits.data(), waits.size(), kLookMs);
+}
+
+/// Tells machines apart, also those that share a name.
+std::string this_host() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  std::string boot;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+  return cat(name, "/", boot);
+}
+
+[[noreturn]] void throw_waited(int rank, double timeout_s, const char* what, const std::vector<int>& peers) {
+  std::vector<std::string> names;
+  for (const int peer : peers) names.push_back(cat(peer));
+  throw TimeoutError(
+      cat("rank ", rank, " waited ", timeout_s, " s for ", what, " from rank ", join(names, ", ")));
+}
+
+/// Texts one after the other, each behind its length.
+std::string packed(const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) {
+    const std::uint64_t length = text.size();
+    all.append(reinterpret_cast<const char*>(&length), sizeof length);
+    all += text;
+  }
+  return all;
+}
+
+std::vector<std::string> unpacked(std::string_view all) {
+  std::vector<std::string> texts;
+  while (!all.empty()) {
+    std::uint64_t length = 0;
+    std::memcpy(&length, all.data(), sizeof length);
+    texts.emplace_back(all.substr(sizeof length, length));
+    all.remove_prefix(sizeof length + length);
+  }
+  return texts;
+}
+
+}  // namespace
+
+template <class Work>
+auto Star::lead(Work work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    farewell(static_cast<int>(error.code()), error.what());
+    throw;
+  }
+}
+
+Star::Star(int rank, int size, const Rendezvous& place, double timeout_s)
+    : rank_(rank),
+      size_(size),
+      timeout_s_(timeout_s),
+      links_(static_cast<std::size_t>(rank == 0 ? size : 1)) {
+  hosts_.assign(static_cast<std::size_t>(size), this_host());
+  if (size == 1) return;
+  if (rank == 0)
+    lead([&] { meet(place); });
+  else
+    call_on(place);
+  hosts_ = gather(this_host(), size, "a sign of life");
+}
+
+/// Takes in calls until every rank has said who it is. Callers that are no ranks are hung up on.
+void Star::meet(const Rendezvous& place) {
+  const Socket listener = listen_at(place);
+  const auto deadline = deadline_in(timeout_s_);
+  std::vector<bool> here(static_cast<std::size_t>(size_), false);
+  here[0] = true;
+  std::vector<std::unique_ptr<Link>> callers;
+  while (std::find(here.begin(), here.end(), false) != here.end()) {
+    std::vector<pollfd> waits{{listener.get(), POLLIN, 0}};
+    for (const auto& caller : callers) waits.push_back({caller->descriptor(), POLLIN, 0});
+    look(waits);
+    while (Socket socket = accept_from(listener))
+      callers.push_back(std::make_unique<Link>(std::move(socket), "a caller"));
+    for (auto& caller : callers) {
+      try {
+        if (const auto hello = caller->receive()) take_hello(std::move(caller), *hello, here);
+      } catch (const CommError&) {
+        caller.reset();
+      }
+    }
+    std::erase(callers, nullptr);
+    if (!passed(deadline)) continue;
+    std::vector<int> missing;
+    for (int peer = 0; peer < size_; ++peer)
+      if (!here[static_cast<std::size_t>(peer)]) missing.push_back(peer);
+    if (!missing.empty()) throw_waited(0, timeout_s_, "a sign of life", missing);
+  }
+}
+
+/// "3 8": rank 3 of 8.
+void Star::take_hello(std::unique_ptr<Link> link, const Message& hello, std::vector<bool>& here) {
+  const auto words = split(hello.text, ' ');
+  const auto rank = to_int(words.front()), size = to_int(words.back());
+  if (hello.kind != MessageKind::hello || words.size() != 2 || !rank || !size) return;  // hangs up
+  const std::string who = cat("rank ", *rank, " of ", *size);
+  const auto refuse = [&](const std::string& why) {
+    link->send({MessageKind::end, static_cast<std::uint32_t>(ExitCode::environment), why});
+    link->flush();
+    throw EnvironmentError(why);
+  };
+  if (*size != size_)
+    refuse(cat(who, " came to a rendezvous of ", size_, " ranks: all must be started alike"));
+  if (*rank < 1 || *rank >= size_ || here[static_cast<std::size_t>(*rank)])
+    refuse(cat("a second ", who, " came to the rendezvous: every rank needs a number of its own"));
+  here[static_cast<std::size_t>(*rank)] = true;
+  link->call_peer(cat("rank ", *rank));
+  links_[static_cast<std::size_t>(*rank)] = std::move(link);
+}
+
+void Star::call_on(const Rendezvous& place) {
+  const auto deadline = deadline_in(timeout_s_ + kHeadStartS);
+  Socket socket = connect_to(place);
+  for (; !socket; socket = connect_to(place)) {
+    if (passed(deadline))
+      throw TimeoutError(cat("rank ", rank_, " waited ", timeout_s_, " s for a sign of life from rank 0 at ",
+                             place.host, ":", place.port));
+    std::vector<pollfd> none;
+    look(none);
+  }
+  links_[0] = std::make_unique<Link>(std::move(socket), "rank 0");
+  links_[0]->send({MessageKind::hello, 0, cat(rank_, " ", size_)});
+}
+
+std::vector<int> Star::others(int size) const {
+  std::vector<int> peers(static_cast<std::size_t>(size - 1));
+  std::iota(peers.begin(), peers.end(), 1);
+  return peers;
+}
+
+/// The text of a message, unless it says that the run is over.
+std::string Star::text_of(Message message, int peer) const {
+  if (message.kind == MessageKind::data) return std::move(message.text);
+  if (message.kind == MessageKind::hello) throw CommError(cat("rank ", peer, " is out of step"));
+  const auto code = static_cast<ExitCode>(message.code);
+  if (code == ExitCode::timeout) throw TimeoutError(message.text);
+  throw CommError(code, message.text);
+}
+
+std::vector<std::string> Star::collect(const std::vector<int>& peers, const char* what, double limit_s) {
+  const auto deadline = deadline_in(limit_s);
+  std::vector<std::string> texts(peers.size());
+  std::vector<bool> done(peers.size(), false);
+  for (;;) {
+    std::vector<pollfd> waits;
+    std::vector<int> silent;
+    for (std::size_t i = 0; i < peers.size(); ++i) {
+      Link& link = link_to(peers[i]);
+      const bool sent = link.flush();
+      if (!done[i])
+        if (auto message = link.receive()) {
+          texts[i] = text_of(std::move(*message), peers[i]);
+          done[i] = true;
+        }
+      if (!done[i]) silent.push_back(peers[i]);
+      if (!done[i] || !sent)
+        waits.push_back({link.descriptor(), static_cast<short>(sent ? POLLIN : POLLIN | POLLOUT), 0});
+    }
+    if (silent.empty() && waits.empty()) return texts;
+    if (passed(deadline)) throw_waited(rank_, timeout_s_, what, silent);
+    look(waits);
+  }
+}
+
+void Star::deliver(const std::vector<int>& peers, const Message& message, const char* what) {
+  const auto deadline = deadline_in(timeout_s_);
+  for (const int peer : peers) link_to(peer).send(message);
+  for (const int peer : peers) {
+    while (!link_to(peer).flush()) {
+      if (passed(deadline)) throw_waited(rank_, timeout_s_, what, {peer});
+      std::vector<pollfd> waits{{link_to(peer).descriptor(), POLLOUT, 0}};
+      look(waits);
+    }
+  }
+}
+
+std::vector<std::string> Star::gather(const std::string& mine, int size, const char* what, bool idle) {
+  if (size == 1) return {mine};
+  if (rank_ == 0)
+    return lead([&] {
+      std::vector<std::string> all{mine};
+      for (std::string& text : collect(others(size), what, idle ? kNoLimit : timeout_s_))
+        all.push_back(std::move(text));
+      deliver(others(size), {.text = packed(all)}, what);
+      return all;
+    });
+  link_to(0).send({.text = mine});
+  return unpacked(collect({0}, what, idle ? kNoLimit : timeout_s_ + kHeadStartS).front());
+}
+
+std::string Star::broadcast(const std::string& text, int size) {
+  if (size == 1) return text;
+  if (rank_ != 0) return collect({0}, "text", timeout_s_ + kHeadStartS).front();
+  return lead([&] {
+    deliver(others(size), {.text = text}, "room for text");
+    return text;
+  });
+}
+
+void Star::farewell(int code, const std::string& text) noexcept {
+  const auto deadline = deadline_in(kFarewellS);
+  for (const auto& link : links_) {
+    try {
+      if (!link) continue;
+      link->send({MessageKind::end, static_cast<std::uint32_t>(code), text});
+      while (!link->flush() && !passed(deadline)) usleep(1000);
+    } catch (const std::exception&) {  // that one has gone already
+    }
+  }
+}
+
+}  // namespace moebench

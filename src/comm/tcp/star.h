@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// All ranks joined to rank 0, and the waits between them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/tcp/link.h"
+
+namespace moebench {
+
+class Star {
+ public:
+  /// Meets the other ranks at `place`: rank 0 listens there. Throws TimeoutError naming who has not come
+  /// within `timeout_s`, EnvironmentError if the ranks do not agree on how many they are.
+  Star(int rank, int size, const Rendezvous& place, double timeout_s);
+
+  int rank() const { return rank_; }
+  /// The host of each rank.
+  const std::vector<std::string>& hosts() const { return hosts_; }
+
+  /// Rank 0 gets the texts of ranks 0 … size-1 and sends all of them to each. `what` completes "rank 0 waited
+  /// 30 s for … from rank 2". Without a limit if `idle`.
+  std::vector<std::string> gather(const std::string& mine, int size, const char* what, bool idle = false);
+  /// Rank 0's text on ranks 0 … size-1.
+  std::string broadcast(const std::string& text, int size);
+  /// Tells every rank that the run ends with `code`; waits no longer than a moment.
+  void farewell(int code, const std::string& text) noexcept;
+
+ private:
+  void meet(const Rendezvous& place);
+  void take_hello(std::unique_ptr<Link> link, const Message& hello, std::vector<bool>& here);
+  void call_on(const Rendezvous& place);
+  Link& link_to(int peer) { return *links_[static_cast<std::size_t>(rank_ == 0 ? peer : 0)]; }
+  /// A message from each of `peers`, after what was to be sent to them has been.
+  std::vector<std::string> collect(const std::vector<int>& peers, const char* what, double limit_s);
+  void deliver(const std::vector<int>& peers, const Message& message, const char* what);
+  std::string text_of(Message message, int peer) const;
+  std::vector<int> others(int size) const;
+  /// Runs `work` of rank 0; whatever goes wrong there is told to all.
+  template <class Work>
+  auto lead(Work work);
+
+  int rank_, size_;
+  double timeout_s_;
+  std::vector<std::unique_ptr<Link>> links_;  ///< rank 0: by rank, none to itself; others: one
+  std::vector<std::string> hosts_;
+};
+
+}  // namespace moebench
