@@ -87,10 +87,10 @@ bool advance(std::vector<std::size_t>& at, const std::vector<Axis>& axes) {
   return false;
 }
 
-/// A subject without experts has no engine: whichever was asked for, it is the same case.
-void forget_engine(Candidate& candidate) {
-  if (candidate.point.subject == SubjectKind::layer) return;
-  candidate.point.engine = find_flag("engine").standard;
+/// What 'auto' became is what the case is called by. A subject without experts has no engine: whichever was asked for,
+/// it is the same case.
+void name_engine(Candidate& candidate) {
+  if (candidate.point.subject != SubjectKind::layer) candidate.point.engine = Case{}.engine;
   candidate.values["engine"] = candidate.point.engine;
 }
 
@@ -104,7 +104,7 @@ std::vector<Candidate> candidates_of(const SweepRequest& request, const Availabl
     for (std::size_t i = 0; i < axes.size(); ++i) candidate.values[axes[i].flag] = axes[i].values[at[i]];
     scale_values(candidate.values, request.scale);
     candidate.point = resolve(candidate.values, machine);
-    forget_engine(candidate);
+    name_engine(candidate);
     if (matches(candidate.point, conditions)) candidates.push_back(std::move(candidate));
   } while (advance(at, axes));
   return candidates;

@@ -82,6 +82,15 @@ TEST(Sweep, MultipliesTheAxesOutForEachCaseOfASuite) {
   std::filesystem::remove(path);
 }
 
+TEST(Sweep, NamesTheEngineThatAutoStandsFor) {
+  SweepRequest request;
+  request.command_line = {{"dtype", "fp32,bf16"}, {"engine", "auto"}};
+  const Sweep sweep = expand_sweep(request, {.engine = {{DType::bf16, "grouped"}}});
+  ASSERT_EQ(sweep.cases.size(), 2u);
+  EXPECT_EQ(sweep.cases[0].engine, "loop");
+  EXPECT_EQ(sweep.cases[1].engine, "grouped");
+}
+
 TEST(Sweep, MeasuresASubjectWithoutExpertsOnceForAllEngines) {
   const Sweep sweep = sweep_of({{"subject", "dense,layer"}, {"engine", "naive-mask,naive-rau"}});
   EXPECT_EQ(titles(sweep), (std::vector<std::string>{"dense engine=loop", "layer engine=naive-mask", "layer engine=naive-rau"}));
