@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The products of the grouped engine, one by one, against sums in double over the same rounded operands.
+// The products of the grouped engine, one by one, by both of its multipliers, against sums in double over the same
+// rounded operands.
 #include "backends/cuda/grouped/product.h"
 
 #include <functional>
@@ -35,23 +36,34 @@ const Sizes kSizes[] = {
     {"every_width", {16, 17, 33, 49, 65, 81, 97, 113, 129, 145, 161, 177, 193, 209, 225, 241, 256, 257}, 128, 264},
     {"many_rows", {700, 650}, 1024, 1280},
     {"few_rows_long_sums", {90}, 4096, 256},
+    {"no_row", {0, 0, 0}, 72, 136},
+    {"width_one", {2, 130}, 1, 1},
+    {"odd_widths", {5, 0, 70}, 17, 31},
+    {"odd_widths_of_many_tiles", {127, 1, 128, 129, 0, 255}, 129, 261},
+    {"odd_inner_width", {33, 140}, 31, 64},
+    {"odd_outer_width", {33, 140}, 64, 31},
+    {"gate_and_up_together_a_multiple_of_8", {100, 3}, 40, 12},
 };
 
-using FormatAndSizes = std::tuple<DType, Sizes>;
+enum class Kind { sm90, portable };
 
-class Grouped : public OnGpu, public testing::WithParamInterface<FormatAndSizes> {
+using Parameters = std::tuple<Kind, DType, Sizes>;
+
+class Grouped : public OnGpu, public testing::WithParamInterface<Parameters> {
  protected:
   void SetUp() override {
     OnGpu::SetUp();
     if (IsSkipped()) return;
     device_ = std::make_unique<cuda::Gpu>(0);
     for (const std::int32_t rows : sizes().rows) offsets_.push_back(offsets_.back() + rows);
-    if (!cuda::grouped::sm90_can(*device_, sizes().k, sizes().n)) GTEST_SKIP() << "not a Hopper GPU";
-    multiplier_ = cuda::grouped::make_sm90_multiplier(*device_);
+    const bool sm90 = std::get<0>(GetParam()) == Kind::sm90;
+    if (sm90 && !cuda::grouped::sm90_can(*device_, sizes().k, sizes().n))
+      GTEST_SKIP() << "not a Hopper GPU, or widths that are not multiples of 8";
+    multiplier_ = sm90 ? cuda::grouped::make_sm90_multiplier(*device_) : cuda::grouped::make_portable_multiplier(*device_);
     offsets_there_ = std::make_unique<Array<std::int32_t>>(*gpu_, offsets_);
   }
-  DType dtype() const { return std::get<0>(GetParam()); }
-  const Sizes& sizes() const { return std::get<1>(GetParam()); }
+  DType dtype() const { return std::get<1>(GetParam()); }
+  const Sizes& sizes() const { return std::get<2>(GetParam()); }
   std::int64_t experts() const { return std::ssize(sizes().rows); }
   std::int64_t rows() const { return offsets_.back(); }
 
@@ -155,9 +167,11 @@ TEST_P(Grouped, ActivatesAndDifferentiatesAsTheKernelsThatDoOnlyThat) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cuda, Grouped,
-                         testing::Combine(testing::Values(DType::bf16, DType::fp16), testing::ValuesIn(kSizes)),
+                         testing::Combine(testing::Values(Kind::sm90, Kind::portable),
+                                          testing::Values(DType::bf16, DType::fp16), testing::ValuesIn(kSizes)),
                          [](const auto& test) {
-                           return cat(std::get<1>(test.param).name, "_", name_of(std::get<0>(test.param)));
+                           return cat(std::get<0>(test.param) == Kind::sm90 ? "sm90_" : "portable_",
+                                      std::get<2>(test.param).name, "_", name_of(std::get<1>(test.param)));
                          });
 
 }  // namespace

@@ -72,9 +72,9 @@ class GroupedEngine final : public Engine {
 std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu) {
   if (size_of(shape.dtype) != 2)
     throw UsageError(cat("engine grouped computes in bf16 and fp16, not ", name_of(shape.dtype)));
-  if (!grouped::sm90_can(gpu, shape.hidden, shape.ffn))
-    throw UsageError("engine grouped needs a Hopper GPU, and hidden and ffn divisible by 8");
-  return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_sm90_multiplier(gpu));
+  return std::make_unique<GroupedEngine>(shape, gpu, grouped::sm90_can(gpu, shape.hidden, shape.ffn)
+                                                         ? grouped::make_sm90_multiplier(gpu)
+                                                         : grouped::make_portable_multiplier(gpu));
 }
 
 }  // namespace moebench::cuda

@@ -49,7 +49,7 @@ class Multiplier {
 /// Whether make_sm90_multiplier() takes rows of these widths: the copy engine wants strides of 16 bytes.
 bool sm90_can(const Gpu& gpu, std::int64_t hidden, std::int64_t ffn);
 std::unique_ptr<Multiplier> make_sm90_multiplier(Gpu& gpu);
-/// Any width, any GPU from Ampere on.
+/// Any width, any GPU from Ampere on; rows whose width is not a multiple of 8 are read element by element.
 std::unique_ptr<Multiplier> make_portable_multiplier(Gpu& gpu);
 
 }  // namespace moebench::cuda::grouped
