@@ -10,7 +10,10 @@
 namespace moebench {
 
 Inspection::Inspection(const Case& inspected, Bench bench)
-    : case_(inspected), bench_(bench), subject_(make_subject(inspected, bench)), ranges_(inspected, bench.ranks.rank()) {
+    : case_(inspected),
+      bench_(bench),
+      subject_(make_subject(inspected, bench)),
+      ranges_(inspected, bench.ranks.rank()) {
   if (inspected.cache == CacheState::flushed) flush_.emplace(bench.backend);
   if (!inspected.graph) return;
   if (const std::string why = subject_->why_no_graph(); !why.empty())

@@ -20,11 +20,11 @@ class Inspection {
   /// Builds the subject. Throws what building throws, and UsageError for a graph that cannot be replayed.
   Inspection(const Case& inspected, Bench bench);
 
-  /// Compares one iteration with the oracle unless `sampling.check` is none, then warms up as a measurement does and
-  /// records the case's graphs.
+  /// Compares one iteration with the oracle unless `sampling.check` is none, then warms up as a measurement
+  /// does and records the case's graphs.
   CheckRecord prepare(const Sampling& sampling);
-  /// Iterations inside the window that a profiler captures (Backend::profile), with ranges and without marks. Replayed
-  /// if the case says so.
+  /// Iterations inside the window that a profiler captures (Backend::profile), with ranges and without marks.
+  /// Replayed if the case says so.
   void profile(int iterations);
   /// Iterations with a mark at both ends of each stage, queued call by call.
   Timeline trace(int iterations);

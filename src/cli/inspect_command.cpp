@@ -18,14 +18,16 @@ constexpr int kFew = 3;
 const Case& only_case(const Options& options, std::span<const Case> cases, int ranks) {
   const std::string flag = options.profile ? "--profile" : "--trace";
   if (options.profile && !options.trace.empty()) throw UsageError("--profile and --trace: give one of them");
-  for (const auto& [name, given] : {std::pair("--json", !options.json.empty()), std::pair("--csv", !options.csv.empty()),
-                                    std::pair("--samples", options.samples), std::pair("--resume", options.resume)})
+  for (const auto& [name, given] :
+       {std::pair("--json", !options.json.empty()), std::pair("--csv", !options.csv.empty()),
+        std::pair("--samples", options.samples), std::pair("--resume", options.resume)})
     if (given) throw UsageError(cat(flag, " times nothing, so ", name, " has nothing to write"));
   if (cases.size() != 1)
-    throw UsageError(cat(flag, " takes one case, not ", cases.size(), "; choose it with --filter or --max-points 1"));
+    throw UsageError(
+        cat(flag, " takes one case, not ", cases.size(), "; choose it with --filter or --max-points 1"));
   if (cases[0].shape.ranks != ranks)
-    throw UsageError(cat(flag, " takes a case on all ranks: the case has ", cases[0].shape.ranks, ", but ", ranks,
-                         ranks == 1 ? " runs" : " run"));
+    throw UsageError(cat(flag, " takes a case on all ranks: the case has ", cases[0].shape.ranks, ", but ",
+                         ranks, ranks == 1 ? " runs" : " run"));
   return cases[0];
 }
 
@@ -40,15 +42,16 @@ void require_free(const Options& options) {
 void require_right(const CheckRecord& check) {
   for (const auto& item : check.items)
     if (!item.passed())
-      throw Error(ExitCode::incorrect, format("%s error %.2g exceeds %.2g: a wrong result is not looked at", item.name.c_str(),
-                                              item.error, item.bound));
+      throw Error(ExitCode::incorrect, format("%s error %.2g exceeds %.2g: a wrong result is not looked at",
+                                              item.name.c_str(), item.error, item.bound));
 }
 
 void say_how(const Case& inspected, int iterations) {
   std::cout << inspected.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations")
             << " inside the profiler's window\n";
   if (!Ranges::heard())
-    std::cout << "No profiler listens. Start this line under one: tools/nsys or tools/ncu before 'moebench run'.\n";
+    std::cout
+        << "No profiler listens. Start this line under one: tools/nsys or tools/ncu before 'moebench run'.\n";
 }
 
 }  // namespace
@@ -70,11 +73,12 @@ ExitCode inspect_command(const Options& options, Workplace& workplace, std::span
     const Timeline timeline = inspection.trace(iterations);
     if (world.rank() != 0) return ExitCode::ok;
     replace_file(options.trace, trace_json(timeline, machine.ranks, version_text()));
-    std::cout << inspected.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations") << " in "
-              << options.trace << "; open it in ui.perfetto.dev or chrome://tracing\n";
+    std::cout << inspected.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations")
+              << " in " << options.trace << "; open it in ui.perfetto.dev or chrome://tracing\n";
   } catch (const Error& error) {
     if (world.size() == 1) throw;
-    std::cerr << "moebench: rank " << world.rank() << ": " << error.what() << std::endl;  // the others wait for this one
+    std::cerr << "moebench: rank " << world.rank() << ": " << error.what()
+              << std::endl;  // the others wait for this one
     world.abort(static_cast<int>(error.code()));
   }
   return ExitCode::ok;

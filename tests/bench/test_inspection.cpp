@@ -41,7 +41,8 @@ TEST(Timelines, KeepEachRanksClockAndAlignItWhereIterationsBegin) {
                                 {.iteration = 0, .pass = Pass::forward, .begin_us = 1, .end_us = 9},
                                 {.iteration = 1, .begin_us = 20, .end_us = 30},
                                 {.iteration = 2, .begin_us = 40, .end_us = 50}};
-  // The other's clock is 100 ahead; it begins iteration 0 with rank 0, iteration 1 late by 7, and iteration 2 early by 1.
+  // The other's clock is 100 ahead; it begins iteration 0 with rank 0, iteration 1 late by 7, and iteration 2
+  // early by 1.
   TwoRanks world({100, 100, 100, 102, 107, 107, 99, 100});
   const Timeline timeline = timeline_of({}, world, mine);
   ASSERT_EQ(timeline.ranks.size(), 2u);

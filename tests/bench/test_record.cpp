@@ -45,6 +45,13 @@ TEST(RecordId, IsThatOfReportsFromBeforeASettingWasAdded) {
   hot.cache = CacheState::hot;
   EXPECT_NE(id_of(replayed), id_of(measured));
   EXPECT_NE(id_of(hot), id_of(measured));
+
+  Case spread;  // a point of results/paper-scaling, from before `exchange`
+  spread.shape = {.tokens = 1024, .hidden = 256, .ffn = 1024, .experts = 8, .top_k = 2, .ranks = 2, .ep = 2};
+  spread.comm = "mpi";
+  EXPECT_EQ(id_of(spread), "c6f1058a036c5e91");
+  spread.exchange = "per-expert";
+  EXPECT_NE(id_of(spread), "c6f1058a036c5e91");
 }
 
 TEST(HasTimes, IsFalseForWhatIsNotOkOrFailedItsCheck) {

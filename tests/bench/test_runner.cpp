@@ -335,5 +335,19 @@ TEST(Inputs, TogetherExceedTheCacheTwice) {
   EXPECT_EQ(input_sets_needed({.tokens = 0, .hidden = 8}, 1 << 20), 16);
 }
 
+TEST(GradientSync, IsNotReplayedAndWaitsUnlessOverNccl) {
+  Case step{.shape = {.ranks = 2}, .passes = PassSet::step, .comm = "mpi"};
+  EXPECT_TRUE(sync_waits(step));
+  EXPECT_EQ(why_no_graph_of_sync(step), "the gradient sync between ranks waits for the device");
+  step.comm = "nccl";
+  EXPECT_FALSE(sync_waits(step));
+  EXPECT_EQ(why_no_graph_of_sync(step), "a replayed gradient sync over NCCL would wait for other ranks without a limit");
+  step.shape.ranks = 1;
+  EXPECT_EQ(why_no_graph_of_sync(step), "");
+  step.shape.ranks = 2;
+  step.passes = PassSet::fwd_bwd;
+  EXPECT_EQ(why_no_graph_of_sync(step), "");
+}
+
 }  // namespace
 }  // namespace moebench

@@ -78,7 +78,8 @@ def what_is_looked_at_is_one_case_and_not_timed():
         expect_refused(moebench(f"run {_watched(experts='4,8')} {flag}"), 2, f"{word} takes one case, not 2", "--filter")
         expect_refused(moebench(f"run {_watched()} {flag} --json a.json"), 2, f"{word} times nothing, so --json")
         expect_refused(moebench(f"run {_watched()} {flag} --samples"), 2, f"{word} times nothing, so --samples")
-        expect_refused(moebench(f"run {_watched(ranks=2)} {flag}"), 2, f"{word} takes a case on all ranks: the case has 2, but 1 runs")
+        expect_refused(moebench(f"run {_watched(ranks=1)} {flag}", ranks=2), 2,
+                       f"{word} takes a case on all ranks: the case has 1, but 2 run")
     expect_refused(moebench(f"run {_watched()} --profile --trace t.json"), 2, "give one of them")
     assert os.listdir() == []
 
