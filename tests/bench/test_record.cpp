@@ -47,7 +47,7 @@ TEST(RecordId, IsThatOfReportsFromBeforeASettingWasAdded) {
   EXPECT_NE(id_of(hot), id_of(measured));
 
   Case spread;  // a point of results/paper-scaling, from before `exchange`
-  spread.shape = {.tokens = 1024, .hidden = 256, .ffn = 1024, .experts = 8, .top_k = 2, .ranks = 2, .ep = 2};
+  spread.shape = {.tokens = 2048, .hidden = 256, .ffn = 1024, .experts = 8, .top_k = 2, .ranks = 2, .ep = 2};
   spread.comm = "mpi";
   EXPECT_EQ(id_of(spread), "c6f1058a036c5e91");
   spread.exchange = "per-expert";
