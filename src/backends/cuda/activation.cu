@@ -16,7 +16,7 @@ template <class T, int N, Activation kActivation>
 __global__ void __launch_bounds__(kThreads)
     activation_forward_kernel(const T* __restrict__ pre, std::int64_t rows, std::int64_t cols,
                               T* __restrict__ act) {
-  using A = Act<T, kActivation>;
+  using A = Act<Functions<T>, kActivation>;
   const std::int64_t r = warp_of_grid();
   if (r >= rows) return;
   pre += r * cols * A::kInputs, act += r * cols;
@@ -47,7 +47,7 @@ template <class T, int N, Activation kActivation>
 __global__ void __launch_bounds__(kThreads)
     activation_backward_kernel(const T* __restrict__ pre, const T* __restrict__ dact, std::int64_t rows,
                                std::int64_t cols, T* __restrict__ dpre) {
-  using A = Act<T, kActivation>;
+  using A = Act<Functions<T>, kActivation>;
   const std::int64_t r = warp_of_grid();
   if (r >= rows) return;
   pre += r * cols * A::kInputs, dpre += r * cols * A::kInputs, dact += r * cols;

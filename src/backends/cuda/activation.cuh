@@ -21,8 +21,8 @@ struct Functions<float> {
   static __device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 };
 
-template <>
-struct Functions<__half> {
+/// For 16-bit formats.
+struct ShortFunctions {
   static __device__ float bell(float x) { return __expf(-0.5f * x * x); }
   /// Abramowitz & Stegun 7.1.26 at |x|/√2: absolute error below 1.5e-7, of which half reaches Φ.
   static __device__ float normal_cdf(float x) {
@@ -37,11 +37,15 @@ struct Functions<__half> {
   /// __fdividef gives 0 for a divisor beyond 2^126: right to 1e-38.
   static __device__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 };
-
-/// One instruction for the transcendental part, tanh, whose error of 2^-11 is a quarter of bf16's half unit in the
-/// last place: these follow a product on its accumulators, where instructions are what they cost.
 template <>
-struct Functions<__nv_bfloat16> {
+struct Functions<__nv_bfloat16> : ShortFunctions {};
+template <>
+struct Functions<__half> : ShortFunctions {};
+
+/// For bf16 behind a matrix product, where instructions are what a function costs: one for the transcendental part,
+/// tanh. Its relative error of 2^-11 makes results wrong by up to 2.5e-4·|x|: far under bf16's rounding (2^-9) of
+/// results near x, more than that where they nearly vanish.
+struct QuickFunctions {
   static __device__ float tanh(float x) {
     float y;
     asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -62,22 +66,22 @@ struct Functions<__nv_bfloat16> {
 };
 
 /// What one element of `act` comes from: pre alone, or gate and up.
-template <class T, Activation kActivation>
+template <class F, Activation kActivation>
 struct Act {
   static constexpr int kInputs = kActivation == Activation::swiglu ? 2 : 1;
 
   static __device__ float forward(const float* in) {
     if constexpr (kInputs == 1)
-      return Functions<T>::gelu(in[0]);
+      return F::gelu(in[0]);
     else
-      return in[0] * Functions<T>::sigmoid(in[0]) * in[1];
+      return in[0] * F::sigmoid(in[0]) * in[1];
   }
   /// GELU: Φ(x) + x·φ(x). SiLU: σ·(1 + x·(1 - σ)).
   static __device__ void backward(float dact, const float* in, float* din) {
     if constexpr (kInputs == 1) {
-      din[0] = dact * Functions<T>::gelu_slope(in[0]);
+      din[0] = dact * F::gelu_slope(in[0]);
     } else {
-      const float s = Functions<T>::sigmoid(in[0]);
+      const float s = F::sigmoid(in[0]);
       din[0] = dact * in[1] * s * (1.0f + in[0] * (1.0f - s));
       din[1] = dact * in[0] * s;
     }

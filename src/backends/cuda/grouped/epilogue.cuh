@@ -66,7 +66,7 @@ class Epilogue {
   }
 
  private:
-  using A = Act<T, kActivation>;
+  using A = Act<std::conditional_t<std::is_same_v<T, __half>, Functions<T>, QuickFunctions>, kActivation>;
 
   static __device__ int group() { return static_cast<int>(threadIdx.x) / kGroupThreads; }
   static __device__ int thread() { return static_cast<int>(threadIdx.x) % kGroupThreads; }
