@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rates of the grouped engine's products beside one cuBLAS product of all rows. Not a test: read it. usage:
-// moebench_grouped_rates [rows hidden ffn experts [swiglu]]. Rows are dealt to experts at random.
+// moebench_grouped_rates [portable] [rows hidden ffn experts [swiglu]]. Rows are dealt to experts at random. `portable`
+// takes the portable multiplier where Hopper's can too.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backends/cuda/cuda_backend.h"
@@ -45,9 +47,11 @@ double median_us(cuda::Gpu& gpu, const std::function<void()>& work) {
 
 class Rates {
  public:
-  Rates(Backend& backend, cuda::Gpu& gpu, const Sizes& sizes)
+  Rates(Backend& backend, cuda::Gpu& gpu, const Sizes& sizes, bool portable)
       : s_(sizes), w1_(sizes.swiglu ? 2 * sizes.ffn : sizes.ffn), backend_(backend), gpu_(gpu),
-        multiplier_(cuda::grouped::make_sm90_multiplier(gpu)), offsets_(backend.memory(), static_cast<std::size_t>(sizes.experts + 1) * 4) {
+        multiplier_(!portable && cuda::grouped::sm90_can(gpu, sizes.hidden, sizes.ffn) ? cuda::grouped::make_sm90_multiplier(gpu)
+                                                                                       : cuda::grouped::make_portable_multiplier(gpu)),
+        offsets_(backend.memory(), static_cast<std::size_t>(sizes.experts + 1) * 4) {
     std::mt19937 random(1);
     std::vector<std::int32_t> counts(static_cast<std::size_t>(s_.experts)), offsets{0};
     for (std::int64_t r = 0; r < s_.rows; ++r) ++counts[random() % counts.size()];
@@ -112,13 +116,15 @@ class Rates {
 int main(int argc, char** argv) {
   using namespace moebench;
   try {
+    const bool portable = argc > 1 && std::string_view(argv[1]) == "portable";
+    if (portable) --argc, ++argv;
     std::vector<Sizes> all{{8192, 1024, 4096, 8, false}, {8192, 1024, 4096, 32, false}, {8192, 1024, 4096, 64, false},
                            {196608, 1536, 256, 128, true}, {16384, 4096, 14336, 8, true}};
     if (argc > 4) all = {{std::atoll(argv[1]), std::atoll(argv[2]), std::atoll(argv[3]), std::atoll(argv[4]), argc > 5}};
     const auto backend = make_cuda_backend(0);
     cuda::Gpu gpu(0);
-    std::printf("%s\n", backend->device().name.c_str());
-    for (const Sizes& sizes : all) Rates(*backend, gpu, sizes).measure();
+    std::printf("%s%s\n", backend->device().name.c_str(), portable ? ", portable" : "");
+    for (const Sizes& sizes : all) Rates(*backend, gpu, sizes, portable).measure();
     return 0;
   } catch (const Error& error) {
     std::fprintf(stderr, "moebench_grouped_rates: %s\n", error.what());

@@ -13,9 +13,8 @@ namespace moebench::cuda::grouped {
 
 /// Copies 16 bytes of which the first `bytes` are read, and the others zero; both ends aligned to 16.
 __device__ inline void copy_async(uint4* shared, const void* from, int bytes) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))),
-               "l"(from), "r"(bytes)
-               : "memory");
+  const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
 __device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits for this thread's copies but those of its last kPending commits.

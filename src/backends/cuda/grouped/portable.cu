@@ -155,7 +155,8 @@ __device__ inline void put(void* matrix, std::int64_t at, bool both, float2 valu
 
 /// What follows a product: `value` is that of two features of a row, of every part.
 template <class T, int N, After kAfter, Activation kActivation>
-__device__ __forceinline__ void finish(const Sizes& s, std::int64_t row, int feature, const float2 (&value)[kParts<kAfter, kActivation>]) {
+__device__ __forceinline__ void finish(const Sizes& s, std::int64_t row, int feature,
+                                       const float2 (&value)[kParts<kAfter, kActivation>]) {
   using A = Act<T, kActivation>;
   constexpr int kInputs = A::kInputs;
   const bool both = feature + 1 < s.features;
@@ -223,9 +224,10 @@ __device__ __forceinline__ void finish_tile(const Sizes& s, const Work& w, const
     const int feature = w.feature + warp.col + block_col(j) + 2 * (lane % 4);
     if (feature >= s.features) continue;
     float2 bias[kParts] = {};
-    if (s.bias)
-      for (int part = 0; part < kParts; ++part)
-        bias[part] = get<T, N>(s.bias, std::int64_t{w.expert * kParts + part} * s.features + feature, feature + 1 < s.features);
+    if (s.bias) {
+      const std::int64_t at = std::int64_t{w.expert} * kParts * s.features + feature;
+      for (int part = 0; part < kParts; ++part) bias[part] = get<T, N>(s.bias, at + part * s.features, feature + 1 < s.features);
+    }
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int row = w.row + warp.row + 8 * i + lane / 4;
@@ -254,7 +256,8 @@ __global__ void __launch_bounds__(kThreads, 2) portable_kernel(const Sizes s) {
 
   const int inner = kGradient ? w.count : s.inner, blocks = ceil_div(inner, kDepth);
   const int left_cols = kGradient ? s.rows : s.inner, right_cols = kTransposed ? s.inner : kParts * s.features;
-  const std::int64_t left_row = w.begin, right_row = kGradient ? w.begin : std::int64_t{w.expert} * (kTransposed ? s.features : s.inner);
+  const std::int64_t left_row = w.begin, weights = std::int64_t{w.expert} * (kTransposed ? s.features : s.inner);
+  const std::int64_t right_row = kGradient ? w.begin : weights;
   const Operand<T, N, kLeft> left{static_cast<const T*>(s.left) + left_row * left_cols, left_cols, w.rows, inner};
   const Operand<T, N, kRight, kParts> right{static_cast<const T*>(s.right) + right_row * right_cols, right_cols, s.features, inner};
   const auto load = [&](int block) {
