@@ -157,7 +157,7 @@ __device__ inline void put(void* matrix, std::int64_t at, bool both, float2 valu
 template <class T, int N, After kAfter, Activation kActivation>
 __device__ __forceinline__ void finish(const Sizes& s, std::int64_t row, int feature,
                                        const float2 (&value)[kParts<kAfter, kActivation>]) {
-  using A = Act<T, kActivation>;
+  using A = Act<Functions<T>, kActivation>;
   constexpr int kInputs = A::kInputs;
   const bool both = feature + 1 < s.features;
   const std::int64_t at = row * s.features + feature, at_inputs = row * kInputs * s.features + feature;
