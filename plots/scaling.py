@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Throughput against the number of ranks (Figure 6 of the FastMoE paper), the efficiency kept, and the link's share."""
 import sys
+from copy import copy
 
 from page import Page, colour, flops_unit, main, marker, percent, plain_log, value_ticks
 from matplotlib.lines import Line2D
@@ -25,6 +26,17 @@ def series_over_ranks(points):
     for point, chosen in zip(points, settings):
         point.settings = chosen
     return group(points, "ranks"), tokens
+
+
+def share_lone_ranks(points):
+    """A rank alone exchanges nothing, so its point begins the curve of every exchange."""
+    exchanges = sorted({point.settings["exchange"] for point in points if "exchange" in point.settings})
+    shared = []
+    for point in points:
+        for exchange in [None] if "exchange" in point.settings or not exchanges else exchanges:
+            shared.append(copy(point))
+            shared[-1].settings = dict(point.settings, **({"exchange": exchange} if exchange else {}))
+    return shared
 
 
 def draw_throughput(page, axes, series, unit):
@@ -81,6 +93,7 @@ def draw_exchange(page, axes, series):
 def draw(reports, holds, _):
     points, notes = select(reports, holds)
     points, values = require_axis(points, "ranks")
+    points = share_lone_ranks(points)
     series, tokens = series_over_ranks(points)
     unit, unit_name = flops_unit(max(point.total.tflops for point in points))
     exchanges = any(point.exchange_gbs > 0 for point in points)

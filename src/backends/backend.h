@@ -130,8 +130,8 @@ class Backend {
 
   /// Names that make_engine takes, in the order of `moebench list`.
   virtual std::vector<std::string> engines() const = 0;
-  /// The engine that 'auto' stands for: the fastest one of those that compute in this format.
-  virtual std::string best_engine(DType) const { return "loop"; }
+  /// The engine that 'auto' stands for: the fastest one for this shape, as far as is known.
+  virtual std::string best_engine(const Shape&) const { return "loop"; }
   /// Throws UsageError naming the engines it has.
   virtual std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) = 0;
 

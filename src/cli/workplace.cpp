@@ -73,12 +73,10 @@ Workplace::Workplace(std::string_view backend, WorldRequest request)
       backend_(timed(backend_us_, [&] { return open_backend(backend_name_, *world_); })) {}
 
 Available Workplace::available() const {
-  std::map<DType, std::string> engine;
-  for (const DType dtype : {DType::fp32, DType::tf32, DType::bf16, DType::fp16}) engine[dtype] = backend_->best_engine(dtype);
   return {.ranks = world_->size(),
           .backend = std::string(backend_->name()),
           .comm = std::string(world_->name()),
-          .engine = engine,
+          .engine = [this](const Shape& shape) { return backend_->best_engine(shape); },
           .words = {{"backend", backend_names()}, {"comm", comm_names()}, {"engine", backend_->engines()}}};
 }
 

@@ -158,7 +158,7 @@ constexpr Flag kFlags[] = {
     {.name = "engine",
      .value = "NAME",
      .standard = "auto",
-     .help = "how the experts of a rank are run: see 'moebench list'; auto: the fastest for this backend and dtype",
+     .help = "how the experts of a rank are run: see 'moebench list'; auto: the fastest known for backend and shape",
      .read = [](const Case& c) { return c.engine; },
      .write = [](Case& c, std::string_view v) { c.engine = v; }},
     {.name = "backend",

@@ -51,10 +51,7 @@ Case resolve(const Settings& values, const Available& machine) {
     if (flag.name != "subject" && flag.name != "ranks" && flag.name != "ep") write(flag.name);
   if (point.backend == "auto") point.backend = machine.backend;
   if (point.comm == "auto") point.comm = machine.comm;
-  if (point.engine == "auto") {
-    const auto best = machine.engine.find(point.shape.dtype);
-    point.engine = best == machine.engine.end() ? Case{}.engine : best->second;
-  }
+  if (point.engine == "auto") point.engine = machine.engine ? machine.engine(point.shape) : Case{}.engine;
   check_words(point, machine);
   return point;
 }

@@ -2,6 +2,7 @@
 // One value per flag → one case.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,7 +17,7 @@ struct Available {
   int ranks = 1;  ///< processes launched
   std::string backend = "cpu";
   std::string comm = "self";
-  std::map<DType, std::string> engine;  ///< of 'auto', by number format; "loop" for one that is not listed
+  std::function<std::string(const Shape&)> engine;  ///< what 'auto' stands for; "loop" if empty
   /// Words that a flag takes here, by flag; one that is not listed takes any.
   std::map<std::string, std::vector<std::string>, std::less<>> words;
 };

@@ -85,7 +85,7 @@ TEST(Sweep, MultipliesTheAxesOutForEachCaseOfASuite) {
 TEST(Sweep, NamesTheEngineThatAutoStandsFor) {
   SweepRequest request;
   request.command_line = {{"dtype", "fp32,bf16"}, {"engine", "auto"}};
-  const Sweep sweep = expand_sweep(request, {.engine = {{DType::bf16, "grouped"}}});
+  const Sweep sweep = expand_sweep(request, {.engine = [](const Shape& shape) { return shape.dtype == DType::bf16 ? "grouped" : "loop"; }});
   ASSERT_EQ(sweep.cases.size(), 2u);
   EXPECT_EQ(sweep.cases[0].engine, "loop");
   EXPECT_EQ(sweep.cases[1].engine, "grouped");

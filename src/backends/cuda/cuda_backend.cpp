@@ -36,7 +36,7 @@ class CudaBackend final : public Backend {
   }
 
   std::vector<std::string> engines() const override { return cuda::engine_names(); }
-  std::string best_engine(DType dtype) const override { return size_of(dtype) == 2 ? "grouped" : "streams"; }
+  std::string best_engine(const Shape& shape) const override { return cuda::best_engine(shape); }
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
     return cuda::make_engine(name, shape, gpu_);
   }

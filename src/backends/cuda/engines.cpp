@@ -78,6 +78,12 @@ std::vector<std::string> engine_names() {
   return names;
 }
 
+std::string best_engine(const Shape& shape) {
+  constexpr std::int64_t kFewRows = 1536;
+  const bool few = shape.tokens * shape.top_k <= kFewRows * shape.experts;
+  return size_of(shape.dtype) == 2 && few ? "grouped" : "streams";
+}
+
 std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, Gpu& gpu) {
   for (const Entry& entry : kEngines)
     if (entry.name == name) return entry.make(shape, gpu);
