@@ -21,7 +21,8 @@ class LayerSubject final : public Subject {
         workload_(measured.shape, measured.skew, measured.seed),
         groups_(connect(bench, [&](auto comm) { return Groups(std::move(comm), measured.shape.ep); })),
         layer_(measured.shape, groups_, bench.backend,
-               {.engine = measured.engine, .backward = backward_, .exchange = parse_exchange(measured.exchange)}) {
+               {.engine = measured.engine, .backward = backward_, .streams = measured.streams,
+                                                         .exchange = parse_exchange(measured.exchange)}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
     const int sets = input_sets_of(measured, bench.backend.device().cache_bytes);

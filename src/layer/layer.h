@@ -23,6 +23,7 @@ namespace moebench {
 struct LayerOptions {
   std::string engine = "loop";
   bool backward = true;  ///< keep what backward() needs
+  int streams = 16;      ///< of engine streams
   ExchangeForm exchange = ExchangeForm::fused;
 };
 

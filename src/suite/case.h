@@ -41,6 +41,7 @@ struct Case {
   PassSet passes = PassSet::fwd_bwd;
   std::string backend = "cpu";
   std::string engine = "loop";
+  int streams = 16;  ///< of engine streams
   std::string comm = "self";
   std::string exchange = "fused";
   std::string gate = "topk";

@@ -82,6 +82,15 @@ TEST(Sweep, MultipliesTheAxesOutForEachCaseOfASuite) {
   std::filesystem::remove(path);
 }
 
+TEST(Sweep, CountsStreamsOnlyWhereTheEngineHasThem) {
+  const Sweep sweep = sweep_of({{"engine", "loop,streams"}, {"streams", "4,16"}});
+  ASSERT_EQ(sweep.cases.size(), 3u);
+  const auto streams = [&](std::size_t i) { return find_flag("streams").read(sweep.cases[i]); };
+  EXPECT_EQ(streams(0), "");
+  EXPECT_EQ(streams(1), "4");
+  EXPECT_EQ(streams(2), "16");
+}
+
 TEST(Sweep, NamesTheEngineThatAutoStandsFor) {
   SweepRequest request;
   request.command_line = {{"dtype", "fp32,bf16"}, {"engine", "auto"}};

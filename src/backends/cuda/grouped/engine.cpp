@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine `grouped`: all experts in one launch per product, two products forward and four backward, with nothing
-// known on the host but the number of rows.
+// The engine `grouped`: all experts in one launch per product, two products forward and four backward, with
+// nothing known on the host but the number of rows.
 #include "backends/cuda/engines.h"
 #include "backends/cuda/grouped/product.h"
 #include "backends/cuda/kernels.h"
@@ -32,8 +32,14 @@ class GroupedEngine final : public Engine {
   void forward(const ExpertsForward& args) override {
     const std::int64_t n = args.x.rows;
     const ExpertTensors& w = args.weights;
-    run({.form = Form::forward, .left = args.x, .right = w.w1, .out = first(act_, n), .after = After::activate,
-         .bias = w.b1, .pre = shape_.backward ? first(pre_, n) : TensorView{}}, args);
+    run({.form = Form::forward,
+         .left = args.x,
+         .right = w.w1,
+         .out = first(act_, n),
+         .after = After::activate,
+         .bias = w.b1,
+         .pre = shape_.backward ? first(pre_, n) : TensorView{}},
+        args);
     run({.form = Form::forward, .left = first(act_, n), .right = w.w2, .out = args.out, .bias = w.b2}, args);
   }
 
@@ -41,10 +47,16 @@ class GroupedEngine final : public Engine {
     const ExpertsForward& forward = args.forward;
     const std::int64_t n = args.dout.rows;
     const TensorView dpre = first(dpre_, n);
-    run({.form = Form::transposed, .left = args.dout, .right = forward.weights.w2, .out = dpre,
-         .after = After::differentiate, .pre = first(pre_, n)}, forward);
+    run({.form = Form::transposed,
+         .left = args.dout,
+         .right = forward.weights.w2,
+         .out = dpre,
+         .after = After::differentiate,
+         .pre = first(pre_, n)},
+        forward);
     run({.form = Form::transposed, .left = dpre, .right = forward.weights.w1, .out = args.dx}, forward);
-    run({.form = Form::gradient, .left = first(act_, n), .right = args.dout, .out = args.gradients.w2}, forward);
+    run({.form = Form::gradient, .left = first(act_, n), .right = args.dout, .out = args.gradients.w2},
+        forward);
     run({.form = Form::gradient, .left = forward.x, .right = dpre, .out = args.gradients.w1}, forward);
     if (!shape_.bias) return;
     sum_columns(gpu_.stream.get(), forward.offsets.data(), args.dout, args.gradients.b2, false);
@@ -72,9 +84,10 @@ class GroupedEngine final : public Engine {
 std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu) {
   if (size_of(shape.dtype) != 2)
     throw UsageError(cat("engine grouped computes in bf16 and fp16, not ", name_of(shape.dtype)));
-  return std::make_unique<GroupedEngine>(shape, gpu, grouped::sm90_can(gpu, shape.hidden, shape.ffn)
-                                                         ? grouped::make_sm90_multiplier(gpu)
-                                                         : grouped::make_portable_multiplier(gpu));
+  return std::make_unique<GroupedEngine>(shape, gpu,
+                                         grouped::sm90_can(gpu, shape.hidden, shape.ffn)
+                                             ? grouped::make_sm90_multiplier(gpu)
+                                             : grouped::make_portable_multiplier(gpu));
 }
 
 }  // namespace moebench::cuda

@@ -2,10 +2,10 @@
 // What follows a product, on its way from accumulators to memory.
 //
 // When a tile is summed, each thread packs its 128 numbers into 64 words of two 16-bit elements, and the
-// accumulators are free for the next tile. The words are then worked off in steps of 32 or 16 tokens between the
-// next tile's matrix instructions: activation or derivative, a transposition through shared memory (a thread holds
-// neighbouring tokens, memory wants neighbouring features), and 128 bytes of each row at a time to memory. The copy
-// engine is not asked to store: its queue is full of loads, and each step would wait for it.
+// accumulators are free for the next tile. The words are then worked off in steps of 64, 32 or 16 tokens
+// between the next tile's matrix instructions: activation or derivative, a transposition through shared
+// memory (a thread holds neighbouring tokens, memory wants neighbouring features), and 128 bytes of each row
+// at a time to memory. Stores by the copy engine were tried and are no faster (docs/kernels.md).
 #pragma once
 
 #include "backends/cuda/activation.cuh"
@@ -22,11 +22,12 @@ template <class T, Form kForm, After kAfter, Activation kActivation, int kStored
 class Epilogue {
  public:
   static constexpr bool kGlu = kActivation == Activation::swiglu;
-  static constexpr bool kGated = kAfter == After::activate && kGlu;  ///< the product is gate and up of the same features
+  static constexpr bool kGated =
+      kAfter == After::activate && kGlu;  ///< the product is gate and up of the same features
   static constexpr int kTokensOfStep = kAfter == After::store ? kStored : kGlu ? 16 : 32;
   static constexpr int kBoxBytes = kTokensOfStep * 128;
   static constexpr int kPairs = kTokensOfStep / 16;  ///< of 8x8 matrices: 16 tokens
-  static constexpr int kInputs = kGlu ? 2 : 1;  ///< what one element of act is made of
+  static constexpr int kInputs = kGlu ? 2 : 1;       ///< what one element of act is made of
 
   /// `staging`: kStagingBytes, aligned to 1024.
   __device__ Epilogue(const Sizes& sizes, std::uint32_t staging) : s_(sizes), staging_(staging) {}
@@ -53,8 +54,9 @@ class Epilogue {
   /// Steps still to be worked off.
   __device__ int left() const { return steps_ - step_; }
 
-  /// Works off one step; there is one left. By all threads of the warpgroup. The step takes the first words and moves
-  /// the others up: one copy of its code stays in the instruction cache, where one per step does not.
+  /// Works off one step; there is one left. By all threads of the warpgroup. The step takes the first words
+  /// and moves the others up: one copy of its code stays in the instruction cache, where one per step does
+  /// not.
   __device__ __forceinline__ void advance() {
     do_step();
     ++step_;
@@ -72,20 +74,23 @@ class Epilogue {
   static __device__ int thread() { return static_cast<int>(threadIdx.x) % kGroupThreads; }
   static __device__ void sync() { sync_threads(1 + group(), kGroupThreads); }
 
-  /// Box `index` of a half of the staging space; steps use the halves in turn. With 16 tokens 4 boxes of 2 KB, else
-  /// 2 of 4 KB.
+  /// Box `index` of a half of the staging space; steps use the halves in turn. With 16 tokens 4 boxes of 2
+  /// KB, else 2 of 4 KB.
   __device__ std::uint32_t box(unsigned half, int index) const {
     return staging_ + half * (kStagingBytes / 2) + static_cast<unsigned>(index * kBoxBytes);
   }
-  /// Where this lane's row of a 8x8 matrix lies in a box: two blocks of 8 tokens, two of the warp's 16 features.
+  /// Where this lane's row of a 8x8 matrix lies in a box: two blocks of 8 tokens, two of the warp's 16
+  /// features.
   __device__ std::uint32_t matrix_row(std::uint32_t box, int pair) const {
-    const int lane = lane_of_warp(), token = 16 * pair + (lane >> 4) * 8 + (lane & 7), unit = 2 * (thread() / 32) + ((lane >> 3) & 1);
+    const int lane = lane_of_warp(), token = 16 * pair + (lane >> 4) * 8 + (lane & 7),
+              unit = 2 * (thread() / 32) + ((lane >> 3) & 1);
     return box + token * 128 + ((unit ^ (token & 7)) << 4);
   }
 
   __device__ void read_bias(int expert, float (&bias)[2][2]) const {
     if (!s_.bias) return;
-    const T* of = static_cast<const T*>(s_.bias) + static_cast<std::int64_t>(expert) * (kGated ? 2 * s_.features : s_.features);
+    const T* of = static_cast<const T*>(s_.bias) +
+                  static_cast<std::int64_t>(expert) * (kGated ? 2 * s_.features : s_.features);
 #pragma unroll
     for (int part = 0; part < (kGated ? 2 : 1); ++part)
 #pragma unroll
@@ -116,8 +121,8 @@ class Epilogue {
         const int token = 16 * p + thread() / 8;
         held_[i][p] = {};
         if (in_range(step, token))
-          held_[i][p] = *reinterpret_cast<const uint4*>(static_cast<const T*>(s_.pre) +
-                                                        element(row_ + step * kTokensOfStep + token, s_.pre_cols, i));
+          held_[i][p] = *reinterpret_cast<const uint4*>(
+              static_cast<const T*>(s_.pre) + element(row_ + step * kTokensOfStep + token, s_.pre_cols, i));
       }
   }
 
@@ -136,7 +141,8 @@ class Epilogue {
         unsigned act[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          const float2 in = unpacked<T>(first[i]), up = kGated ? unpacked<T>(first[i + (kGated ? 32 : 0)]) : in;
+          const float2 in = unpacked<T>(first[i]),
+                       up = kGated ? unpacked<T>(first[i + (kGated ? 32 : 0)]) : in;
           const float low[2] = {in.x, up.x}, high[2] = {in.y, up.y};
           act[i] = packed<T>(A::forward(low), A::forward(high));
         }
@@ -156,8 +162,9 @@ class Epilogue {
 #pragma unroll
         for (int p = 0; p < kPairs; ++p) {
           const uint4 words = held_[i][p];
-          asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(unit_of_box(box(half, i), 16 * p + thread() / 8)), "r"(words.x),
-                       "r"(words.y), "r"(words.z), "r"(words.w)
+          asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(
+                           unit_of_box(box(half, i), 16 * p + thread() / 8)),
+                       "r"(words.x), "r"(words.y), "r"(words.z), "r"(words.w)
                        : "memory");
         }
       if (step_ + 1 < steps_) fetch(step_ + 1);
@@ -169,7 +176,8 @@ class Epilogue {
         for (int i = 0; i < kInputs; ++i) load_matrices(matrix_row(box(half, i), p), pre[i]);
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          const float2 gradient = unpacked<T>(words_[4 * p + i]), in = unpacked<T>(pre[0][i]), up = unpacked<T>(pre[kInputs - 1][i]);
+          const float2 gradient = unpacked<T>(words_[4 * p + i]), in = unpacked<T>(pre[0][i]),
+                       up = unpacked<T>(pre[kInputs - 1][i]);
           const float low[2] = {in.x, up.x}, high[2] = {in.y, up.y};
           float of_low[2] = {}, of_high[2] = {};
           A::backward(gradient.x, low, of_low);
@@ -221,7 +229,8 @@ class Epilogue {
   unsigned half_ = 0;  ///< the next step's half of the staging space
   int feature_ = 0, row_ = 0, tokens_ = 0, step_ = 0, steps_ = 0;
   uint4 held_[kInputs][kPairs];  ///< pre of the next step
-  unsigned words_[64];   ///< word 2j: tokens 8j + 2(l % 4) and the next of feature l / 4; word 2j + 1: of feature l / 4 + 8
+  unsigned words_[64];  ///< word 2j: tokens 8j + 2(l % 4) and the next of feature l / 4; word 2j + 1: of
+                        ///< feature l / 4 + 8
 };
 
 }  // namespace moebench::cuda::grouped

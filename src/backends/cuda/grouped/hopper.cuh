@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hopper's own instructions as functions: barriers in shared memory, the bulk tensor copy (TMA), the warpgroup's
-// matrix product (wgmma), and 8x8 matrices between registers and shared memory. Source: PTX ISA 8.x.
+// Hopper's own instructions as functions: barriers in shared memory, the bulk tensor copy (TMA), the
+// warpgroup's matrix product (wgmma), and 8x8 matrices between registers and shared memory. Source: PTX
+// ISA 8.x.
 #pragma once
 
 #include <cuda.h>
@@ -19,12 +20,15 @@ __device__ inline std::uint32_t shared_address(const void* pointer) {
 __device__ inline void barrier_init(std::uint32_t barrier, unsigned count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count));
 }
-__device__ inline void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+__device__ inline void barrier_init_fence() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
 __device__ inline void barrier_arrive(std::uint32_t barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 __device__ inline void barrier_expect(std::uint32_t barrier, unsigned bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
+               : "memory");
 }
 /// Returns when the phase of this parity is over.
 __device__ inline void barrier_wait(std::uint32_t barrier, unsigned parity) {
@@ -77,19 +81,24 @@ __device__ inline void sync_threads(int name, int threads) {
 __device__ inline void prefetch_map(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
-/// A box of the tensor at (x, y, z), x innermost; outside of the tensor it is zero. Its bytes count at `barrier`.
-__device__ inline void load_box(std::uint32_t to, const CUtensorMap* map, std::uint32_t barrier, int x, int y, int z) {
+/// A box of the tensor at (x, y, z), x innermost; outside of the tensor it is zero. Its bytes count at
+/// `barrier`.
+__device__ inline void load_box(std::uint32_t to, const CUtensorMap* map, std::uint32_t barrier, int x, int y,
+                                int z) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to),
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], "
+      "[%2];" ::"r"(to),
       "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z)
       : "memory");
 }
 
-/// The same, written at the same place of all blocks of the cluster in `mask` and counted at the barrier there.
-__device__ inline void load_box_for_all(std::uint32_t to, const CUtensorMap* map, std::uint32_t barrier, int x, int y, int z,
-                                        unsigned mask) {
+/// The same, written at the same place of all blocks of the cluster in `mask` and counted at the barrier
+/// there.
+__device__ inline void load_box_for_all(std::uint32_t to, const CUtensorMap* map, std::uint32_t barrier,
+                                        int x, int y, int z, unsigned mask) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, "
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
+      "[%1, {%3, %4, "
       "%5}], [%2], %6;" ::"r"(to),
       "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z), "h"(static_cast<std::uint16_t>(mask))
       : "memory");
@@ -104,12 +113,12 @@ __device__ inline void give_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
-/// How an operand lies in shared memory, in boxes of 64 x 64 elements with rows of 128 bytes, swizzled: the inner
-/// dimension of the product runs along the rows (inner), or down (outer).
+/// How an operand lies in shared memory, in boxes of 64 x 64 elements with rows of 128 bytes, swizzled: the
+/// inner dimension of the product runs along the rows (inner), or down (outer).
 enum class Major { inner, outer };
 
-/// The matrix descriptor of an operand at a 1024-byte aligned box. Eight rows are 1024 bytes apart from the next
-/// eight; boxes of 64 rows or columns follow each other 8192 bytes apart.
+/// The matrix descriptor of an operand at a 1024-byte aligned box. Eight rows are 1024 bytes apart from the
+/// next eight; boxes of 64 rows or columns follow each other 8192 bytes apart.
 __device__ inline std::uint64_t descriptor(std::uint32_t address) {
   constexpr std::uint64_t kSwizzle128 = std::uint64_t{1} << 62, kGroup = std::uint64_t{1024 >> 4} << 32,
                           kBox = std::uint64_t{8192 >> 4} << 16;
@@ -126,10 +135,11 @@ __device__ inline void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
-/// Four 8x8 matrices of 16-bit elements, transposed on the way; lane l gives the address of row l % 8 of matrix l / 8.
+/// Four 8x8 matrices of 16-bit elements, transposed on the way; lane l gives the address of row l % 8 of
+/// matrix l / 8.
 __device__ inline void store_matrices(std::uint32_t row, const unsigned (&words)[4]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row), "r"(words[0]), "r"(words[1]),
-               "r"(words[2]), "r"(words[3])
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row),
+               "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3])
                : "memory");
 }
 __device__ inline void load_matrices(std::uint32_t row, unsigned (&words)[4]) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A matrix product per expert, all in one launch, with the sizes read on the device: what the grouped engine is
-// made of. Two implementations: Hopper's (sm90.cu: TMA, wgmma) and a portable one (portable.cu: mma.sync).
+// A matrix product per expert, all in one launch, with the sizes read on the device: what the grouped engine
+// is made of. Two implementations: Hopper's (sm90.cu: TMA, wgmma) and a portable one (portable.cu: mma.sync).
 #pragma once
 
 #include <cstdint>

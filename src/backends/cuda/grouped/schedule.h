@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a grouped product is cut into tiles: pure functions of the sizes, the same on host and device, so that a test
-// can walk all work.
+// How a grouped product is cut into tiles: pure functions of the sizes, the same on host and device, so that
+// a test can walk all work.
 //
-// A tile is 128 features (columns of the weights) by up to 256 tokens (rows of an expert). Tokens lie along the side
-// of the matrix instruction that takes any multiple of 16, so an expert's rows are cut into equal tiles that waste
-// fewer than 16 rows each, not up to 127. Two neighbouring blocks of the grid, a cluster, work on the same tokens and
-// neighbouring features, and share the tokens' rows. The grid is persistent: unit i (the tiles of a cluster) goes to
-// cluster i modulo the clusters.
+// A tile is 128 features (columns of the weights) by up to 256 tokens (rows of an expert). Tokens lie along
+// the side of the matrix instruction that takes any multiple of 16, so an expert's rows are cut into equal
+// tiles that waste fewer than 16 rows each, not up to 127. Two neighbouring blocks of the grid, a cluster,
+// work on the same tokens and neighbouring features, and share the tokens' rows. The grid is persistent: unit
+// i (the tiles of a cluster) goes to cluster i modulo the clusters.
 #pragma once
 
 #ifdef __CUDACC__
@@ -32,31 +32,38 @@ MB_BOTH Cut cut_of(int count, int most) {
   return {tiles, tiles > 0 ? round_up(ceil_div(count, tiles), kTokenStep) : 0};
 }
 
-/// The candidates for the most rows of a tile: kTileTokens and down in steps; for SwiGLU's first product half of that.
+/// The candidates for the most rows of a tile: kTileTokens and down in steps; for SwiGLU's first product half
+/// of that.
 inline constexpr int kCandidates = 12;
-MB_BOTH constexpr int candidate(int i, int tile_tokens) { return tile_tokens - i * (tile_tokens / kTokenStep); }
+MB_BOTH constexpr int candidate(int i, int tile_tokens) {
+  return tile_tokens - i * (tile_tokens / kTokenStep);
+}
 
-/// Blocks of a cluster. Four would load less, but not all multiprocessors of a GPU find three others: an H100 runs 30
-/// clusters of four, which leaves 12 of its 132 idle.
+/// Blocks of a cluster. Four would load less, but not all multiprocessors of a GPU find three others: an H100
+/// runs 30 clusters of four, which leaves 12 of its 132 idle.
 MB_BOTH constexpr int cluster_of(int features) { return features > kTileFeatures ? 2 : 1; }
 
-/// Time of all units on `clusters` clusters of `size` blocks, in cycles of the tensor cores, if `rows` rows (of all
-/// experts) are cut into `cuts` tiles by `features` features. Whole waves of the mean tile: an inner block of w rows
-/// takes 4·w cycles, or what it takes to load 128 features and a share of w rows; each tile about 600 cycles more.
+/// Time of all units on `clusters` clusters of `size` blocks, in cycles of the tensor cores, if `rows` rows
+/// (of all experts) are cut into `cuts` tiles by `features` features. Whole waves of the mean tile: an inner
+/// block of w rows takes 4·w cycles, or what it takes to load 128 features and a share of w rows; each tile
+/// about 600 cycles more.
 MB_BOTH float cost_of(int rows, int cuts, int features, int inner, int clusters, int size) {
   if (cuts == 0) return 0;
   const int units = cuts * ceil_div(features, size * kTileFeatures);
   const float width = static_cast<float>(rows) / static_cast<float>(cuts);
-  const float compute = 4 * width, load = (128.0f * kTileFeatures + 128.0f / static_cast<float>(size) * width) / 28;
-  return static_cast<float>(ceil_div(units, clusters)) * (static_cast<float>(inner) * (compute > load ? compute : load) + 600);
+  const float compute = 4 * width,
+              load = (128.0f * kTileFeatures + 128.0f / static_cast<float>(size) * width) / 28;
+  return static_cast<float>(ceil_div(units, clusters)) *
+         (static_cast<float>(inner) * (compute > load ? compute : load) + 600);
 }
 
-/// Tokens that a step of the epilogue stores. Sums of few inner blocks leave little time to hide steps in: fewer and
-/// larger ones then; in long sums a large step holds up the multiplication for longer.
+/// Tokens that a step of the epilogue stores. Sums of few inner blocks leave little time to hide steps in:
+/// fewer and larger ones then; in long sums a large step holds up the multiplication for longer.
 MB_BOTH constexpr int stored_tokens(int inner_blocks) { return inner_blocks <= 8 ? 64 : 32; }
 
-/// Where unit `index` of an expert lies: down the tiles of tokens in a band of at most kBand, then to the next
-/// features, so that the units under way at one time form a block of about equal sides and share what they load in L2.
+/// Where unit `index` of an expert lies: down the tiles of tokens in a band of at most kBand, then to the
+/// next features, so that the units under way at one time form a block of about equal sides and share what
+/// they load in L2.
 struct Place {
   int tokens, features;  ///< in tiles and in units
 };

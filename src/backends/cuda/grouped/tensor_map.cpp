@@ -15,7 +15,8 @@ auto encoder() {
   void* found = nullptr;
   cudaDriverEntryPointQueryResult result;
   constexpr unsigned kSince = 12000;
-  MB_CUDA(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, kSince, cudaEnableDefault, &result));
+  MB_CUDA(
+      cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, kSince, cudaEnableDefault, &result));
   if (!found) throw DeviceError("the driver has no cuTensorMapEncodeTiled: it is older than CUDA 12");
   return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(found);
 }
@@ -24,19 +25,21 @@ auto encoder() {
 
 CUtensorMap map_of(const TensorView& matrix, const MapLayout& layout) {
   static const auto encode = encoder();
-  const auto rows = static_cast<cuuint64_t>(matrix.rows / layout.stacked), cols = static_cast<cuuint64_t>(matrix.cols),
+  const auto rows = static_cast<cuuint64_t>(matrix.rows / layout.stacked),
+             cols = static_cast<cuuint64_t>(matrix.cols),
              row_bytes = static_cast<cuuint64_t>(matrix.row_bytes());
   const cuuint64_t sizes[] = {cols, rows, static_cast<cuuint64_t>(layout.stacked)};
   const cuuint64_t strides[] = {row_bytes, row_bytes * rows};  // bytes, of all but the first
   const cuuint32_t box[] = {64, static_cast<cuuint32_t>(layout.box_rows), 1}, every[] = {1, 1, 1};
-  const auto type = matrix.dtype == DType::fp16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  const auto type =
+      matrix.dtype == DType::fp16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
   CUtensorMap map;
-  const CUresult status =
-      encode(&map, type, 3, matrix.data, sizes, strides, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE,
-             CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult status = encode(&map, type, 3, matrix.data, sizes, strides, box, every,
+                                 CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                 CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS)
-    throw DeviceError(cat("cuTensorMapEncodeTiled refused a matrix of ", matrix.rows, " x ", matrix.cols, ": error ",
-                          static_cast<int>(status)));
+    throw DeviceError(cat("cuTensorMapEncodeTiled refused a matrix of ", matrix.rows, " x ", matrix.cols,
+                          ": error ", static_cast<int>(status)));
   return map;
 }
 

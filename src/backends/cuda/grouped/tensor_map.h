@@ -10,7 +10,8 @@
 
 namespace moebench::cuda::grouped {
 
-/// How a 16-bit matrix is seen as three dimensions, and the box that is moved: `box_rows` rows of 64 elements.
+/// How a 16-bit matrix is seen as three dimensions, and the box that is moved: `box_rows` rows of 64
+/// elements.
 struct MapLayout {
   std::int64_t stacked = 1;  ///< matrices of equal size, one below the other: the third dimension
   int box_rows = 64;

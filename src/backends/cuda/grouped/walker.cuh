@@ -34,15 +34,20 @@ class Walker {
  public:
   /// By all threads of the block; `costs` [kCandidates] in shared memory.
   __device__ Walker(const Sizes& sizes, float* costs)
-      : s_(sizes), rank_(static_cast<int>(cluster_rank())), unit_features_(static_cast<int>(cluster_size()) * kTileFeatures),
+      : s_(sizes),
+        rank_(static_cast<int>(cluster_rank())),
+        unit_features_(static_cast<int>(cluster_size()) * kTileFeatures),
         feature_units_(ceil_div(sizes.features, unit_features_)) {
     const int size = static_cast<int>(cluster_size());
     clusters_ = static_cast<int>(gridDim.x) / size;
     unit_ = static_cast<int>(blockIdx.x) / size;
-    for (int i = static_cast<int>(threadIdx.x) / 32; i < kCandidates; i += static_cast<int>(blockDim.x) / 32) {
+    for (int i = static_cast<int>(threadIdx.x) / 32; i < kCandidates;
+         i += static_cast<int>(blockDim.x) / 32) {
       const int cuts = count(candidate(i, kTokensOfTile));
-      const float cost = cost_of(kForm == Form::gradient ? s_.experts * s_.tokens : s_.total_rows, cuts, s_.features,
-                                 kForm == Form::gradient ? ceil_div(s_.total_rows, 64 * s_.experts) : ceil_div(s_.inner, kTileInner), clusters_, size);
+      const float cost = cost_of(
+          kForm == Form::gradient ? s_.experts * s_.tokens : s_.total_rows, cuts, s_.features,
+          kForm == Form::gradient ? ceil_div(s_.total_rows, 64 * s_.experts) : ceil_div(s_.inner, kTileInner),
+          clusters_, size);
       if (lane_of_warp() == 0) costs[i] = cost;
     }
     __syncthreads();
@@ -105,7 +110,8 @@ class Walker {
     work.token = place.tokens * cut.width;
     work.tokens = min(cut.width, tokens - work.token);
     work.feature = place.features * unit_features_ + rank_ * kTileFeatures;
-    work.inner = kForm == Form::gradient ? max(1, ceil_div(work.rows, kTileInner)) : ceil_div(s_.inner, kTileInner);
+    work.inner =
+        kForm == Form::gradient ? max(1, ceil_div(work.rows, kTileInner)) : ceil_div(s_.inner, kTileInner);
   }
 
   const Sizes& s_;
