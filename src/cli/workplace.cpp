@@ -73,11 +73,13 @@ Workplace::Workplace(std::string_view backend, WorldRequest request)
       backend_(timed(backend_us_, [&] { return open_backend(backend_name_, *world_); })) {}
 
 Available Workplace::available() const {
+  std::vector<std::string> engines = backend_->engines();
+  engines.insert(engines.begin(), "auto");
   return {.ranks = world_->size(),
           .backend = std::string(backend_->name()),
           .comm = std::string(world_->name()),
           .engine = [this](const Shape& shape) { return backend_->best_engine(shape); },
-          .words = {{"backend", backend_names()}, {"comm", comm_names()}, {"engine", backend_->engines()}}};
+          .words = {{"backend", backend_names()}, {"comm", comm_names()}, {"engine", engines}}};
 }
 
 Machine Workplace::describe() {
