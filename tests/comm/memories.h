@@ -17,7 +17,7 @@
 namespace moebench {
 
 /// The host's memory, poisoned with 0xFF: NaN in every float format.
-class HostMemory final : public Memory {
+class HostMemory : public Memory {
  public:
   bool host_accessible() const override { return true; }
   void* allocate(std::size_t bytes) override {

@@ -2,16 +2,10 @@
 // A device's memory and queue on the streams of the fake NCCL.
 #pragma once
 
-#include <sys/mman.h>
-
-#include <cstdlib>
-#include <cstring>
-#include <limits>
 #include <memory>
 #include <thread>
 
-#include "base/error.h"
-#include "base/memory.h"
+#include "comm/memories.h"
 #include "comm/nccl/queue.h"
 #include "fakes/fake_nccl.h"
 
@@ -60,20 +54,12 @@ inline std::unique_ptr<Queue> make_fake_queue(StreamView) {
 }
 
 /// Memory that is written and read in the order of the stream, as a GPU's is; poisoned with 0xFF.
-class StreamMemory final : public Memory {
+class StreamMemory final : public HostMemory {
  public:
   bool host_accessible() const override { return false; }
-  void* allocate(std::size_t bytes) override {
-    void* data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-    if (!data) throw MemoryError(bytes, "no memory for a test");
-    std::memset(data, 0xFF, bytes);
-    count_allocation(bytes);
-    return data;
-  }
   void deallocate(void* pointer, std::size_t bytes) noexcept override {
     the_fake_stream().wait();
-    std::free(pointer);
-    count_deallocation(bytes);
+    HostMemory::deallocate(pointer, bytes);
   }
   void copy_to_host(void* host, const void* device, std::size_t bytes) override {
     queue_copy(host, device, bytes);
@@ -87,7 +73,6 @@ class StreamMemory final : public Memory {
     fake_stream_copy(the_fake_stream().handle(), to, from, bytes);
   }
   void finish_copies() override { the_fake_stream().wait(); }
-  std::size_t available_bytes() const override { return std::numeric_limits<std::size_t>::max(); }
 };
 
 }  // namespace moebench

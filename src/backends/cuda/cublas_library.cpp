@@ -1,37 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/cublas_library.h"
 
-#include <dlfcn.h>
-
+#include "base/shared_library.h"
 #include "base/text.h"
 
 namespace moebench::cuda {
 namespace {
 
-/// The first that opens: the loader's choice, the toolkit this was built with, the usual place.
-void* open_library(std::string& missing) {
-  const std::string file = cat("libcublas.so.", CUBLAS_VER_MAJOR);
-  for (const std::string& path :
-       {file, cat(MOEBENCH_CUDA_LIBRARY_DIR, "/", file), cat("/usr/local/cuda/lib64/", file)}) {
-    if (void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
-    if (missing.empty()) missing = cat("cuBLAS cannot be opened: ", dlerror());
-  }
-  return nullptr;
-}
-
+/// From the loader's choice, the toolkit this was built with, or the usual place.
 CublasLibrary load() {
   CublasLibrary api{};
-  std::string missing;
-  void* library = open_library(missing);
-  if (!library) {
-    api.missing = missing;
-    return api;
-  }
-  const auto find = [&]<class Function>(Function& function, const char* name) {
-    function = reinterpret_cast<Function>(dlsym(library, name));
-    if (!function) api.missing = cat("cuBLAS has no ", name, ": it is older than this program needs");
-  };
-#define MB_FIND(name) find(api.name, #name)
+  const std::string file = cat("libcublas.so.", CUBLAS_VER_MAJOR);
+  const SharedLibrary library("cuBLAS", {file, cat(MOEBENCH_CUDA_LIBRARY_DIR, "/", file), cat("/usr/local/cuda/lib64/", file)});
+  api.missing = library.missing();
+  if (!api.missing.empty()) return api;
+#define MB_FIND(name) \
+  if (!library.find(api.name, #name)) api.missing = "cuBLAS has no " #name ": it is older than this program needs"
   MB_FIND(cublasCreate_v2);
   MB_FIND(cublasDestroy_v2);
   MB_FIND(cublasGetVersion_v2);

@@ -1,39 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/nccl/library.h"
 
-#include <dlfcn.h>
-
 #include <string_view>
 
 #include "base/error.h"
+#include "base/shared_library.h"
 #include "base/text.h"
 
 namespace moebench {
 namespace {
 
-void* open_library(std::string& missing) {
-  const std::string file = "libnccl.so.2";
-  for (const std::string& path :
-       {file, cat(MOEBENCH_NCCL_LIBRARY_DIR, "/", file), cat("/usr/local/cuda/lib64/", file)}) {
-    if (void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
-    if (missing.empty()) missing = cat("NCCL cannot be opened: ", dlerror());
-  }
-  return nullptr;
-}
-
+/// From the loader's choice, the toolkit this was built with, or the usual place.
 NcclLibrary load() {
   NcclLibrary api{};
-  std::string missing;
-  void* library = open_library(missing);
-  if (!library) {
-    api.missing = missing;
-    return api;
-  }
-  const auto find = [&]<class Function>(Function& function, const char* name) {
-    function = reinterpret_cast<Function>(dlsym(library, name));
-    if (!function) api.missing = cat("NCCL has no ", name, ": this program needs 2.18 or later");
-  };
-#define MB_FIND(name) find(api.name, #name)
+  const std::string file = "libnccl.so.2";
+  const SharedLibrary library("NCCL", {file, cat(MOEBENCH_NCCL_LIBRARY_DIR, "/", file), cat("/usr/local/cuda/lib64/", file)});
+  api.missing = library.missing();
+  if (!api.missing.empty()) return api;
+#define MB_FIND(name) \
+  if (!library.find(api.name, #name)) api.missing = "NCCL has no " #name ": this program needs 2.18 or later"
   MB_FIND(ncclGetVersion);
   MB_FIND(ncclGetErrorString);
   MB_FIND(ncclGetLastError);

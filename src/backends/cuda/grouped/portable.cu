@@ -13,6 +13,7 @@
 #include "backends/cuda/grouped/ampere.cuh"
 #include "backends/cuda/grouped/product.h"
 #include "backends/cuda/grouped/schedule.h"
+#include "backends/cuda/grouped/variant.cuh"
 #include "backends/cuda/storage.cuh"
 
 namespace moebench::cuda::grouped {
@@ -290,31 +291,12 @@ class PortableMultiplier final : public Multiplier {
 
   void run(const Product& p) override {
     if (p.out.size() == 0) return;
-    if (p.left.dtype == DType::fp16)
-      run_as<__half>(p);
-    else
-      run_as<__nv_bfloat16>(p);
+    with_variant(p, [&]<class T, Form kForm, After kAfter, Activation kActivation>() {
+      launch<T, kForm, kAfter, kActivation>(p);
+    });
   }
 
  private:
-  template <class T>
-  void run_as(const Product& p) {
-    const bool gelu = p.activation == Activation::gelu;
-    switch (p.form) {
-      case Form::gradient: return launch<T, Form::gradient, After::store, Activation::gelu>(p);
-      case Form::transposed:
-        if (p.after == After::store) return launch<T, Form::transposed, After::store, Activation::gelu>(p);
-        MB_ASSERT(p.after == After::differentiate);
-        return gelu ? launch<T, Form::transposed, After::differentiate, Activation::gelu>(p)
-                    : launch<T, Form::transposed, After::differentiate, Activation::swiglu>(p);
-      case Form::forward:
-        if (p.after == After::store) return launch<T, Form::forward, After::store, Activation::gelu>(p);
-        MB_ASSERT(p.after == After::activate);
-        return gelu ? launch<T, Form::forward, After::activate, Activation::gelu>(p)
-                    : launch<T, Form::forward, After::activate, Activation::swiglu>(p);
-    }
-  }
-
   template <class T, Form kForm, After kAfter, Activation kActivation>
   void launch(const Product& p) {
     constexpr int kParts = grouped::kParts<kAfter, kActivation>;

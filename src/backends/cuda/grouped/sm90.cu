@@ -14,6 +14,7 @@
 #include "backends/cuda/grouped/epilogue.cuh"
 #include "backends/cuda/grouped/product.h"
 #include "backends/cuda/grouped/tensor_map.h"
+#include "backends/cuda/grouped/variant.cuh"
 #include "backends/cuda/grouped/wgmma.cuh"
 
 namespace moebench::cuda::grouped {
@@ -236,39 +237,17 @@ class Sm90Multiplier final : public Multiplier {
       if (p.form == Form::gradient) MB_CUDA(cudaMemsetAsync(p.out.data, 0, p.out.bytes(), gpu_.stream.get()));
       return;
     }
-    if (p.left.dtype == DType::fp16)
-      run_as<__half>(p);
-    else
-      run_as<__nv_bfloat16>(p);
+    const std::int64_t inner = p.form == Form::gradient ? p.left.rows / p.experts : p.left.cols;
+    const int stored = stored_tokens(ceil_div(static_cast<int>(inner), kTileInner));
+    with_variant(p, [&]<class T, Form kForm, After kAfter, Activation kActivation>() {
+      if constexpr (kAfter == After::store)
+        if (stored == 64) return launch<T, kForm, kAfter, kActivation, 64>(p);
+      launch<T, kForm, kAfter, kActivation, 32>(p);
+    });
   }
 
  private:
-  template <class T>
-  void run_as(const Product& p) {
-    const bool gelu = p.activation == Activation::gelu;
-    const int inner = ceil_div(static_cast<int>(p.left.cols), kTileInner);
-    switch (p.form) {
-      case Form::gradient: return launch_store<T, Form::gradient>(p, ceil_div(static_cast<int>(p.left.rows / p.experts), kTileInner));
-      case Form::transposed:
-        if (p.after == After::store) return launch_store<T, Form::transposed>(p, inner);
-        MB_ASSERT(p.after == After::differentiate);
-        return gelu ? launch<T, Form::transposed, After::differentiate, Activation::gelu>(p)
-                    : launch<T, Form::transposed, After::differentiate, Activation::swiglu>(p);
-      case Form::forward:
-        if (p.after == After::store) return launch_store<T, Form::forward>(p, inner);
-        MB_ASSERT(p.after == After::activate);
-        return gelu ? launch<T, Form::forward, After::activate, Activation::gelu>(p)
-                    : launch<T, Form::forward, After::activate, Activation::swiglu>(p);
-    }
-  }
-
-  template <class T, Form kForm>
-  void launch_store(const Product& p, int inner_blocks) {
-    if (stored_tokens(inner_blocks) == 64) return launch<T, kForm, After::store, Activation::gelu, 64>(p);
-    launch<T, kForm, After::store, Activation::gelu, 32>(p);
-  }
-
-  template <class T, Form kForm, After kAfter, Activation kActivation, int kStored = 32>
+  template <class T, Form kForm, After kAfter, Activation kActivation, int kStored>
   void launch(const Product& p) {
     using Last = Epilogue<T, kForm, kAfter, kActivation, kStored>;
     constexpr bool kGradient = kForm == Form::gradient;
