@@ -59,14 +59,14 @@ struct PlanArgs {
   std::span<std::int32_t> counts;   // [E]
   std::span<std::int32_t> offsets;  // [E + 1], exclusive sum of counts
   std::span<std::int32_t> row_of;   // [S] slot → row
-  std::span<std::int32_t> slot_of;  // [S] row → slot
+  std::span<std::int32_t> slot_of;  // [S] row → slot; empty if nobody wants it
 };
 
-/// rows[r] = x[slot_of[r] / K].
+/// rows[row_of[t, k]] = x[t].
 struct PackForward {
-  TensorView x;                            // [T, H]
-  std::span<const std::int32_t> slot_of;   // [S]
-  TensorView rows;                         // [S, H]
+  TensorView x;                           // [T, H]
+  std::span<const std::int32_t> row_of;   // [S]
+  TensorView rows;                        // [S, H]
   std::int64_t top_k;
 };
 

@@ -17,10 +17,10 @@ void Layer::forward(const TensorView& x, const TensorView& y, Trace& trace) {
   in(Stage::plan, pass, trace, [&] {
     backend_.plan({.expert_of = routing_.expert_of, .order = alone() ? engine_->row_order() : RowOrder::by_expert,
                    .counts = routing_.counts, .offsets = routing_.offsets,
-                   .row_of = routing_.row_of, .slot_of = routing_.slot_of});
+                   .row_of = routing_.row_of, .slot_of = {}});
   });
   in(Stage::pack, pass, trace, [&] {
-    backend_.pack(PackForward{.x = x, .slot_of = routing_.slot_of, .rows = rows_home_, .top_k = k});
+    backend_.pack(PackForward{.x = x, .row_of = routing_.row_of, .rows = rows_home_, .top_k = k});
   });
   in(Stage::sizes, pass, trace, [&] { exchange_sizes(); });
   in(Stage::dispatch, pass, trace, [&] { send_to_experts(rows_home_, rows_away_); });

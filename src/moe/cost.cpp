@@ -43,7 +43,7 @@ StageCost forward_cost(const Terms& t, const RankLoad& load, Stage stage) {
   switch (stage) {
     case Stage::gate:
       return {.flops = 2 * t.T * t.H * t.E, .bytes = t.T * t.row + t.E * t.row + t.S * (kIndex + kScore)};
-    case Stage::plan: return {.bytes = 3 * t.S * kIndex + (2 * t.E + 1) * kIndex};
+    case Stage::plan: return {.bytes = 2 * t.S * kIndex + (2 * t.E + 1) * kIndex};
     case Stage::pack: return {.bytes = (t.T + t.S) * t.row + t.S * kIndex};
     case Stage::sizes:
       if (load.peers == 0) return {};

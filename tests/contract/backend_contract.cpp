@@ -185,6 +185,8 @@ TEST_P(EveryBackend, PlanIsAStableCountingSort) {
   backend_->plan({expert_of, RowOrder::by_token, counts, offsets, row_of, slot_of});
   EXPECT_EQ(row_of.host(), (std::vector<std::int32_t>{0, 1, 2, 3, 4, 5}));
   EXPECT_EQ(counts.host(), (std::vector<std::int32_t>{2, 0, 3, 1, 0}));
+  backend_->plan({expert_of, RowOrder::by_expert, counts, offsets, row_of, {}});
+  EXPECT_EQ(row_of.host(), (std::vector<std::int32_t>{2, 0, 3, 5, 1, 4})) << "without slot_of";
 }
 
 TEST_P(EveryBackend, PlanHoldsForManySlotsAndExperts) {
@@ -216,9 +218,9 @@ struct Permutation {
 TEST_P(EveryBackend, PackCopiesEachTokenToItsRowsAndItsBackwardIsTheAdjoint) {
   for (const auto& [tokens, hidden, k] : {std::tuple{13, 24, 3}, {1, 1, 1}, {50, 129, 2}}) {
     const Permutation permutation(tokens * k);
-    const Array<std::int32_t> row_of(*backend_, permutation.row_of), slot_of(*backend_, permutation.slot_of);
+    const Array<std::int32_t> row_of(*backend_, permutation.row_of);
     const Tensor x = random(tokens, hidden, 1), rows = poisoned(tokens * k, hidden);
-    backend_->pack(PackForward{x, slot_of, rows, k});
+    backend_->pack(PackForward{x, row_of, rows, k});
     const auto in = host(x), out = host(rows);
     for (int r = 0; r < tokens * k; ++r)
       for (int i = 0; i < hidden; ++i) ASSERT_EQ(out[r * hidden + i], in[permutation.slot_of[r] / k * hidden + i]);

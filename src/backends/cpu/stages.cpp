@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "backends/cpu/blas.h"
 #include "backends/cpu/vectorised.h"
@@ -92,14 +93,15 @@ void plan(const PlanArgs& args) {
   args.offsets[0] = 0;
   for (std::size_t e = 0; e < args.counts.size(); ++e) args.offsets[e + 1] = args.offsets[e] + args.counts[e];
   if (args.order == RowOrder::by_token) {
-    for (std::int32_t slot = 0; slot < slots; ++slot) args.row_of[slot] = args.slot_of[slot] = slot;
+    std::iota(args.row_of.begin(), args.row_of.end(), 0);
+    std::iota(args.slot_of.begin(), args.slot_of.end(), 0);
     return;
   }
   // Counting sort; offsets serve as cursors and are shifted back afterwards.
   for (std::int32_t slot = 0; slot < slots; ++slot) {
     const std::int32_t row = args.offsets[args.expert_of[slot]]++;
     args.row_of[slot] = row;
-    args.slot_of[row] = slot;
+    if (!args.slot_of.empty()) args.slot_of[row] = slot;
   }
   for (std::size_t e = args.counts.size(); e > 0; --e) args.offsets[e] = args.offsets[e - 1];
   args.offsets[0] = 0;
@@ -107,9 +109,9 @@ void plan(const PlanArgs& args) {
 
 void pack_forward(ThreadPool& pool, const PackForward& args) {
   const std::int64_t h = args.x.cols;
-  pool.parallel_for(args.rows.rows, kTokenGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r)
-      std::memcpy(args.rows.as<float>() + r * h, args.x.as<float>() + args.slot_of[r] / args.top_k * h, h * sizeof(float));
+  pool.parallel_for(args.x.rows, kTokenGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t slot = begin * args.top_k; slot < end * args.top_k; ++slot)
+      std::memcpy(args.rows.as<float>() + std::int64_t{args.row_of[slot]} * h, args.x.as<float>() + slot / args.top_k * h, h * sizeof(float));
   });
 }
 

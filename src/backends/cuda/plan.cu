@@ -5,7 +5,7 @@
 // sums the totals into offsets, cuts its chunk into one part per warp, counts again per warp, and walks
 // the parts in slot order: 32 slots at a time, a slot's rank among equals is the number of lower lanes
 // that chose the same expert.
-// Layout: expert_of, row_of, slot_of [S] int32; scratch: counts of blocks [E, B], B <= 512.
+// Layout: expert_of, row_of, slot_of (if wanted) [S] int32; scratch: counts of blocks [E, B], B <= 512.
 // Moves: expert_of twice read from memory and once from cache, 8·S written (S 8192: 0.1 MB, latency
 // bound).
 #include <algorithm>
@@ -104,8 +104,10 @@ __global__ void __launch_bounds__(kThreads)
   if (warp == 0) sum_totals(totals, experts, starts, offsets);
   const std::int64_t begin = blockIdx.x * chunk, end = min(begin + chunk, slots);
   if (by_token) {
-    for (std::int64_t s = begin + threadIdx.x; s < end; s += blockDim.x)
-      row_of[s] = slot_of[s] = static_cast<std::int32_t>(s);
+    for (std::int64_t s = begin + threadIdx.x; s < end; s += blockDim.x) {
+      row_of[s] = static_cast<std::int32_t>(s);
+      if (slot_of) slot_of[s] = static_cast<std::int32_t>(s);
+    }
     return;
   }
   for (int i = threadIdx.x; i < warps * experts; i += blockDim.x) cursors[i] = 0;
@@ -134,7 +136,7 @@ __global__ void __launch_bounds__(kThreads)
     __syncwarp();  // and sees it moved
     if (!valid) continue;
     row_of[s + lane] = row;
-    slot_of[row] = static_cast<std::int32_t>(s + lane);
+    if (slot_of) slot_of[row] = static_cast<std::int32_t>(s + lane);
   }
 }
 

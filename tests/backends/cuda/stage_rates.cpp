@@ -129,9 +129,9 @@ void measure(Backend& gpu, const Sizes& s, DType dtype) {
     gpu.gate(GateForward{b.x, b.weight, b.logits(), b.expert_of(), b.score(), k});
   });
   line("plan", 0, [&](Set& b) {
-    gpu.plan({b.expert_of(), RowOrder::by_expert, b.counts(), b.offsets(), b.row_of(), b.slot_of()});
+    gpu.plan({b.expert_of(), RowOrder::by_expert, b.counts(), b.offsets(), b.row_of(), {}});
   });
-  line("pack", t + r, [&](Set& b) { gpu.pack(PackForward{b.x, b.slot_of(), b.rows, k}); });
+  line("pack", t + r, [&](Set& b) { gpu.pack(PackForward{b.x, b.row_of(), b.rows, k}); });
   line("combine", t + r, [&](Set& b) { gpu.combine(CombineForward{b.out, b.row_of(), b.score(), b.y, k}); });
   line("combine backward", t + 2 * r, [&](Set& b) {
     gpu.combine(CombineBackward{b.dy, b.out, b.row_of(), b.score(), b.drows, b.dscore(), k});

@@ -46,10 +46,10 @@ class Rows : public InEveryFormat {
 TEST_P(Rows, PackCopiesEveryBitOfAnyWidth) {
   for (const std::int64_t cols : kWidths) {
     constexpr std::int64_t kTokens = 29, k = 3;
-    const auto slots = inverse(permutation(kTokens * k));
-    const Array<std::int32_t> slot_of(*gpu_, slots);
+    const auto there = permutation(kTokens * k), slots = inverse(there);
+    const Array<std::int32_t> row_of(*gpu_, there);
     const Shifted x = random_rows(kTokens, cols, 1), rows = poisoned_rows(kTokens * k, cols);
-    gpu_->pack(PackForward{x.view, slot_of, rows.view, k});
+    gpu_->pack(PackForward{x.view, row_of, rows.view, k});
     const auto in = on_host(x.view), out = on_host(rows.view);
     for (std::int64_t r = 0; r < kTokens * k; ++r)
       for (std::int64_t c = 0; c < cols; ++c)

@@ -35,7 +35,8 @@ TEST(GroupedSchedule, OffersMultiplesOfTheStepOnly) {
   for (const int tile : {kTileTokens, kTileTokens / 2})
     for (int i = 0; i < kCandidates; ++i) {
       EXPECT_GT(candidate(i, tile), 0);
-      EXPECT_EQ(candidate(i, tile) % (tile / kTokenStep), 0);
+      EXPECT_LE(candidate(i, tile), tile);
+      EXPECT_EQ(candidate(i, tile) % kTokenStep, 0);
     }
 }
 

@@ -1,236 +1,268 @@
 // SPDX-License-Identifier: Apache-2.0
-// What follows a product, on its way from accumulators to memory.
-//
-// When a tile is summed, each thread packs its 128 numbers into 64 words of two 16-bit elements, and the
-// accumulators are free for the next tile. The words are then worked off in steps of 64, 32 or 16 tokens
-// between the next tile's matrix instructions: activation or derivative, a transposition through shared
-// memory (a thread holds neighbouring tokens, memory wants neighbouring features), and 128 bytes of each row
-// at a time to memory. Stores by the copy engine were tried and are no faster (docs/kernels.md).
+// What follows a product: the finishing warps take boxes of sums from shared memory, apply the activation or
+// its derivative, and store whole rows of 128 bytes. They have registers and a beat of their own, so the
+// warpgroups that multiply do not wait for them as long as they keep up. What is stored as it is, the copy
+// engine stores; only at ragged ends, where a box has rows of the next expert, the warps do that too.
 #pragma once
 
 #include "backends/cuda/activation.cuh"
-#include "backends/cuda/grouped/hopper.cuh"
+#include "backends/cuda/grouped/handover.cuh"
 #include "backends/cuda/grouped/walker.cuh"
 
 namespace moebench::cuda::grouped {
 
-inline constexpr int kGroupThreads = 128;
-inline constexpr int kStagingBytes = 16 * 1024;  ///< of a warpgroup
-
-/// kStored: tokens of a step that only stores.
-template <class T, Form kForm, After kAfter, Activation kActivation, int kStored>
+template <class T, Form kForm, After kAfter, Activation kActivation>
 class Epilogue {
  public:
   static constexpr bool kGlu = kActivation == Activation::swiglu;
   static constexpr bool kGated =
       kAfter == After::activate && kGlu;  ///< the product is gate and up of the same features
-  static constexpr int kTokensOfStep = kAfter == After::store ? kStored : kGlu ? 16 : 32;
-  static constexpr int kBoxBytes = kTokensOfStep * 128;
-  static constexpr int kPairs = kTokensOfStep / 16;  ///< of 8x8 matrices: 16 tokens
-  static constexpr int kInputs = kGlu ? 2 : 1;       ///< what one element of act is made of
 
-  /// `staging`: kStagingBytes, aligned to 1024.
-  __device__ Epilogue(const Sizes& sizes, std::uint32_t staging) : s_(sizes), staging_(staging) {}
+  __device__ Epilogue(const Tensors& tensors, const Sizes& sizes, const Shared& shared)
+      : tensors_(tensors), s_(sizes), shared_(shared) {}
 
-  /// Takes over a tile's sums. No step may be left.
-  __device__ __forceinline__ void take(const float (&d)[128], const Work& w) {
-    feature_ = w.feature + 64 * group();
-    row_ = (kForm == Form::gradient ? w.expert * s_.tokens : w.row) + w.token;
-    tokens_ = w.tokens;
-    step_ = 0;
-    steps_ = feature_ < s_.features ? ceil_div(w.tokens, kTokensOfStep) : 0;
-    if constexpr (kAfter == After::differentiate)
-      if (steps_ > 0) fetch(0);
-    float bias[2][2] = {};
-    if constexpr (kAfter != After::differentiate && kForm == Form::forward) read_bias(w.expert, bias);
-#pragma unroll
-    for (int j = 0; j < 32; ++j) {
-      const int part = kGated && j >= 16 ? 1 : 0;
-      words_[2 * j] = packed<T>(d[4 * j] + bias[part][0], d[4 * j + 1] + bias[part][0]);
-      words_[2 * j + 1] = packed<T>(d[4 * j + 2] + bias[part][1], d[4 * j + 3] + bias[part][1]);
-    }
-  }
-
-  /// Steps still to be worked off.
-  __device__ int left() const { return steps_ - step_; }
-
-  /// Works off one step; there is one left. By all threads of the warpgroup. The step takes the first words
-  /// and moves the others up: one copy of its code stays in the instruction cache, where one per step does
-  /// not.
-  __device__ __forceinline__ void advance() {
-    do_step();
-    ++step_;
-    constexpr int kWords = kTokensOfStep / 4, kParts = kGated ? 2 : 1, kAll = 64 / kParts;
-#pragma unroll
-    for (int part = 0; part < kParts; ++part)
-#pragma unroll
-      for (int i = 0; i + kWords < kAll; ++i) words_[part * kAll + i] = words_[part * kAll + i + kWords];
+  /// By one warp, `rank` of kFinishers: every kFinishers-th box of all tasks.
+  __device__ void run(int rank) {
+    index_ = rank;
+    if constexpr (kAfter == After::store)
+      copy_boxes();
+    else
+      compute_boxes();
   }
 
  private:
   using A = Act<std::conditional_t<std::is_same_v<T, __half>, Functions<T>, QuickFunctions>, kActivation>;
+  static constexpr int kTokens = kBoxTokens<kGated>;
+  static constexpr int kParts = kGated ? 2 : 1;                                      ///< of a box
+  static constexpr int kInputs = kAfter != After::differentiate ? 0 : kGlu ? 2 : 1;  ///< parts of pre
+  static constexpr int kBatch = kInputs == 2             ? 2
+                                : kInputs == 1 || kGated ? 4
+                                                         : 8;  ///< of a lane's 16 bytes, 4 tokens each
+  static constexpr int kBatches = kTokens / 4 / kBatch;
 
-  static __device__ int group() { return static_cast<int>(threadIdx.x) / kGroupThreads; }
-  static __device__ int thread() { return static_cast<int>(threadIdx.x) % kGroupThreads; }
-  static __device__ void sync() { sync_threads(1 + group(), kGroupThreads); }
+  /// A box, and what a lane does of it: 8 features of every fourth token.
+  struct Spot {
+    int group, place;
+    unsigned parity;
+    int row, feature;  ///< of the lane's first token, in the matrices
+    int valid;         ///< tokens
+    bool whole;        ///< the copy engine may store it
+  };
 
-  /// Box `index` of a half of the staging space; steps use the halves in turn. With 16 tokens 4 boxes of 2
-  /// KB, else 2 of 4 KB.
-  __device__ std::uint32_t box(unsigned half, int index) const {
-    return staging_ + half * (kStagingBytes / 2) + static_cast<unsigned>(index * kBoxBytes);
-  }
-  /// Where this lane's row of a 8x8 matrix lies in a box: two blocks of 8 tokens, two of the warp's 16
-  /// features.
-  __device__ std::uint32_t matrix_row(std::uint32_t box, int pair) const {
-    const int lane = lane_of_warp(), token = 16 * pair + (lane >> 4) * 8 + (lane & 7),
-              unit = 2 * (thread() / 32) + ((lane >> 3) & 1);
-    return box + token * 128 + ((unit ^ (token & 7)) << 4);
-  }
+  static __device__ int unit() { return lane_of_warp() % 8; }
 
-  __device__ void read_bias(int expert, float (&bias)[2][2]) const {
-    if (!s_.bias) return;
-    const T* of = static_cast<const T*>(s_.bias) +
-                  static_cast<std::int64_t>(expert) * (kGated ? 2 * s_.features : s_.features);
-#pragma unroll
-    for (int part = 0; part < (kGated ? 2 : 1); ++part)
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int feature = feature_ + 16 * (thread() / 32) + lane_of_warp() / 4 + 8 * i;
-        if (feature < s_.features) bias[part][i] = to_float(of[part * s_.features + feature]);
-      }
-  }
-
-  /// Element [row, col] of [gate | up]'s first or second.
-  __device__ std::int64_t element(int row, int cols, int which) const {
-    return static_cast<std::int64_t>(row) * cols + which * s_.features + feature_ + thread() % 8 * 8;
-  }
-  __device__ bool in_range(int step, int token) const {
-    return step * kTokensOfStep + token < tokens_ && feature_ + thread() % 8 * 8 < s_.features;
-  }
-  /// This thread's 16 bytes of a box: of 8 threads a token.
-  __device__ std::uint32_t unit_of_box(std::uint32_t box, int token) const {
-    return box + token * 128 + ((thread() % 8 ^ (token & 7)) << 4);
-  }
-
-  /// Loads pre of a step into registers.
-  __device__ void fetch(int step) {
-#pragma unroll
-    for (int i = 0; i < kInputs; ++i)
-#pragma unroll
-      for (int p = 0; p < kPairs; ++p) {
-        const int token = 16 * p + thread() / 8;
-        held_[i][p] = {};
-        if (in_range(step, token))
-          held_[i][p] = *reinterpret_cast<const uint4*>(
-              static_cast<const T*>(s_.pre) + element(row_ + step * kTokensOfStep + token, s_.pre_cols, i));
-      }
-  }
-
-  __device__ __forceinline__ void do_step() {
-    // What used this half last, two steps ago, was read before the barrier of the last step.
-    const unsigned half = half_;
-    half_ ^= 1;
-    if constexpr (kAfter == After::store) {
-#pragma unroll
-      for (int p = 0; p < kPairs; ++p) put(box(half, 0), p, &words_[4 * p]);
-      store(Target{box(half, 0), s_.out, s_.out_cols, 0});
-    } else if constexpr (kAfter == After::activate) {
-#pragma unroll
-      for (int p = 0; p < kPairs; ++p) {
-        const unsigned* const first = &words_[4 * p];
-        unsigned act[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const float2 in = unpacked<T>(first[i]),
-                       up = kGated ? unpacked<T>(first[i + (kGated ? 32 : 0)]) : in;
-          const float low[2] = {in.x, up.x}, high[2] = {in.y, up.y};
-          act[i] = packed<T>(A::forward(low), A::forward(high));
+  /// Boxes that are stored as they are. The copy of one runs while the next is waited for, if that is full
+  /// already; if not, the place is given back first, as the multiplying warps may need it to go on.
+  __device__ void copy_boxes() {
+    Spot now;
+    std::uint32_t under_copy = 0;  // lane 0's: the barrier that says the box is empty
+    const auto end_copy = [&] {
+      if (lane_of_warp() != 0 || under_copy == 0) return;
+      wait_for_copies<0>();
+      barrier_arrive(under_copy);
+      under_copy = 0;
+    };
+    while (find(now)) {
+      const std::uint32_t full = shared_.box_full(now.group, now.place),
+                          empty = shared_.box_empty(now.group, now.place);
+      if (now.whole) {
+        if (lane_of_warp() == 0) {
+          if (!barrier_is_over(full, now.parity)) end_copy();
+          barrier_wait(full, now.parity);
+          copy(tensors_.out, now, 0);
+          commit_copies();
+          if (under_copy != 0) wait_for_copies<1>(), barrier_arrive(under_copy);
+          under_copy = empty;
         }
-        put(box(half, 0), p, act);
-        if (!s_.pre) continue;
-        put(box(half, 1), p, first);
-        if constexpr (kGated) put(box(half, 2), p, first + 32);
-      }
-      const Target act{box(half, 0), s_.out, s_.out_cols, 0}, pre{box(half, 1), s_.pre, s_.pre_cols, 0};
-      if constexpr (kGated)
-        store(act, pre, Target{box(half, 2), s_.pre, s_.pre_cols, 1});
-      else
-        store(act, pre);
-    } else {
+        __syncwarp();
+      } else {
+        end_copy();
+        barrier_wait(full, now.parity);
 #pragma unroll
-      for (int i = 0; i < kInputs; ++i)
+        for (int batch = 0; batch < kBatches; ++batch) {
+          uint4 sums[kParts][kBatch];
+          read(now, batch, sums);
 #pragma unroll
-        for (int p = 0; p < kPairs; ++p) {
-          const uint4 words = held_[i][p];
-          asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(
-                           unit_of_box(box(half, i), 16 * p + thread() / 8)),
-                       "r"(words.x), "r"(words.y), "r"(words.z), "r"(words.w)
-                       : "memory");
+          for (int i = 0; i < kBatch; ++i)
+            if (batch * kBatch + i < now.valid)
+              *address(s_.out, s_.out_cols, now.row + 4 * (batch * kBatch + i), 0, now.feature) = sums[0][i];
         }
-      if (step_ + 1 < steps_) fetch(step_ + 1);
-      sync();
-#pragma unroll
-      for (int p = 0; p < kPairs; ++p) {
-        unsigned pre[kInputs][4], out[2][4];
-#pragma unroll
-        for (int i = 0; i < kInputs; ++i) load_matrices(matrix_row(box(half, i), p), pre[i]);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const float2 gradient = unpacked<T>(words_[4 * p + i]), in = unpacked<T>(pre[0][i]),
-                       up = unpacked<T>(pre[kInputs - 1][i]);
-          const float low[2] = {in.x, up.x}, high[2] = {in.y, up.y};
-          float of_low[2] = {}, of_high[2] = {};
-          A::backward(gradient.x, low, of_low);
-          A::backward(gradient.y, high, of_high);
-          out[0][i] = packed<T>(of_low[0], of_high[0]);
-          out[1][i] = packed<T>(of_low[1], of_high[1]);
-        }
-        put(box(half, kInputs), p, out[0]);
-        if constexpr (kGlu) put(box(half, kInputs + 1), p, out[1]);
+        release(now);
       }
-      const Target gate{box(half, kInputs), s_.out, s_.out_cols, 0};
-      if constexpr (kGlu)
-        store(gate, Target{box(half, kInputs + 1), s_.out, s_.out_cols, 1});
-      else
-        store(gate);
+    }
+    end_copy();
+  }
+
+  /// Boxes that are activated or differentiated. What `differentiate` reads is fetched a batch ahead.
+  __device__ void compute_boxes() {
+    Spot next;
+    uint4 ahead[kInputs > 0 ? kInputs : 1][kBatch];
+    bool more = find(next);
+    if (more) fetch(next, 0, ahead);
+    while (more) {
+      const Spot now = next;
+      const bool copied = kAfter == After::activate && s_.pre && now.whole;
+#pragma unroll
+      for (int batch = 0; batch < kBatches; ++batch) {
+        uint4 pre[kInputs > 0 ? kInputs : 1][kBatch];
+#pragma unroll
+        for (int part = 0; part < kInputs; ++part)
+#pragma unroll
+          for (int i = 0; i < kBatch; ++i) pre[part][i] = ahead[part][i];
+        if (batch == 0) {
+          barrier_wait(shared_.box_full(now.group, now.place), now.parity);
+          if (copied && lane_of_warp() == 0) {
+            for (int part = 0; part < kParts; ++part) copy(tensors_.pre, now, part);
+            commit_copies();
+          }
+        }
+        uint4 sums[kParts][kBatch];
+        read(now, batch, sums);
+        if (batch < kBatches - 1) {
+          fetch(now, batch + 1, ahead);
+        } else {
+          if (!copied) release(now);
+          more = find(next);
+          if (more) fetch(next, 0, ahead);
+        }
+#pragma unroll
+        for (int i = 0; i < kBatch; ++i)
+          if (batch * kBatch + i < now.valid)
+            finish(now.row + 4 * (batch * kBatch + i), now.feature, copied, sums[0][i], sums[kParts - 1][i],
+                   pre[0][i], pre[kInputs > 1 ? 1 : 0][i]);
+      }
+      if (copied) {
+        if (lane_of_warp() == 0) wait_for_copies<0>();
+        release(now);
+      }
     }
   }
 
-  __device__ void put(std::uint32_t to, int pair, const unsigned* words) const {
-    const unsigned four[4] = {words[0], words[1], words[2], words[3]};
-    store_matrices(matrix_row(to, pair), four);
+  /// This warp's next box, or false.
+  __device__ bool find(Spot& spot) {
+    while (index_ >= kGroups * steps_) {
+      index_ -= kGroups * steps_;
+      before_ += static_cast<unsigned>(steps_);
+      task_ = read_task(shared_, turn_);
+      turn_.advance();
+      if (task_.inner == 0) return false;
+      steps_ = ceil_div(task_.tokens, kTokens);
+    }
+    const int step = index_ / kGroups;
+    const unsigned box = before_ + static_cast<unsigned>(step);
+    spot.group = index_ % kGroups;
+    spot.place = static_cast<int>(box % kBoxes), spot.parity = box / kBoxes & 1;
+    const int token = step * kTokens + lane_of_warp() / 8;
+    spot.feature = task_.feature + 64 * spot.group + 8 * unit();
+    spot.row = (kForm == Form::gradient ? task_.expert * s_.tokens : task_.row) + task_.token + token;
+    spot.valid = spot.feature < s_.features ? ceil_div(task_.tokens - token, 4) : 0;
+    // The copy engine stops at the ends of the matrix, of each expert's with `gradient`, but not of a tile.
+    const bool ends = kForm == Form::gradient && task_.token + task_.tokens == s_.tokens;
+    spot.whole = (ends || task_.tokens >= (step + 1) * kTokens) &&
+                 (!kGated || task_.feature + 64 * (spot.group + 1) <= s_.features);
+    index_ += kFinishers;
+    return true;
   }
 
-  /// A box and where it goes: a matrix with rows of `cols`; of [gate | up] the first or second.
-  struct Target {
-    std::uint32_t box;
-    void* matrix;
-    int cols, which;
-  };
-
-  template <class... Targets>
-  __device__ __forceinline__ void store(const Targets&... targets) {
-    sync();
+  __device__ void fetch(const Spot& spot, int batch, uint4 (&pre)[kInputs > 0 ? kInputs : 1][kBatch]) const {
 #pragma unroll
-    for (int token = thread() / 8; token < kTokensOfStep; token += kGroupThreads / 8)
-      if (in_range(step_, token)) (write(targets, row_ + step_ * kTokensOfStep, token), ...);
-  }
-  __device__ void write(const Target& to, int row, int token) const {
-    if (!to.matrix) return;  // pre that nobody wants
-    uint4 words;
-    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
-                 : "r"(unit_of_box(to.box, token)));
-    *reinterpret_cast<uint4*>(static_cast<T*>(to.matrix) + element(row + token, to.cols, to.which)) = words;
+    for (int part = 0; part < kInputs; ++part)
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i)
+        if (batch * kBatch + i < spot.valid)
+          pre[part][i] =
+              *address(s_.pre, s_.pre_cols, spot.row + 4 * (batch * kBatch + i), part, spot.feature);
   }
 
+  /// This warp has read the box.
+  __device__ void release(const Spot& spot) const {
+    __syncwarp();
+    if (lane_of_warp() == 0) barrier_arrive(shared_.box_empty(spot.group, spot.place));
+  }
+
+  /// This lane's part of a box.
+  __device__ void read(const Spot& spot, int batch, uint4 (&sums)[kParts][kBatch]) const {
+#pragma unroll
+    for (int part = 0; part < kParts; ++part)
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        const int row = part * kTokens + 4 * (batch * kBatch + i) + lane_of_warp() / 8;
+        sums[part][i] =
+            load_shared(shared_.box(spot.group, spot.place) + row * 128 + ((unit() ^ (row & 7)) << 4));
+      }
+  }
+
+  /// Begins to copy part of a box to memory; by lane 0.
+  __device__ void copy(const CUtensorMap& to, const Spot& spot, int part) const {
+    const bool stacked = kForm == Form::gradient;
+    store_box(&to, shared_.box(spot.group, spot.place) + part * kTokens * 128,
+              spot.feature + part * s_.features, stacked ? spot.row - task_.expert * s_.tokens : spot.row,
+              stacked ? task_.expert : 0);
+  }
+
+  /// 8 features of one row. `copied`: pre is being stored.
+  __device__ void finish(int row, int feature, bool copied, const uint4& sums, const uint4& up,
+                         const uint4& pre, const uint4& pre_up) const {
+    if constexpr (kAfter == After::activate) {
+      *address(s_.out, s_.out_cols, row, 0, feature) = activated(sums, up);
+      if (copied || !s_.pre) return;
+      *address(s_.pre, s_.pre_cols, row, 0, feature) = sums;
+      if constexpr (kGated) *address(s_.pre, s_.pre_cols, row, 1, feature) = up;
+    } else {
+      uint4 out[2];
+      differentiated(sums, pre, pre_up, out);
+#pragma unroll
+      for (int part = 0; part < kInputs; ++part)
+        *address(s_.out, s_.out_cols, row, part, feature) = out[part];
+    }
+  }
+
+  /// Of [gate | up], part 0 or 1.
+  __device__ uint4* address(void* matrix, int cols, int row, int part, int feature) const {
+    return reinterpret_cast<uint4*>(static_cast<T*>(matrix) + static_cast<std::int64_t>(row) * cols +
+                                    part * s_.features + feature);
+  }
+
+  static __device__ uint4 activated(const uint4& first, const uint4& second) {
+    const unsigned a[4] = {first.x, first.y, first.z, first.w},
+                   b[4] = {second.x, second.y, second.z, second.w};
+    unsigned act[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float2 gate = unpacked<T>(a[i]), up = unpacked<T>(b[i]);
+      const float low[2] = {gate.x, up.x}, high[2] = {gate.y, up.y};
+      act[i] = packed<T>(A::forward(low), A::forward(high));
+    }
+    return {act[0], act[1], act[2], act[3]};
+  }
+
+  static __device__ void differentiated(const uint4& dact, const uint4& first, const uint4& second,
+                                        uint4 (&out)[2]) {
+    const unsigned d[4] = {dact.x, dact.y, dact.z, dact.w}, a[4] = {first.x, first.y, first.z, first.w},
+                   b[4] = {second.x, second.y, second.z, second.w};
+    unsigned dpre[2][4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float2 gradient = unpacked<T>(d[i]), gate = unpacked<T>(a[i]), up = unpacked<T>(b[i]);
+      const float low[2] = {gate.x, up.x}, high[2] = {gate.y, up.y};
+      float of_low[2] = {}, of_high[2] = {};
+      A::backward(gradient.x, low, of_low);
+      A::backward(gradient.y, high, of_high);
+      dpre[0][i] = packed<T>(of_low[0], of_high[0]);
+      dpre[1][i] = packed<T>(of_low[1], of_high[1]);
+    }
+    for (int part = 0; part < 2; ++part)
+      out[part] = {dpre[part][0], dpre[part][1], dpre[part][2], dpre[part][3]};
+  }
+
+  const Tensors& tensors_;
   const Sizes& s_;
-  std::uint32_t staging_;
-  unsigned half_ = 0;  ///< the next step's half of the staging space
-  int feature_ = 0, row_ = 0, tokens_ = 0, step_ = 0, steps_ = 0;
-  uint4 held_[kInputs][kPairs];  ///< pre of the next step
-  unsigned words_[64];  ///< word 2j: tokens 8j + 2(l % 4) and the next of feature l / 4; word 2j + 1: of
-                        ///< feature l / 4 + 8
+  Shared shared_;
+  Work task_{};
+  Turn<kTasks> turn_;    ///< the next task
+  int index_ = 0;        ///< of this warp's next box among those of the task
+  int steps_ = 0;        ///< boxes of a group that the task fills
+  unsigned before_ = 0;  ///< boxes that a group has filled before
 };
 
 }  // namespace moebench::cuda::grouped

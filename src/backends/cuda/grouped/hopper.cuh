@@ -40,6 +40,24 @@ __device__ inline void barrier_wait(std::uint32_t barrier, unsigned parity) {
       : "memory");
 }
 
+/// Whether the phase of this parity is over.
+__device__ inline bool barrier_is_over(std::uint32_t barrier, unsigned parity) {
+  unsigned over;
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "mbarrier.test_wait.parity.shared::cta.b64 done, [%1], %2;\n"
+      "selp.u32 %0, 1, 0, done;\n"
+      "}\n"
+      : "=r"(over)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+  return over != 0;
+}
+__device__ inline void barrier_arrive(std::uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
 /// This block's place in its cluster.
 __device__ inline unsigned cluster_rank() {
   unsigned rank;
@@ -101,6 +119,21 @@ __device__ inline void load_box_for_all(std::uint32_t to, const CUtensorMap* map
       : "memory");
 }
 
+/// Begins to store a box at (x, y, z); what is outside of the tensor is not stored. Other threads' writes to
+/// `from` come before by fence_async() in them and a barrier.
+__device__ inline void store_box(const CUtensorMap* map, std::uint32_t from, int x, int y, int z) {
+  asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
+               "r"(from), "r"(x), "r"(y), "r"(z)
+               : "memory");
+}
+/// Groups the stores that this thread has begun.
+__device__ inline void commit_copies() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+/// Until what all but the last kPending groups store has been read from shared memory.
+template <int kPending>
+__device__ inline void wait_for_copies() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
+}
+
 template <int kRegisters>
 __device__ inline void take_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
@@ -115,15 +148,19 @@ __device__ inline void give_registers() {
 enum class Major { inner, outer };
 
 /// The matrix descriptor of an operand at a 1024-byte aligned box. Eight rows are 1024 bytes apart from the
-/// next eight; boxes of 64 rows or columns follow each other 8192 bytes apart.
-__device__ inline std::uint64_t descriptor(std::uint32_t address) {
-  constexpr std::uint64_t kSwizzle128 = std::uint64_t{1} << 62, kGroup = std::uint64_t{1024 >> 4} << 32,
-                          kBox = std::uint64_t{8192 >> 4} << 16;
-  return kSwizzle128 | kGroup | kBox | ((address & 0x3FFFF) >> 4);
+/// next eight; boxes of 64 rows or columns follow each other 8192 bytes apart. Only the low half depends on
+/// the address.
+__device__ inline std::uint32_t descriptor(std::uint32_t address) {
+  constexpr std::uint32_t kBox = std::uint32_t{8192 >> 4} << 16;
+  return kBox | ((address & 0x3FFFF) >> 4);
+}
+__device__ inline std::uint64_t whole_descriptor(std::uint32_t low) {
+  constexpr std::uint64_t kSwizzle128 = std::uint64_t{1} << 62, kGroup = std::uint64_t{1024 >> 4} << 32;
+  return kSwizzle128 | kGroup | low;
 }
 /// What moves a descriptor 16 elements along the inner dimension.
 template <Major kMajor>
-inline constexpr std::uint64_t kStep = (kMajor == Major::inner ? 32 : 16 * 128) >> 4;
+inline constexpr std::uint32_t kStep = (kMajor == Major::inner ? 32 : 16 * 128) >> 4;
 
 __device__ inline void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ inline void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
@@ -132,17 +169,25 @@ __device__ inline void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
+__device__ inline uint4 load_shared(std::uint32_t from) {
+  uint4 words;
+  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+               : "r"(from)
+               : "memory");
+  return words;
+}
+__device__ inline void store_shared(std::uint32_t to, const uint4& words) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(words.x), "r"(words.y), "r"(words.z),
+               "r"(words.w)
+               : "memory");
+}
+
 /// Four 8x8 matrices of 16-bit elements, transposed on the way; lane l gives the address of row l % 8 of
 /// matrix l / 8.
 __device__ inline void store_matrices(std::uint32_t row, const unsigned (&words)[4]) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row),
                "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3])
-               : "memory");
-}
-__device__ inline void load_matrices(std::uint32_t row, unsigned (&words)[4]) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
-               : "r"(row)
                : "memory");
 }
 

@@ -23,7 +23,8 @@ inline constexpr int kTokenStep = 16;  ///< widths of tiles are multiples of it
 MB_BOTH constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 MB_BOTH constexpr int round_up(int a, int b) { return ceil_div(a, b) * b; }
 
-/// `count` rows in `tiles` tiles of `width` rows, the last one perhaps fewer.
+/// `count` rows in `tiles` tiles of `width` rows, the last one perhaps fewer, none without. `most` is a
+/// multiple of kTokenStep.
 struct Cut {
   int tiles, width;
 };
@@ -32,11 +33,12 @@ MB_BOTH Cut cut_of(int count, int most) {
   return {tiles, tiles > 0 ? round_up(ceil_div(count, tiles), kTokenStep) : 0};
 }
 
-/// The candidates for the most rows of a tile: kTileTokens and down in steps; for SwiGLU's first product half
-/// of that.
+/// The candidates for the most rows of a tile: kTileTokens, for SwiGLU's first product half of that, and down
+/// in steps.
 inline constexpr int kCandidates = 12;
 MB_BOTH constexpr int candidate(int i, int tile_tokens) {
-  return tile_tokens - i * (tile_tokens / kTokenStep);
+  const int rows = tile_tokens - i * kTokenStep;
+  return rows > kTokenStep ? rows : kTokenStep;
 }
 
 /// Blocks of a cluster. Four would load less, but not all multiprocessors of a GPU find three others: an H100
@@ -56,10 +58,6 @@ MB_BOTH float cost_of(int rows, int cuts, int features, int inner, int clusters,
   return static_cast<float>(ceil_div(units, clusters)) *
          (static_cast<float>(inner) * (compute > load ? compute : load) + 600);
 }
-
-/// Tokens that a step of the epilogue stores. Sums of few inner blocks leave little time to hide steps in:
-/// fewer and larger ones then; in long sums a large step holds up the multiplication for longer.
-MB_BOTH constexpr int stored_tokens(int inner_blocks) { return inner_blocks <= 8 ? 64 : 32; }
 
 /// Where unit `index` of an expert lies: down the tiles of tokens in a band of at most kBand, then to the
 /// next features, so that the units under way at one time form a block of about equal sides and share what

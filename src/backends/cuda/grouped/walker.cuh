@@ -2,7 +2,7 @@
 // Which tiles a cluster computes, found on the device from the rows of each expert.
 #pragma once
 
-#include "backends/cuda/grouped/hopper.cuh"
+#include "backends/cuda/grouped/layout.cuh"
 #include "backends/cuda/grouped/product.h"
 #include "backends/cuda/grouped/schedule.h"
 #include "backends/cuda/storage.cuh"
@@ -21,14 +21,43 @@ struct Sizes {
   int out_cols, pre_cols;
 };
 
+/// How the copy engine sees it; as a kernel parameter: it is read where it is.
+struct Tensors {
+  CUtensorMap features, tokens, out, pre;
+};
+
 /// This block's tile: features [feature, feature + 128), tokens [token, token + tokens) of the expert.
 struct Work {
   int expert, row, rows;  ///< the expert's rows: where they begin, how many there are
   int feature, token, tokens;
-  int inner;  ///< inner blocks
+  int inner;  ///< inner blocks, at least 1
 };
 
-/// Walks the units of this cluster in order; every warp that needs to walks for itself, all lanes together.
+/// Publishes a task at this place of the ring; by one thread. A task without inner blocks is the last.
+__device__ inline void write_task(const Shared& shared, const Turn<kTasks>& turn, const Work& w) {
+  barrier_wait(shared.task_empty(turn.place), turn.parity ^ 1);
+  const auto word = [](int i) { return static_cast<unsigned>(i); };
+  store_shared(shared.task(turn.place), {word(w.expert), word(w.row), word(w.rows), word(w.feature)});
+  store_shared(shared.task(turn.place) + 16, {word(w.token), word(w.tokens), word(w.inner), 0});
+  barrier_arrive(shared.task_full(turn.place));
+}
+/// By a warp; every warp but the producer reads every task.
+__device__ inline Work read_task(const Shared& shared, const Turn<kTasks>& turn) {
+  barrier_wait(shared.task_full(turn.place), turn.parity);
+  const uint4 a = load_shared(shared.task(turn.place)), b = load_shared(shared.task(turn.place) + 16);
+  __syncwarp();
+  if (lane_of_warp() == 0) barrier_arrive(shared.task_empty(turn.place));
+  const auto number = [](unsigned word) { return static_cast<int>(word); };
+  return {.expert = number(a.x),
+          .row = number(a.y),
+          .rows = number(a.z),
+          .feature = number(a.w),
+          .token = number(b.x),
+          .tokens = number(b.y),
+          .inner = number(b.z)};
+}
+
+/// Walks the units of this cluster in order, all lanes of a warp together.
 template <Form kForm, int kTokensOfTile>
 class Walker {
  public:
@@ -72,22 +101,22 @@ class Walker {
   }
   /// Tiles of all experts if none has more than `most` rows.
   __device__ int count(int most) const {
-    if constexpr (kForm == Form::gradient) return s_.experts * ceil_div(s_.tokens, most);
+    if constexpr (kForm == Form::gradient) return s_.experts * cut_of(s_.tokens, most).tiles;
     int cuts = 0;
-    for (int e = lane_of_warp(); e < s_.experts; e += 32) cuts += ceil_div(rows_of(e), most);
+    for (int e = lane_of_warp(); e < s_.experts; e += 32) cuts += cut_of(rows_of(e), most).tiles;
     return __reduce_add_sync(0xFFFFFFFFu, cuts);
   }
   /// Units of experts grow with the expert, and so do the units asked for: the search goes on where it was.
   __device__ void find(Work& work) {
     int local;
     if constexpr (kForm == Form::gradient) {
-      const int each = ceil_div(s_.tokens, most_) * feature_units_;
+      const int each = cut_of(s_.tokens, most_).tiles * feature_units_;
       work.expert = unit_ / each;
       local = unit_ - work.expert * each;
     } else {
       int mine, through;
       while (true) {
-        mine = through = ceil_div(rows_of(first_ + lane_of_warp()), most_) * feature_units_;
+        mine = through = cut_of(rows_of(first_ + lane_of_warp()), most_).tiles * feature_units_;
 #pragma unroll
         for (int step = 1; step < 32; step *= 2) {
           const int before = __shfl_up_sync(0xFFFFFFFFu, through, step);

@@ -51,7 +51,7 @@ namespace moebench::cuda::grouped {
                ", 0;\nwgmma.mma_async.sync.aligned.m64n" width "k16.f32." type "." type " {" list "}, %" a_at ", %" b_at \
                ", add, 1, 1, %" ta_at ", %" tb_at ";\n}\n"                                                         \
                : __VA_ARGS__                                                                                       \
-               : "l"(a), "l"(b), "r"(add), "n"(kA == Major::outer ? 1 : 0), "n"(kB == Major::outer ? 1 : 0))
+               : "l"(whole_descriptor(a)), "l"(whole_descriptor(b)), "r"(add), "n"(kA == Major::outer ? 1 : 0), "n"(kB == Major::outer ? 1 : 0))
 #define MB_CASE(n, width, list, i0, i1, i2, i3, i4, ...)                          \
   if constexpr (kWidth == n && std::is_same_v<T, __half>)                         \
     MB_WGMMA("f16", width, list, i0, i1, i2, i3, i4, __VA_ARGS__);                \
@@ -60,7 +60,7 @@ namespace moebench::cuda::grouped {
 
 /// d [64 x kWidth, fp32, spread over a warpgroup] = a [64 x 16] · b [16 x kWidth] (+ d if `add`).
 template <class T, int kWidth, Major kA, Major kB>
-__device__ inline void wgmma(float* d, std::uint64_t a, std::uint64_t b, int add) {
+__device__ inline void wgmma(float* d, std::uint32_t a, std::uint32_t b, int add) {
   static_assert(kWidth % 16 == 0 && kWidth >= 16 && kWidth <= 256);
   MB_CASE(16, "16", MB_T1, "8", "9", "10", "11", "12", MB_R1);
   MB_CASE(32, "32", MB_T2, "16", "17", "18", "19", "20", MB_R2);

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who works in a block, and what lies where in its shared memory: four rings. Stages go from the copy engine
+// to the multiplying warpgroups, tasks from the producer to everyone, boxes of finished sums from a warpgroup
+// to the finishing warps. Every place of a ring has a barrier that says it is full and one that says it is
+// empty.
+#pragma once
+
+#include "backends/cuda/grouped/hopper.cuh"
+
+namespace moebench::cuda::grouped {
+
+inline constexpr int kGroups = 2, kGroupThreads = 128;  ///< warpgroups that multiply
+inline constexpr int kFinishers = 3;                    ///< warps; registers allow no more
+inline constexpr int kAllThreads = kGroups * kGroupThreads + 32 * (1 + kFinishers);
+
+inline constexpr int kStages = 4, kStageBytes = 48 * 1024;  ///< 128 features and 256 tokens, or 256 and 128
+inline constexpr int kBoxes = 4, kBoxRows = 32,
+                     kBoxBytes = kBoxRows * 128;  ///< of a warpgroup; 64 features a row
+inline constexpr int kTasks = 4, kTaskBytes = 32;
+
+/// The named barrier of one warpgroup's threads.
+__device__ inline int group_barrier(int group) { return 1 + group; }
+
+/// A place in a ring and the parity of its phase.
+template <int kPlaces>
+struct Turn {
+  int place = 0;
+  unsigned parity = 0;
+  __device__ void advance() {
+    if (++place == kPlaces) place = 0, parity ^= 1;
+  }
+};
+
+/// Addresses, the same in all blocks of a cluster.
+struct Shared {
+  std::uint32_t base;  ///< aligned to 1024
+  __device__ std::uint32_t stage(int i) const { return base + i * kStageBytes; }
+  __device__ std::uint32_t box(int group, int i) const {
+    return stage(kStages) + (group * kBoxes + i) * kBoxBytes;
+  }
+  __device__ std::uint32_t task(int i) const { return box(kGroups, 0) + i * kTaskBytes; }
+  __device__ std::uint32_t stage_full(int i) const { return barrier(i); }
+  __device__ std::uint32_t stage_empty(int i) const { return barrier(kStages + i); }
+  __device__ std::uint32_t task_full(int i) const { return barrier(2 * kStages + i); }
+  __device__ std::uint32_t task_empty(int i) const { return barrier(2 * kStages + kTasks + i); }
+  __device__ std::uint32_t box_full(int group, int i) const { return box_barrier(2 * group, i); }
+  __device__ std::uint32_t box_empty(int group, int i) const { return box_barrier(2 * group + 1, i); }
+
+  /// By one thread.
+  __device__ void init() const {
+    constexpr unsigned kWarps = kGroups * kGroupThreads / 32;
+    for (int i = 0; i < kStages; ++i) {
+      barrier_init(stage_full(i), 1);
+      barrier_init(stage_empty(i), cluster_size() * kWarps);
+    }
+    for (int i = 0; i < kTasks; ++i) {
+      barrier_init(task_full(i), 1);
+      barrier_init(task_empty(i), kWarps + kFinishers);
+    }
+    for (int group = 0; group < kGroups; ++group)
+      for (int i = 0; i < kBoxes; ++i) {
+        barrier_init(box_full(group, i), kGroupThreads / 32);
+        barrier_init(box_empty(group, i), 1);
+      }
+    barrier_init_fence();
+  }
+
+ private:
+  __device__ std::uint32_t barrier(int i) const { return task(kTasks) + 8 * i; }
+  __device__ std::uint32_t box_barrier(int ring, int i) const {
+    return barrier(2 * kStages + 2 * kTasks + ring * kBoxes + i);
+  }
+};
+
+inline constexpr int kSharedBytes = 1024 + kStages * kStageBytes + kGroups * kBoxes * kBoxBytes +
+                                    kTasks * kTaskBytes +
+                                    8 * 2 * (kStages + kTasks + kGroups * kBoxes);  // 1024 to align
+
+}  // namespace moebench::cuda::grouped
