@@ -11,6 +11,7 @@
 // Moves: in one kernel x once and the weight per block from L2 (4096 x 1024, E 8, bf16: 8.4 MB, 2 µs); choose reads 4·T·E and writes 8·T·K bytes (4096 × 64, K 2: 1.1 MB, 0.3 µs at 4 TB/s: latency
 // bound). The gradient writes T·E elements of the layer's format and reads 12·T·K bytes.
 #include "backends/cuda/kernels.h"
+#include "backends/cuda/launch.cuh"
 #include "backends/cuda/storage.cuh"
 
 namespace moebench::cuda {
@@ -76,6 +77,7 @@ template <int kKeys>
 __global__ void __launch_bounds__(kThreads)
     gate_registers_kernel(const float* __restrict__ logits, std::int64_t tokens, int experts, int k,
                           std::int32_t* expert_of, float* score) {
+  wait_for_previous();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
   choose<kKeys>(logits + t * experts, experts, k, expert_of + t * k, score + t * k);
@@ -103,6 +105,7 @@ template <class T, int kPer>
 __global__ void __launch_bounds__(kThreads)
     gate_whole_kernel(const T* __restrict__ x, const T* __restrict__ weight, std::int64_t tokens, int hidden, int experts, int k,
                       float* logits, std::int32_t* expert_of, float* score) {
+  wait_for_previous();
   __shared__ float sums[kWarps][kGateTokens][8 * kPer];
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = lane_of_warp(), row = lane / 4, quad = lane % 4;
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kGateTokens;
@@ -152,6 +155,7 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     gate_rescan_kernel(const float* __restrict__ logits, std::int64_t tokens, int experts, int k,
                        std::int32_t* expert_of, float* score) {
+  wait_for_previous();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
   const int lane = lane_of_warp();
@@ -183,6 +187,7 @@ __global__ void __launch_bounds__(kThreads)
     gate_backward_kernel(const std::int32_t* __restrict__ expert_of, const float* __restrict__ score,
                          const float* __restrict__ dscore, std::int64_t tokens, std::int64_t experts, int k,
                          T* dlogits) {
+  wait_for_previous();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
   const int lane = lane_of_warp();
@@ -218,11 +223,9 @@ void choose_experts(cudaStream_t stream, const GateForward& args) {
   with_keys(experts, [&]<int kKeys>() {
     auto* kernel = gate_rescan_kernel;
     if constexpr (kKeys > 0) kernel = gate_registers_kernel<kKeys>;
-    kernel<<<blocks, kThreads, 0, stream>>>(args.logits.data(), tokens, static_cast<int>(experts),
-                                            static_cast<int>(args.top_k), args.expert_of.data(),
-                                            args.score.data());
+    launch_behind("gate_registers_kernel", stream, {blocks, kThreads}, kernel, args.logits.data(), tokens, static_cast<int>(experts),
+                  static_cast<int>(args.top_k), args.expert_of.data(), args.score.data());
   });
-  check_launch("gate_registers_kernel");
 }
 
 bool gate_in_one(cudaStream_t stream, const GateForward& args) {
@@ -235,8 +238,8 @@ bool gate_in_one(cudaStream_t stream, const GateForward& args) {
   with_storage(args.x.dtype, [&]<class T>() {
     const auto launch = [&]<int kPer>() {
       if constexpr (sizeof(T) == 2)
-        gate_whole_kernel<T, kPer><<<grid(blocks_for(tokens, kGateTokens)), kThreads, 0, stream>>>(
-            args.x.as<const T>(), args.weight.as<const T>(), tokens, static_cast<int>(hidden), static_cast<int>(experts),
+        launch_behind(
+            "gate_whole_kernel", stream, {grid(blocks_for(tokens, kGateTokens)), kThreads}, gate_whole_kernel<T, kPer>, args.x.as<const T>(), args.weight.as<const T>(), tokens, static_cast<int>(hidden), static_cast<int>(experts),
             static_cast<int>(args.top_k), args.logits.data(), args.expert_of.data(), args.score.data());
     };
     if (per == 1) launch.template operator()<1>();
@@ -244,18 +247,16 @@ bool gate_in_one(cudaStream_t stream, const GateForward& args) {
     if (per == 4) launch.template operator()<4>();
     if (per == 8) launch.template operator()<8>();
   });
-  check_launch("gate_whole_kernel");
   return true;
 }
 
 void differentiate_choice(cudaStream_t stream, const GateBackward& args, const TensorView& dlogits) {
   if (dlogits.size() == 0) return;
   with_access(dlogits.dtype, dlogits.cols, {dlogits.data}, [&]<class T, int N>() {
-    gate_backward_kernel<T, N><<<grid(blocks_for(dlogits.rows, kWarps)), kThreads, 0, stream>>>(
-        args.expert_of.data(), args.score.data(), args.dscore.data(), dlogits.rows, dlogits.cols,
+    launch_behind(
+        "gate_backward_kernel", stream, {grid(blocks_for(dlogits.rows, kWarps)), kThreads}, gate_backward_kernel<T, N>, args.expert_of.data(), args.score.data(), args.dscore.data(), dlogits.rows, dlogits.cols,
         static_cast<int>(args.top_k), dlogits.as<T>());
   });
-  check_launch("gate_backward_kernel");
 }
 
 }  // namespace moebench::cuda

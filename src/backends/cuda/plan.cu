@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "backends/cuda/kernels.h"
+#include "backends/cuda/launch.cuh"
 #include "backends/cuda/storage.cuh"
 #include "base/text.h"
 
@@ -48,6 +49,7 @@ __device__ int inclusive_sum(int value) {
 __global__ void __launch_bounds__(kThreads)
     plan_count_kernel(const std::int32_t* __restrict__ expert_of, std::int64_t slots, std::int64_t chunk,
                       int experts, std::int32_t* counts_of_blocks) {
+  wait_for_previous();
   extern __shared__ int counts[];  // [E]
   for (int e = threadIdx.x; e < experts; e += blockDim.x) counts[e] = 0;
   __syncthreads();
@@ -60,6 +62,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     plan_scan_kernel(std::int32_t* counts_of_blocks, int blocks, int experts, std::int32_t* totals) {
+  wait_for_previous();
   const std::int64_t e = warp_of_grid();
   if (e >= experts) return;
   std::int32_t* counts = counts_of_blocks + e * blocks;
@@ -96,6 +99,7 @@ __global__ void __launch_bounds__(kThreads)
                         int experts, const std::int32_t* __restrict__ before_block,
                         const std::int32_t* __restrict__ totals, bool by_token, std::int32_t* offsets,
                         std::int32_t* row_of, std::int32_t* slot_of) {
+  wait_for_previous();
   extern __shared__ int shared[];
   int* const starts = shared;             // [E]
   int* const cursors = shared + experts;  // [warps, E]: the next row of each expert for each warp
@@ -156,17 +160,14 @@ void plan(cudaStream_t stream, const PlanArgs& args, std::int32_t* scratch) {
   const int experts = static_cast<int>(count);
   const unsigned words =
       static_cast<unsigned>(sizeof(int)) * static_cast<unsigned>(experts);  // bytes of one number per expert
-  plan_count_kernel<<<grid(cut.blocks), kThreads, words, stream>>>(args.expert_of.data(), slots, cut.chunk,
-                                                                   experts, scratch);
-  check_launch("plan_count_kernel");
-  plan_scan_kernel<<<grid(blocks_for(experts, kWarps)), kThreads, 0, stream>>>(scratch, cut.blocks, experts,
-                                                                               args.counts.data());
-  check_launch("plan_scan_kernel");
+  launch_behind("plan_count_kernel", stream, {grid(cut.blocks), kThreads, words}, plan_count_kernel, args.expert_of.data(), slots,
+                cut.chunk, experts, scratch);
+  launch_behind("plan_scan_kernel", stream, {grid(blocks_for(experts, kWarps)), kThreads}, plan_scan_kernel, scratch, cut.blocks, experts,
+                args.counts.data());
   const auto warps = static_cast<unsigned>(cut.warps);
-  plan_scatter_kernel<<<grid(cut.blocks), 32 * warps, (warps + 1) * words, stream>>>(
-      args.expert_of.data(), slots, cut.chunk, experts, scratch, args.counts.data(),
-      args.order == RowOrder::by_token, args.offsets.data(), args.row_of.data(), args.slot_of.data());
-  check_launch("plan_scatter_kernel");
+  launch_behind("plan_scatter_kernel", stream, {grid(cut.blocks), 32 * warps, (warps + 1) * words}, plan_scatter_kernel,
+                args.expert_of.data(), slots, cut.chunk, experts, scratch, args.counts.data(), args.order == RowOrder::by_token,
+                args.offsets.data(), args.row_of.data(), args.slot_of.data());
 }
 
 }  // namespace moebench::cuda

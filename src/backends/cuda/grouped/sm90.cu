@@ -16,6 +16,7 @@
 #include "backends/cuda/grouped/tensor_map.h"
 #include "backends/cuda/grouped/variant.cuh"
 #include "backends/cuda/grouped/wgmma.cuh"
+#include "backends/cuda/launch.cuh"
 
 namespace moebench::cuda::grouped {
 namespace {
@@ -101,68 +102,93 @@ __device__ inline void release(std::uint32_t empty) {
   if (lane_of_warp() < static_cast<int>(cluster_size())) barrier_arrive_at(empty, static_cast<unsigned>(lane_of_warp()));
 }
 
-/// One stage, for a tile of kWidth tokens.
-template <class T, Form kForm, int kParts, int kWidth>
-__device__ __forceinline__ void multiply_stage(float (&d)[128], std::uint32_t a, std::uint32_t b, int add) {
-  constexpr Major kA = kFeatureMajor<kForm>, kB = kTokenMajor<kForm>;
-  wgmma_fence();
-#pragma unroll
-  for (int k = 0; k < kTileInner / 16; ++k) {
-    wgmma<T, kWidth, kA, kB>(d, a, b, add || k > 0);
-    if constexpr (kParts == 2) wgmma<T, kWidth, kA, kB>(d + 64, a + (2 * kLoadBytes >> 4), b, add || k > 0);
-    a += kStep<kA>, b += kStep<kB>;
-  }
-  wgmma_commit();
-}
+/// How far a warpgroup has read the ring of stages.
+struct Reader {
+  Turn<kStages> turn;        ///< the next stage
+  bool full = false;         ///< it is known to be full
+  std::uint32_t before = 0;  ///< the barrier that says the last stage is empty, if that is still being read
+};
 
-/// Sums a tile into d, and hands over what is left of the last one. `read_next` is called once, when the last
-/// instructions are under way.
-template <class T, Form kForm, int kParts, class Last, class ReadNext>
-__device__ __forceinline__ void multiply(float (&d)[128], const Work& w, const Shared& shared, Turn<kStages>& turn, int group, Last& last,
-                                         ReadNext read_next) {
-  const int width = __shfl_sync(0xFFFFFFFFu, ceil_div(w.tokens, kTokenStep), 0), blocks = __shfl_sync(0xFFFFFFFFu, w.inner, 0);
-  std::uint32_t before = 0;
-  for (int block = 0; block < blocks; ++block) {
-    barrier_wait(shared.stage_full(turn.place), turn.parity);
-    const std::uint32_t features = shared.stage(turn.place) + group * kLoadBytes;
+/// Inner blocks [from, to) of a tile of kWidth tokens. A warp that issues an instruction waits until it is taken, and
+/// hardly one is queued: what else there is to do is done bit by bit between a block's four instructions, so that none
+/// of them is waited for.
+template <class T, Form kForm, int kParts, int kWidth>
+__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int from, int to, const Shared& shared, Reader& reader,
+                                                int group) {
+  constexpr Major kA = kFeatureMajor<kForm>, kB = kTokenMajor<kForm>;
+  for (int block = from; block < to; ++block) {
+    if (!reader.full) barrier_wait(shared.stage_full(reader.turn.place), reader.turn.parity);
+    const std::uint32_t features = shared.stage(reader.turn.place) + group * kLoadBytes;
     if constexpr (kForm == Form::gradient)
       if (w.rows - block * kTileInner < kTileInner) clear_rows(features, w.rows - block * kTileInner, group);
-    const std::uint32_t a = descriptor(features), b = descriptor(shared.stage(turn.place) + 2 * kParts * kLoadBytes);
-    constexpr int kFull = kTileTokens / kParts;
-    if (width == kFull / kTokenStep) {
-      multiply_stage<T, kForm, kParts, kFull>(d, a, b, block);
-    } else switch (width) {
-#define MB_WIDTH(i)                                                                                              \
-  case i:                                                                                                        \
-    if constexpr (i * kTokenStep < kFull) multiply_stage<T, kForm, kParts, i * kTokenStep>(d, a, b, block); \
-    break
-        MB_WIDTH(1);
-        MB_WIDTH(2);
-        MB_WIDTH(3);
-        MB_WIDTH(4);
-        MB_WIDTH(5);
-        MB_WIDTH(6);
-        MB_WIDTH(7);
-        MB_WIDTH(8);
-        MB_WIDTH(9);
-        MB_WIDTH(10);
-        MB_WIDTH(11);
-        MB_WIDTH(12);
-        MB_WIDTH(13);
-        MB_WIDTH(14);
-        MB_WIDTH(15);
-#undef MB_WIDTH
+    std::uint32_t a = descriptor(features), b = descriptor(shared.stage(reader.turn.place) + 2 * kParts * kLoadBytes);
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < kTileInner / 16; ++k) {
+      wgmma<T, kWidth, kA, kB>(d, a, b, block > 0 || k > 0);
+      if constexpr (kParts == 2) wgmma<T, kWidth, kA, kB>(d + 64, a + (2 * kLoadBytes >> 4), b, block > 0 || k > 0);
+      a += kStep<kA>, b += kStep<kB>;
+      if (k == 0) {
+        wgmma_commit();
+        wgmma_wait<1>();
+        if (reader.before != 0) release(reader.before);
+        reader.before = shared.stage_empty(reader.turn.place);
+        reader.turn.advance();
+      } else if (k == 1) {
+        reader.full = __all_sync(0xFFFFFFFFu, barrier_is_over(shared.stage_full(reader.turn.place), reader.turn.parity));
+      }
     }
-    if (block == blocks / 2) last.finish();
-    if (block == blocks - 1) read_next();
-    wgmma_wait<1>();
-    if (block > 0) release(before);
-    before = shared.stage_empty(turn.place);
-    turn.advance();
+    wgmma_commit();
   }
+}
+
+/// The same for this tile's width.
+template <class T, Form kForm, int kParts>
+__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int width, int from, int to, const Shared& shared,
+                                                Reader& reader, int group) {
+  constexpr int kFull = kTileTokens / kParts;
+  switch (width) {
+#define MB_WIDTH(i)                                                                                                               \
+  case i:                                                                                                                         \
+    if constexpr (i * kTokenStep <= kFull) multiply_blocks<T, kForm, kParts, i * kTokenStep>(d, w, from, to, shared, reader, group); \
+    break
+    MB_WIDTH(1);
+    MB_WIDTH(2);
+    MB_WIDTH(3);
+    MB_WIDTH(4);
+    MB_WIDTH(5);
+    MB_WIDTH(6);
+    MB_WIDTH(7);
+    MB_WIDTH(8);
+    MB_WIDTH(9);
+    MB_WIDTH(10);
+    MB_WIDTH(11);
+    MB_WIDTH(12);
+    MB_WIDTH(13);
+    MB_WIDTH(14);
+    MB_WIDTH(15);
+    MB_WIDTH(16);
+#undef MB_WIDTH
+  }
+}
+
+/// Sums a tile into d, and hands over what is left of the last one midway, not both warpgroups at the same time.
+/// `read_next` is called once, when the last instructions are under way.
+template <class T, Form kForm, int kParts, class Last, class ReadNext>
+__device__ __forceinline__ void multiply(float (&d)[128], const Work& w, const Shared& shared, Reader& reader, int group, Last& last,
+                                         ReadNext read_next) {
+  const int width = __shfl_sync(0xFFFFFFFFu, ceil_div(w.tokens, kTokenStep), 0), blocks = __shfl_sync(0xFFFFFFFFu, w.inner, 0);
+  const int midway = max(1, (blocks + group) / 2);
+#pragma unroll 1
+  for (int from = 0, to = midway; from < blocks; from = to, to = blocks) {
+    multiply_blocks<T, kForm, kParts>(d, w, width, from, to, shared, reader, group);
+    last.finish();
+  }
+  read_next();
   last.make_room(w.tokens);
   wgmma_wait<0>();
-  release(before);
+  if (reader.before != 0) release(reader.before);
+  reader.before = 0;
 }
 
 /// This thread's two features of a tile; of [gate | up] both parts. As stored: nobody waits for them yet.
@@ -182,7 +208,7 @@ __device__ void read_bias(const Sizes& s, const Work& w, int group, T (&bias)[2]
 template <class T, Form kForm, bool kGated, bool kBias>
 __device__ __forceinline__ void consume(const Sizes& s, const Shared& shared, int group) {
   Handover<T, kGated> last(shared, group);
-  Turn<kStages> turn;
+  Reader reader;
   Turn<kTasks> task;
   Work next = read_task(shared, task);
   float d[128];
@@ -190,7 +216,7 @@ __device__ __forceinline__ void consume(const Sizes& s, const Shared& shared, in
     const Work w = next;
     T bias[2][2] = {};
     if constexpr (kBias) read_bias<T, kGated>(s, w, group, bias);
-    multiply<T, kForm, kGated ? 2 : 1>(d, w, shared, turn, group, last, [&] {
+    multiply<T, kForm, kGated ? 2 : 1>(d, w, shared, reader, group, last, [&] {
       task.advance();
       next = read_task(shared, task);
     });
@@ -213,6 +239,7 @@ __global__ void __launch_bounds__(kAllThreads, 1)
     prefetch_map(&tensors.features);
     prefetch_map(&tensors.tokens);
   }
+  wait_for_previous();
   const Walker<kForm, kTileTokens / kParts> walk(s, costs);
   sync_cluster();
   // From one lane, so that the compiler knows all have the same: matrix descriptors come from uniform registers.
@@ -267,15 +294,15 @@ class Sm90Multiplier final : public Multiplier {
     auto* const kernel = grouped_kernel<T, kForm, kAfter, kActivation>;
     MB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes));
     const auto size = static_cast<unsigned>(cluster_of(sizes.features));
-    cudaLaunchAttribute cluster{};
-    cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim = {size, 1, 1};
+    cudaLaunchAttribute attributes[] = {{}, behind_previous()};
+    attributes[0].id = cudaLaunchAttributeClusterDimension;
+    attributes[0].val.clusterDim = {size, 1, 1};
     cudaLaunchConfig_t config{.gridDim = {size},
                               .blockDim = {kAllThreads},
                               .dynamicSmemBytes = kSharedBytes,
                               .stream = gpu_.stream.get(),
-                              .attrs = &cluster,
-                              .numAttrs = 1};
+                              .attrs = attributes,
+                              .numAttrs = 2};
     int& clusters = clusters_[size];
     if (clusters == 0) MB_CUDA(cudaOccupancyMaxActiveClusters(&clusters, kernel, &config));
     config.gridDim = {size * static_cast<unsigned>(clusters)};
