@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rates of the grouped engine's products beside one cuBLAS product of all rows. Not a test: read it. usage:
+// Rates of the grouped engine's products beside one cuBLAS product of all rows, and one after the other of each expert's
+// rows: the engine `loop` without all that is not a product. Not a test: read it. usage:
 // moebench_grouped_rates [portable] [rows hidden ffn experts [swiglu]]. Rows are dealt to experts at random. `portable`
 // takes the portable multiplier where Hopper's can too.
 #include <algorithm>
@@ -53,10 +54,10 @@ class Rates {
                                                                                        : cuda::grouped::make_portable_multiplier(gpu)),
         offsets_(backend.memory(), static_cast<std::size_t>(sizes.experts + 1) * 4) {
     std::mt19937 random(1);
-    std::vector<std::int32_t> counts(static_cast<std::size_t>(s_.experts)), offsets{0};
+    std::vector<std::int32_t> counts(static_cast<std::size_t>(s_.experts));
     for (std::int64_t r = 0; r < s_.rows; ++r) ++counts[random() % counts.size()];
-    for (const std::int32_t count : counts) offsets.push_back(offsets.back() + count);
-    backend.memory().copy_from_host(offsets_.data(), offsets.data(), offsets.size() * 4);
+    for (const std::int32_t count : counts) bounds_.push_back(bounds_.back() + count);
+    backend.memory().copy_from_host(offsets_.data(), bounds_.data(), bounds_.size() * 4);
   }
 
   void measure() {
@@ -97,8 +98,30 @@ class Rates {
       gpu_.blas.multiply({.a = {left.view().data, s_.rows, a}, .b = {right.view().data, a, b}, .dtype = DType::bf16,
                           .c = out.view().data, .c_dtype = DType::bf16});
     });
-    std::printf("  %-18s %9.1f us %7.1f TFLOP/s   dense %9.1f us %7.1f TFLOP/s   %5.1f %%\n", name, ours, flops / ours * 1e-6, dense,
-                flops / dense * 1e-6, 100 * dense / ours);
+    const double loop = median_us(gpu_, [&] {
+      for (std::int64_t e = 0; e < s_.experts; ++e) gpu_.blas.multiply(of_expert(product, e));
+    });
+    std::printf("  %-18s %9.1f us %7.1f TFLOP/s   dense %9.1f us %7.1f TFLOP/s %6.1f %%   loop %9.1f us %7.1f TFLOP/s\n", name, ours,
+                flops / ours * 1e-6, dense, flops / dense * 1e-6, 100 * dense / ours, loop, flops / loop * 1e-6);
+  }
+  /// This expert's part of the product by cuBLAS.
+  cuda::Product of_expert(const Product& product, std::int64_t e) const {
+    const auto part = [](const TensorView& all, std::int64_t from, std::int64_t rows) { return cuda::matrix_of(all.slice(from, rows)); };
+    const std::int64_t first = bounds_[static_cast<std::size_t>(e)], rows = bounds_[static_cast<std::size_t>(e) + 1] - first;
+    const cuda::Matrix left = part(product.left, first, rows);
+    if (product.form == Form::gradient) {
+      const std::int64_t m = product.left.cols;
+      return {.a = cuda::transposed(left), .b = part(product.right, first, rows), .dtype = DType::bf16,
+              .c = product.out.slice(e * m, m).data, .c_dtype = DType::bf16};
+    }
+    const std::int64_t k = product.right.rows / s_.experts;
+    const cuda::Matrix right = part(product.right, e * k, k);
+    // The activated product has columns of its own: it goes where `pre` does.
+    const TensorView& out = product.after == After::activate ? product.pre : product.out;
+    if (product.form == Form::transposed && product.after == After::differentiate && s_.swiglu)  // dact is narrower than dpre
+      return {.a = left, .b = cuda::transposed(right), .dtype = DType::bf16, .c = product.out.data, .c_dtype = DType::bf16};
+    return {.a = left, .b = product.form == Form::transposed ? cuda::transposed(right) : right, .dtype = DType::bf16,
+            .c = out.slice(first, rows).data, .c_dtype = DType::bf16};
   }
 
   Sizes s_;
@@ -107,6 +130,7 @@ class Rates {
   cuda::Gpu& gpu_;
   std::unique_ptr<cuda::grouped::Multiplier> multiplier_;
   Buffer offsets_;
+  std::vector<std::int32_t> bounds_{0};  ///< the same on the host
   std::uint64_t key_ = 0;
 };
 

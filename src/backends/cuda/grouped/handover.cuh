@@ -16,30 +16,34 @@ namespace moebench::cuda::grouped {
 template <bool kGated>
 inline constexpr int kBoxTokens = kGated ? kBoxRows / 2 : kBoxRows;
 
-template <class T, bool kGated>
+template <class T, Form kForm, bool kGated>
 class Handover {
+  static constexpr int kBoxes = Shared<kForm>::kBoxes;
+  static constexpr int kSteps = 8;  ///< boxes that a whole tile fills
+  static constexpr int kFirst = kBoxes < kSteps ? kBoxes : kSteps, kHeld = kSteps - kFirst;
+
  public:
-  __device__ Handover(const Shared& shared, int group) : shared_(shared), group_(group) {}
+  __device__ Handover(const Shared<kForm>& shared, int group) : shared_(shared), group_(group) {}
 
   /// Waits until take() finds its boxes empty.
-  __device__ void make_room(int tokens) const { wait(min(kBoxes, steps_of(tokens))); }
+  __device__ void make_room(int tokens) const { wait(min(kFirst, steps_of(tokens))); }
 
   /// Takes over a tile's sums, plus bias[0 or, of up, 1][of this thread's first or second feature]. After
   /// make_room(); nothing may be left.
   __device__ __forceinline__ void take(const float (&d)[128], const T (&bias)[2][2], int tokens) {
     const int steps = steps_of(tokens);
 #pragma unroll
-    for (int step = 0; step < kBoxes; ++step)
+    for (int step = 0; step < kFirst; ++step)
       if (step < steps) {
         unsigned words[8];
         pack(d, bias, step, words);
         put(step, words);
       }
-    full(min(kBoxes, steps));
-    held_steps_ = max(0, steps - kBoxes);
+    full(min(kFirst, steps));
+    held_steps_ = max(0, steps - kFirst);
     if (held_steps_ > 0) {
 #pragma unroll
-      for (int step = 0; step < kBoxes; ++step) pack(d, bias, kBoxes + step, held_[step]);
+      for (int step = 0; step < kHeld; ++step) pack(d, bias, kFirst + step, held_[step]);
     }
   }
 
@@ -48,7 +52,7 @@ class Handover {
     if (held_steps_ == 0) return;
     wait(held_steps_);
 #pragma unroll
-    for (int step = 0; step < kBoxes; ++step)
+    for (int step = 0; step < kHeld; ++step)
       if (step < held_steps_) put(step, held_[step]);
     full(held_steps_);
     held_steps_ = 0;
@@ -99,11 +103,11 @@ class Handover {
     }
   }
 
-  Shared shared_;
+  Shared<kForm> shared_;
   int group_;
   unsigned next_ = 0;   ///< box, counted from the first
   int held_steps_ = 0;  ///< boxes that held_ fills
-  unsigned held_[kBoxes][8];
+  unsigned held_[kHeld > 0 ? kHeld : 1][8];
 };
 
 }  // namespace moebench::cuda::grouped

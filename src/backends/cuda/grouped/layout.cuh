@@ -6,6 +6,7 @@
 #pragma once
 
 #include "backends/cuda/grouped/hopper.cuh"
+#include "backends/cuda/grouped/product.h"
 
 namespace moebench::cuda::grouped {
 
@@ -13,9 +14,8 @@ inline constexpr int kGroups = 2, kGroupThreads = 128;  ///< warpgroups that mul
 inline constexpr int kFinishers = 3;                    ///< warps; registers allow no more
 inline constexpr int kAllThreads = kGroups * kGroupThreads + 32 * (1 + kFinishers);
 
-inline constexpr int kStages = 4, kStageBytes = 48 * 1024;  ///< 128 features and 256 tokens, or 256 and 128
-inline constexpr int kBoxes = 4, kBoxRows = 32,
-                     kBoxBytes = kBoxRows * 128;  ///< of a warpgroup; 64 features a row
+inline constexpr int kStageBytes = 48 * 1024;  ///< 128 features and 256 tokens, or 256 and 128
+inline constexpr int kBoxRows = 32, kBoxBytes = kBoxRows * 128;  ///< 64 features a row
 inline constexpr int kTasks = 4, kTaskBytes = 32;
 
 /// The named barrier of one warpgroup's threads.
@@ -31,8 +31,16 @@ struct Turn {
   }
 };
 
-/// Addresses, the same in all blocks of a cluster.
+/// Addresses, the same in all blocks of a cluster. Sums over few rows of an expert fill boxes fast:
+/// `gradient` has more of them for one stage less.
+template <Form kForm>
 struct Shared {
+  static constexpr int kStages = kForm == Form::gradient ? 3 : 4;
+  static constexpr int kBoxes = kForm == Form::gradient ? 10 : 4;  ///< of a warpgroup
+  static constexpr int kBytes = 1024 + kStages * kStageBytes + kGroups * kBoxes * kBoxBytes +
+                                kTasks * kTaskBytes +
+                                8 * 2 * (kStages + kTasks + kGroups * kBoxes);  ///< with 1024 to align
+
   std::uint32_t base;  ///< aligned to 1024
   __device__ std::uint32_t stage(int i) const { return base + i * kStageBytes; }
   __device__ std::uint32_t box(int group, int i) const {
@@ -71,9 +79,5 @@ struct Shared {
     return barrier(2 * kStages + 2 * kTasks + ring * kBoxes + i);
   }
 };
-
-inline constexpr int kSharedBytes = 1024 + kStages * kStageBytes + kGroups * kBoxes * kBoxBytes +
-                                    kTasks * kTaskBytes +
-                                    8 * 2 * (kStages + kTasks + kGroups * kBoxes);  // 1024 to align
 
 }  // namespace moebench::cuda::grouped

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Idea: one persistent kernel for all experts. In each block a producer warp fetches boxes of both operands with the
-// copy engine into a ring of four stages; two warpgroups multiply by wgmma, each 64 features by all tokens of the
+// copy engine into a ring of stages; two warpgroups multiply by wgmma, each 64 features by all tokens of the
 // tile; three finishing warps activate and store (epilogue.cuh) while the next tile is multiplied (layout.cuh has the
 // roles, handover.cuh the way between them). Blocks form clusters: same tokens, neighbouring features; each fetches a
 // share of the tokens' rows, for all. Tiles are as wide as the rows of the experts ask for (schedule.h).
@@ -60,8 +60,8 @@ __device__ void load_stage(const CUtensorMap& features, const CUtensorMap& token
 
 /// By one warp. The next task is published before this one's loads, so that nobody waits for it.
 template <Form kForm, int kParts, class Walk>
-__device__ void produce(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s, const Shared& shared, Walk walk) {
-  Turn<kStages> turn;
+__device__ void produce(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s, const Shared<kForm>& shared, Walk walk) {
+  Turn<Shared<kForm>::kStages> turn;
   Turn<kTasks> task;
   const auto publish_next = [&] {
     Work w{};
@@ -103,17 +103,18 @@ __device__ inline void release(std::uint32_t empty) {
 }
 
 /// How far a warpgroup has read the ring of stages.
+template <Form kForm>
 struct Reader {
-  Turn<kStages> turn;        ///< the next stage
-  bool full = false;         ///< it is known to be full
-  std::uint32_t before = 0;  ///< the barrier that says the last stage is empty, if that is still being read
+  Turn<Shared<kForm>::kStages> turn;  ///< the next stage
+  bool full = false;                  ///< it is known to be full
+  std::uint32_t before = 0;           ///< the barrier that says the last stage is empty, if that is still being read
 };
 
 /// Inner blocks [from, to) of a tile of kWidth tokens. A warp that issues an instruction waits until it is taken, and
 /// hardly one is queued: what else there is to do is done bit by bit between a block's four instructions, so that none
 /// of them is waited for.
 template <class T, Form kForm, int kParts, int kWidth>
-__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int from, int to, const Shared& shared, Reader& reader,
+__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int from, int to, const Shared<kForm>& shared, Reader<kForm>& reader,
                                                 int group) {
   constexpr Major kA = kFeatureMajor<kForm>, kB = kTokenMajor<kForm>;
   for (int block = from; block < to; ++block) {
@@ -144,8 +145,8 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, 
 
 /// The same for this tile's width.
 template <class T, Form kForm, int kParts>
-__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int width, int from, int to, const Shared& shared,
-                                                Reader& reader, int group) {
+__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int width, int from, int to, const Shared<kForm>& shared,
+                                                Reader<kForm>& reader, int group) {
   constexpr int kFull = kTileTokens / kParts;
   switch (width) {
 #define MB_WIDTH(i)                                                                                                               \
@@ -175,7 +176,7 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, 
 /// Sums a tile into d, and hands over what is left of the last one midway, not both warpgroups at the same time.
 /// `read_next` is called once, when the last instructions are under way.
 template <class T, Form kForm, int kParts, class Last, class ReadNext>
-__device__ __forceinline__ void multiply(float (&d)[128], const Work& w, const Shared& shared, Reader& reader, int group, Last& last,
+__device__ __forceinline__ void multiply(float (&d)[128], const Work& w, const Shared<kForm>& shared, Reader<kForm>& reader, int group, Last& last,
                                          ReadNext read_next) {
   const int width = __shfl_sync(0xFFFFFFFFu, ceil_div(w.tokens, kTokenStep), 0), blocks = __shfl_sync(0xFFFFFFFFu, w.inner, 0);
   const int midway = max(1, (blocks + group) / 2);
@@ -206,9 +207,9 @@ __device__ void read_bias(const Sizes& s, const Work& w, int group, T (&bias)[2]
 
 /// By one warpgroup.
 template <class T, Form kForm, bool kGated, bool kBias>
-__device__ __forceinline__ void consume(const Sizes& s, const Shared& shared, int group) {
-  Handover<T, kGated> last(shared, group);
-  Reader reader;
+__device__ __forceinline__ void consume(const Sizes& s, const Shared<kForm>& shared, int group) {
+  Handover<T, kForm, kGated> last(shared, group);
+  Reader<kForm> reader;
   Turn<kTasks> task;
   Work next = read_task(shared, task);
   float d[128];
@@ -233,7 +234,7 @@ __global__ void __launch_bounds__(kAllThreads, 1)
   constexpr bool kBias = kForm == Form::forward;
   extern __shared__ char raw[];
   __shared__ float costs[kCandidates];
-  const Shared shared{(shared_address(raw) + 1023) & ~1023u};
+  const Shared<kForm> shared{(shared_address(raw) + 1023) & ~1023u};
   if (threadIdx.x == 0) {
     shared.init();
     prefetch_map(&tensors.features);
@@ -292,14 +293,14 @@ class Sm90Multiplier final : public Multiplier {
                           .out = map_of(p.out, {.stacked = kGradient ? p.experts : 1, .box_rows = kBoxTokens<kGated>}),
                           .pre = p.pre.data ? map_of(p.pre, {.box_rows = kBoxTokens<kGated>}) : CUtensorMap{}};
     auto* const kernel = grouped_kernel<T, kForm, kAfter, kActivation>;
-    MB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes));
+    MB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shared<kForm>::kBytes));
     const auto size = static_cast<unsigned>(cluster_of(sizes.features));
     cudaLaunchAttribute attributes[] = {{}, behind_previous()};
     attributes[0].id = cudaLaunchAttributeClusterDimension;
     attributes[0].val.clusterDim = {size, 1, 1};
     cudaLaunchConfig_t config{.gridDim = {size},
                               .blockDim = {kAllThreads},
-                              .dynamicSmemBytes = kSharedBytes,
+                              .dynamicSmemBytes = Shared<kForm>::kBytes,
                               .stream = gpu_.stream.get(),
                               .attrs = attributes,
                               .numAttrs = 2};
