@@ -11,14 +11,14 @@
 
 namespace moebench::cuda::grouped {
 
-template <class T, Form kForm, After kAfter, Activation kActivation>
+template <class T, Form kForm, After kAfter, Activation kActivation, bool kShort>
 class Epilogue {
  public:
   static constexpr bool kGlu = kActivation == Activation::swiglu;
   static constexpr bool kGated =
       kAfter == After::activate && kGlu;  ///< the product is gate and up of the same features
 
-  __device__ Epilogue(const Tensors& tensors, const Sizes& sizes, const Shared<kForm>& shared)
+  __device__ Epilogue(const Tensors& tensors, const Sizes& sizes, const Shared<kShort>& shared)
       : tensors_(tensors), s_(sizes), shared_(shared) {}
 
   /// By one warp, `rank` of kFinishers: every kFinishers-th box of all tasks.
@@ -32,7 +32,7 @@ class Epilogue {
 
  private:
   using A = Act<std::conditional_t<std::is_same_v<T, __half>, Functions<T>, QuickFunctions>, kActivation>;
-  static constexpr int kBoxes = Shared<kForm>::kBoxes, kTokens = kBoxTokens<kGated>;
+  static constexpr int kBoxes = Shared<kShort>::kBoxes, kTokens = kBoxTokens<kGated>;
   static constexpr int kParts = kGated ? 2 : 1;                                      ///< of a box
   static constexpr int kInputs = kAfter != After::differentiate ? 0 : kGlu ? 2 : 1;  ///< parts of pre
   static constexpr int kBatch = kInputs == 2             ? 2
@@ -257,7 +257,7 @@ class Epilogue {
 
   const Tensors& tensors_;
   const Sizes& s_;
-  Shared<kForm> shared_;
+  Shared<kShort> shared_;
   Work task_{};
   Turn<kTasks> turn_;    ///< the next task
   int index_ = 0;        ///< of this warp's next box among those of the task

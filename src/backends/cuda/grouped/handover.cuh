@@ -16,14 +16,14 @@ namespace moebench::cuda::grouped {
 template <bool kGated>
 inline constexpr int kBoxTokens = kGated ? kBoxRows / 2 : kBoxRows;
 
-template <class T, Form kForm, bool kGated>
+template <class T, bool kGated, bool kShort>
 class Handover {
-  static constexpr int kBoxes = Shared<kForm>::kBoxes;
+  static constexpr int kBoxes = Shared<kShort>::kBoxes;
   static constexpr int kSteps = 8;  ///< boxes that a whole tile fills
   static constexpr int kFirst = kBoxes < kSteps ? kBoxes : kSteps, kHeld = kSteps - kFirst;
 
  public:
-  __device__ Handover(const Shared<kForm>& shared, int group) : shared_(shared), group_(group) {}
+  __device__ Handover(const Shared<kShort>& shared, int group) : shared_(shared), group_(group) {}
 
   /// Waits until take() finds its boxes empty.
   __device__ void make_room(int tokens) const { wait(min(kFirst, steps_of(tokens))); }
@@ -103,7 +103,7 @@ class Handover {
     }
   }
 
-  Shared<kForm> shared_;
+  Shared<kShort> shared_;
   int group_;
   unsigned next_ = 0;   ///< box, counted from the first
   int held_steps_ = 0;  ///< boxes that held_ fills

@@ -6,7 +6,6 @@
 #pragma once
 
 #include "backends/cuda/grouped/hopper.cuh"
-#include "backends/cuda/grouped/product.h"
 
 namespace moebench::cuda::grouped {
 
@@ -31,12 +30,11 @@ struct Turn {
   }
 };
 
-/// Addresses, the same in all blocks of a cluster. Sums over few rows of an expert fill boxes fast:
-/// `gradient` has more of them for one stage less.
-template <Form kForm>
+/// Addresses, the same in all blocks of a cluster. kShort: for sums of few inner blocks (schedule.h).
+template <bool kShort>
 struct Shared {
-  static constexpr int kStages = kForm == Form::gradient ? 3 : 4;
-  static constexpr int kBoxes = kForm == Form::gradient ? 10 : 4;  ///< of a warpgroup
+  static constexpr int kStages = kShort ? 3 : 4;
+  static constexpr int kBoxes = kShort ? 10 : 4;  ///< of a warpgroup
   static constexpr int kBytes = 1024 + kStages * kStageBytes + kGroups * kBoxes * kBoxBytes +
                                 kTasks * kTaskBytes +
                                 8 * 2 * (kStages + kTasks + kGroups * kBoxes);  ///< with 1024 to align

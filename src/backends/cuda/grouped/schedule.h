@@ -59,6 +59,10 @@ MB_BOTH float cost_of(int rows, int cuts, int features, int inner, int clusters,
          (static_cast<float>(inner) * (compute > load ? compute : load) + 600);
 }
 
+/// Whether tiles follow each other so fast that what they leave behind bounds them: sums of few inner blocks.
+/// Then there are more boxes for finished sums, and one stage less for operands.
+MB_BOTH constexpr bool sums_are_short(int inner_blocks) { return inner_blocks <= 3; }
+
 /// Where unit `index` of an expert lies: down the tiles of tokens in a band of at most kBand, then to the
 /// next features, so that the units under way at one time form a block of about equal sides and share what
 /// they load in L2.

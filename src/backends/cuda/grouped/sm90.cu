@@ -59,9 +59,9 @@ __device__ void load_stage(const CUtensorMap& features, const CUtensorMap& token
 }
 
 /// By one warp. The next task is published before this one's loads, so that nobody waits for it.
-template <Form kForm, int kParts, class Walk>
-__device__ void produce(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s, const Shared<kForm>& shared, Walk walk) {
-  Turn<Shared<kForm>::kStages> turn;
+template <Form kForm, int kParts, bool kShort, class Walk>
+__device__ void produce(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s, const Shared<kShort>& shared, Walk walk) {
+  Turn<Shared<kShort>::kStages> turn;
   Turn<kTasks> task;
   const auto publish_next = [&] {
     Work w{};
@@ -103,9 +103,9 @@ __device__ inline void release(std::uint32_t empty) {
 }
 
 /// How far a warpgroup has read the ring of stages.
-template <Form kForm>
+template <int kStages>
 struct Reader {
-  Turn<Shared<kForm>::kStages> turn;  ///< the next stage
+  Turn<kStages> turn;  ///< the next stage
   bool full = false;                  ///< it is known to be full
   std::uint32_t before = 0;           ///< the barrier that says the last stage is empty, if that is still being read
 };
@@ -113,8 +113,8 @@ struct Reader {
 /// Inner blocks [from, to) of a tile of kWidth tokens. A warp that issues an instruction waits until it is taken, and
 /// hardly one is queued: what else there is to do is done bit by bit between a block's four instructions, so that none
 /// of them is waited for.
-template <class T, Form kForm, int kParts, int kWidth>
-__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int from, int to, const Shared<kForm>& shared, Reader<kForm>& reader,
+template <class T, Form kForm, int kParts, int kWidth, bool kShort>
+__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int from, int to, const Shared<kShort>& shared, Reader<Shared<kShort>::kStages>& reader,
                                                 int group) {
   constexpr Major kA = kFeatureMajor<kForm>, kB = kTokenMajor<kForm>;
   for (int block = from; block < to; ++block) {
@@ -144,9 +144,9 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, 
 }
 
 /// The same for this tile's width.
-template <class T, Form kForm, int kParts>
-__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int width, int from, int to, const Shared<kForm>& shared,
-                                                Reader<kForm>& reader, int group) {
+template <class T, Form kForm, int kParts, bool kShort>
+__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int width, int from, int to, const Shared<kShort>& shared,
+                                                Reader<Shared<kShort>::kStages>& reader, int group) {
   constexpr int kFull = kTileTokens / kParts;
   switch (width) {
 #define MB_WIDTH(i)                                                                                                               \
@@ -175,8 +175,8 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, 
 
 /// Sums a tile into d, and hands over what is left of the last one midway, not both warpgroups at the same time.
 /// `read_next` is called once, when the last instructions are under way.
-template <class T, Form kForm, int kParts, class Last, class ReadNext>
-__device__ __forceinline__ void multiply(float (&d)[128], const Work& w, const Shared<kForm>& shared, Reader<kForm>& reader, int group, Last& last,
+template <class T, Form kForm, int kParts, bool kShort, class Last, class ReadNext>
+__device__ __forceinline__ void multiply(float (&d)[128], const Work& w, const Shared<kShort>& shared, Reader<Shared<kShort>::kStages>& reader, int group, Last& last,
                                          ReadNext read_next) {
   const int width = __shfl_sync(0xFFFFFFFFu, ceil_div(w.tokens, kTokenStep), 0), blocks = __shfl_sync(0xFFFFFFFFu, w.inner, 0);
   const int midway = max(1, (blocks + group) / 2);
@@ -206,10 +206,10 @@ __device__ void read_bias(const Sizes& s, const Work& w, int group, T (&bias)[2]
 }
 
 /// By one warpgroup.
-template <class T, Form kForm, bool kGated, bool kBias>
-__device__ __forceinline__ void consume(const Sizes& s, const Shared<kForm>& shared, int group) {
-  Handover<T, kForm, kGated> last(shared, group);
-  Reader<kForm> reader;
+template <class T, Form kForm, bool kGated, bool kBias, bool kShort>
+__device__ __forceinline__ void consume(const Sizes& s, const Shared<kShort>& shared, int group) {
+  Handover<T, kGated, kShort> last(shared, group);
+  Reader<Shared<kShort>::kStages> reader;
   Turn<kTasks> task;
   Work next = read_task(shared, task);
   float d[128];
@@ -226,15 +226,15 @@ __device__ __forceinline__ void consume(const Sizes& s, const Shared<kForm>& sha
   last.finish();
 }
 
-template <class T, Form kForm, After kAfter, Activation kActivation>
+template <class T, Form kForm, After kAfter, Activation kActivation, bool kShort>
 __global__ void __launch_bounds__(kAllThreads, 1)
     grouped_kernel(const __grid_constant__ Tensors tensors, const __grid_constant__ Sizes s) {
-  using Finish = Epilogue<T, kForm, kAfter, kActivation>;
+  using Finish = Epilogue<T, kForm, kAfter, kActivation, kShort>;
   constexpr int kParts = Finish::kGated ? 2 : 1;
   constexpr bool kBias = kForm == Form::forward;
   extern __shared__ char raw[];
   __shared__ float costs[kCandidates];
-  const Shared<kForm> shared{(shared_address(raw) + 1023) & ~1023u};
+  const Shared<kShort> shared{(shared_address(raw) + 1023) & ~1023u};
   if (threadIdx.x == 0) {
     shared.init();
     prefetch_map(&tensors.features);
@@ -268,13 +268,19 @@ class Sm90Multiplier final : public Multiplier {
       if (p.form == Form::gradient) MB_CUDA(cudaMemsetAsync(p.out.data, 0, p.out.bytes(), gpu_.stream.get()));
       return;
     }
-    with_variant(p, [&]<class T, Form kForm, After kAfter, Activation kActivation>() { launch<T, kForm, kAfter, kActivation>(p); });
+    const std::int64_t inner = p.form == Form::gradient ? p.left.rows / p.experts : p.left.cols;
+    const bool is_short = sums_are_short(ceil_div(static_cast<int>(inner), kTileInner));
+    with_variant(p, [&]<class T, Form kForm, After kAfter, Activation kActivation>() {
+      if constexpr (kForm == Form::gradient)
+        if (is_short) return launch<T, kForm, kAfter, kActivation, true>(p);
+      launch<T, kForm, kAfter, kActivation, false>(p);
+    });
   }
 
  private:
-  template <class T, Form kForm, After kAfter, Activation kActivation>
+  template <class T, Form kForm, After kAfter, Activation kActivation, bool kShort>
   void launch(const Product& p) {
-    constexpr bool kGated = Epilogue<T, kForm, kAfter, kActivation>::kGated;
+    constexpr bool kGated = Epilogue<T, kForm, kAfter, kActivation, kShort>::kGated;
     constexpr bool kGradient = kForm == Form::gradient;
     const std::int64_t columns = kForm == Form::transposed ? p.right.rows / p.experts : p.right.cols;
     const Sizes sizes{.offsets = p.offsets,
@@ -292,15 +298,15 @@ class Sm90Multiplier final : public Multiplier {
                           .tokens = map_of(p.left, {.box_rows = kGradient ? 64 : 32}),
                           .out = map_of(p.out, {.stacked = kGradient ? p.experts : 1, .box_rows = kBoxTokens<kGated>}),
                           .pre = p.pre.data ? map_of(p.pre, {.box_rows = kBoxTokens<kGated>}) : CUtensorMap{}};
-    auto* const kernel = grouped_kernel<T, kForm, kAfter, kActivation>;
-    MB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shared<kForm>::kBytes));
+    auto* const kernel = grouped_kernel<T, kForm, kAfter, kActivation, kShort>;
+    MB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shared<kShort>::kBytes));
     const auto size = static_cast<unsigned>(cluster_of(sizes.features));
     cudaLaunchAttribute attributes[] = {{}, behind_previous()};
     attributes[0].id = cudaLaunchAttributeClusterDimension;
     attributes[0].val.clusterDim = {size, 1, 1};
     cudaLaunchConfig_t config{.gridDim = {size},
                               .blockDim = {kAllThreads},
-                              .dynamicSmemBytes = Shared<kForm>::kBytes,
+                              .dynamicSmemBytes = Shared<kShort>::kBytes,
                               .stream = gpu_.stream.get(),
                               .attrs = attributes,
                               .numAttrs = 2};

@@ -34,8 +34,8 @@ struct Work {
 };
 
 /// Publishes a task at this place of the ring; by one thread. A task without inner blocks is the last.
-template <Form kForm>
-__device__ void write_task(const Shared<kForm>& shared, const Turn<kTasks>& turn, const Work& w) {
+template <bool kShort>
+__device__ void write_task(const Shared<kShort>& shared, const Turn<kTasks>& turn, const Work& w) {
   barrier_wait(shared.task_empty(turn.place), turn.parity ^ 1);
   const auto word = [](int i) { return static_cast<unsigned>(i); };
   store_shared(shared.task(turn.place), {word(w.expert), word(w.row), word(w.rows), word(w.feature)});
@@ -43,8 +43,8 @@ __device__ void write_task(const Shared<kForm>& shared, const Turn<kTasks>& turn
   barrier_arrive(shared.task_full(turn.place));
 }
 /// By a warp; every warp but the producer reads every task.
-template <Form kForm>
-__device__ Work read_task(const Shared<kForm>& shared, const Turn<kTasks>& turn) {
+template <bool kShort>
+__device__ Work read_task(const Shared<kShort>& shared, const Turn<kTasks>& turn) {
   barrier_wait(shared.task_full(turn.place), turn.parity);
   const uint4 a = load_shared(shared.task(turn.place)), b = load_shared(shared.task(turn.place) + 16);
   __syncwarp();
