@@ -35,9 +35,8 @@ class Epilogue {
   static constexpr int kBoxes = Shared<kShort>::kBoxes, kTokens = kBoxTokens<kGated>;
   static constexpr int kParts = kGated ? 2 : 1;                                      ///< of a box
   static constexpr int kInputs = kAfter != After::differentiate ? 0 : kGlu ? 2 : 1;  ///< parts of pre
-  static constexpr int kBatch = kInputs == 2             ? 2
-                                : kInputs == 1 || kGated ? 4
-                                                         : 8;  ///< of a lane's 16 bytes, 4 tokens each
+  static constexpr int kBatch =
+      kInputs > 0 || kGated ? 4 : 8;  ///< of a lane's 16 bytes, 4 tokens each; as registers allow
   static constexpr int kBatches = kTokens / 4 / kBatch;
 
   /// A box, and what a lane does of it: 8 features of every fourth token.
