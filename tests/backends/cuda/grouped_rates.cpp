@@ -116,12 +116,11 @@ class Rates {
     }
     const std::int64_t k = product.right.rows / s_.experts;
     const cuda::Matrix right = part(product.right, e * k, k);
-    // The activated product has columns of its own: it goes where `pre` does.
+    // Where the product itself goes: beside act, and where dpre is twice as wide, into its first half.
     const TensorView& out = product.after == After::activate ? product.pre : product.out;
-    if (product.form == Form::transposed && product.after == After::differentiate && s_.swiglu)  // dact is narrower than dpre
-      return {.a = left, .b = cuda::transposed(right), .dtype = DType::bf16, .c = product.out.data, .c_dtype = DType::bf16};
+    const bool is_narrower = product.after == After::differentiate && s_.swiglu;
     return {.a = left, .b = product.form == Form::transposed ? cuda::transposed(right) : right, .dtype = DType::bf16,
-            .c = out.slice(first, rows).data, .c_dtype = DType::bf16};
+            .c = is_narrower ? out.data : out.slice(first, rows).data, .c_dtype = DType::bf16};
   }
 
   Sizes s_;

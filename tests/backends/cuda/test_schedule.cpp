@@ -40,6 +40,21 @@ TEST(GroupedSchedule, OffersMultiplesOfTheStepOnly) {
     }
 }
 
+TEST(GroupedSchedule, CutsWithEveryCandidateIntoTilesThatAreNotEmpty) {
+  for (const int tile : {kTileTokens, kTileTokens / 2})
+    for (int i = 0; i < kCandidates; ++i)
+      for (int count = 1; count < 2100; ++count) {
+        const Cut cut = cut_of(count, candidate(i, tile));
+        ASSERT_LE(cut.width, candidate(i, tile));
+        ASSERT_LT((cut.tiles - 1) * cut.width, count) << count << " rows, at most " << candidate(i, tile);
+      }
+}
+
+TEST(GroupedSchedule, CallsSumsOfTwoOrThreeBlocksShort) {
+  EXPECT_TRUE(sums_are_short(2));
+  EXPECT_FALSE(sums_are_short(4));
+}
+
 TEST(GroupedSchedule, PrefersTheWidthThatFillsItsWaves) {
   // 8 experts of about 1024 rows, 1024 features, 66 clusters of 2: 4 units of features. 36 tiles (half of the experts
   // have a fifth) take three waves of 228 rows; 48 take three of 171.

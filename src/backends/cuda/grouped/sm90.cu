@@ -103,19 +103,19 @@ __device__ inline void release(std::uint32_t empty) {
 }
 
 /// How far a warpgroup has read the ring of stages.
-template <int kStages>
+template <bool kShort>
 struct Reader {
-  Turn<kStages> turn;  ///< the next stage
-  bool full = false;                  ///< it is known to be full
-  std::uint32_t before = 0;           ///< the barrier that says the last stage is empty, if that is still being read
+  Turn<Shared<kShort>::kStages> turn;  ///< the next stage
+  bool full = false;                   ///< it is known to be full
+  std::uint32_t before = 0;            ///< the barrier that says the last stage is empty, if that is still being read
 };
 
 /// Inner blocks [from, to) of a tile of kWidth tokens. A warp that issues an instruction waits until it is taken, and
 /// hardly one is queued: what else there is to do is done bit by bit between a block's four instructions, so that none
 /// of them is waited for.
 template <class T, Form kForm, int kParts, int kWidth, bool kShort>
-__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int from, int to, const Shared<kShort>& shared, Reader<Shared<kShort>::kStages>& reader,
-                                                int group) {
+__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int from, int to, const Shared<kShort>& shared,
+                                                Reader<kShort>& reader, int group) {
   constexpr Major kA = kFeatureMajor<kForm>, kB = kTokenMajor<kForm>;
   for (int block = from; block < to; ++block) {
     if (!reader.full) barrier_wait(shared.stage_full(reader.turn.place), reader.turn.parity);
@@ -146,12 +146,13 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, 
 /// The same for this tile's width.
 template <class T, Form kForm, int kParts, bool kShort>
 __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int width, int from, int to, const Shared<kShort>& shared,
-                                                Reader<Shared<kShort>::kStages>& reader, int group) {
+                                                Reader<kShort>& reader, int group) {
   constexpr int kFull = kTileTokens / kParts;
   switch (width) {
-#define MB_WIDTH(i)                                                                                                               \
-  case i:                                                                                                                         \
-    if constexpr (i * kTokenStep <= kFull) multiply_blocks<T, kForm, kParts, i * kTokenStep>(d, w, from, to, shared, reader, group); \
+#define MB_WIDTH(i)                                                                                       \
+  case i:                                                                                                 \
+    if constexpr (i * kTokenStep <= kFull)                                                                \
+      multiply_blocks<T, kForm, kParts, i * kTokenStep>(d, w, from, to, shared, reader, group);           \
     break
     MB_WIDTH(1);
     MB_WIDTH(2);
@@ -176,8 +177,8 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, 
 /// Sums a tile into d, and hands over what is left of the last one midway, not both warpgroups at the same time.
 /// `read_next` is called once, when the last instructions are under way.
 template <class T, Form kForm, int kParts, bool kShort, class Last, class ReadNext>
-__device__ __forceinline__ void multiply(float (&d)[128], const Work& w, const Shared<kShort>& shared, Reader<Shared<kShort>::kStages>& reader, int group, Last& last,
-                                         ReadNext read_next) {
+__device__ __forceinline__ void multiply(float (&d)[128], const Work& w, const Shared<kShort>& shared, Reader<kShort>& reader, int group,
+                                         Last& last, ReadNext read_next) {
   const int width = __shfl_sync(0xFFFFFFFFu, ceil_div(w.tokens, kTokenStep), 0), blocks = __shfl_sync(0xFFFFFFFFu, w.inner, 0);
   const int midway = max(1, (blocks + group) / 2);
 #pragma unroll 1
@@ -209,7 +210,7 @@ __device__ void read_bias(const Sizes& s, const Work& w, int group, T (&bias)[2]
 template <class T, Form kForm, bool kGated, bool kBias, bool kShort>
 __device__ __forceinline__ void consume(const Sizes& s, const Shared<kShort>& shared, int group) {
   Handover<T, kGated, kShort> last(shared, group);
-  Reader<Shared<kShort>::kStages> reader;
+  Reader<kShort> reader;
   Turn<kTasks> task;
   Work next = read_task(shared, task);
   float d[128];
