@@ -10,7 +10,8 @@ from series import keys_of, labels, select, value_of, word_of
 
 SHAPE = ["tokens", "total-tokens", "hidden", "ffn", "experts", "experts-per-rank", "top-k", "activation"]
 MOST_BARS = 60
-TITLES = {"forward": "forward", "total": "forward + backward"}
+TIMES = ["forward", "total"]
+TITLES = {"fwd": "forward", "fwd+bwd": "forward + backward", "step": "step"}
 
 
 class Tax:
@@ -51,6 +52,11 @@ def name_of_shape(point, varying):
     return "\n".join(word_of(key, value_of(point, key)).replace(" per rank", "") for key in varying) or "one shape"
 
 
+def title_of(which, layers):
+    """What was timed."""
+    return which if which != "total" else " or ".join(dict.fromkeys(TITLES[layer.case["pass"]] for layer in layers))
+
+
 def draw_pass(axes, which, pairs, shapes, series):
     """One group per shape, one bar per engine, each with its interval and its tax above it."""
     width = 0.84 / len(series)
@@ -67,7 +73,7 @@ def draw_pass(axes, which, pairs, shapes, series):
             axes.annotate(f"{100 * tax.value:.0f}", (x, top), xytext=(0, 2), textcoords="offset points", ha="center",
                           fontsize=7)
     axes.axhline(0, color="#555555", linewidth=1)
-    axes.set_ylabel(f"tax, {TITLES[which]}")
+    axes.set_ylabel(f"tax, {title_of(which, [layer for layer, _ in pairs])}")
     axes.yaxis.set_major_formatter(percent)
     axes.set_xticks(range(len(shapes)))
     axes.tick_params(axis="x", length=0)
@@ -82,7 +88,7 @@ def draw(reports, holds, _):
         layer.series_name = name or "layer"
     series = list(dict.fromkeys(layer.series_name for layer in layers))
     shapes = list(dict.fromkeys(shape_of(layer) for layer in layers))
-    passes = [which for which in TITLES if any(which in layer.times for layer in layers)]
+    passes = [which for which in TIMES if any(which in layer.times for layer in layers)]
     if any(not layer.split for layer in layers):
         passes = ["total"]
     if len(series) * len(shapes) > MOST_BARS:

@@ -30,7 +30,7 @@ void list_presets() {
 void list_engines() {
   for (const std::string& backend : backend_names())
     std::cout << format("  %-6s ", backend.c_str()) << join(engines_of(backend), " ") << '\n';
-  std::cout << "  auto: on cuda, grouped in bf16 and fp16 up to 1536 rows per expert, else streams; on cpu, loop\n";
+  std::cout << "  auto: on cuda, grouped in bf16 and fp16 up to 1536 rows per expert or hidden 2048, else streams; on cpu, loop\n";
 }
 
 void list_backends() {

@@ -223,6 +223,16 @@ class Contents(unittest.TestCase):
         self.assertEqual(tax.pairs_of([p for p in points if p.case["subject"] != "dense" or p.case["experts"] == 2])[1],
                          ["Left out (no dense network beside it): loop; naive-mask."])
 
+    def test_the_tax_of_the_whole_time_is_named_after_what_was_timed(self):
+        import report
+        import tax
+        points = report.Report(report.Node(taxed(load("layer.json")), "t"), "t").points
+        self.assertEqual(tax.title_of("forward", points), "forward")
+        self.assertEqual(tax.title_of("total", points), "forward + backward")
+        for point in points:
+            point.case["pass"] = "fwd"
+        self.assertEqual(tax.title_of("total", points), "forward")
+
     def test_a_point_without_a_time_is_named_with_its_reason(self):
         report = self.read("layer.json")
         report.points[1].times, report.points[1].status, report.points[1].reason = {}, "timed_out", "rank 1 is silent"

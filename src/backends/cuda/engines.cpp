@@ -79,8 +79,8 @@ std::vector<std::string> engine_names() {
 }
 
 std::string best_engine(const Shape& shape) {
-  constexpr std::int64_t kFewRows = 1536;
-  const bool few = shape.tokens * shape.top_k <= kFewRows * shape.experts;
+  constexpr std::int64_t kFewRows = 1536, kShortSums = 2048;
+  const bool few = shape.tokens * shape.top_k <= kFewRows * shape.experts || shape.hidden <= kShortSums;
   return size_of(shape.dtype) == 2 && few ? "grouped" : "streams";
 }
 

@@ -22,8 +22,9 @@ namespace moebench::cuda {
 /// write back naive-rau      sort, one gather, counts on the host, experts in series, concatenate, write back
 /// by index
 std::vector<std::string> engine_names();
-/// grouped in 16-bit formats up to 1536 rows per expert; beyond, cuBLAS's products fill the GPU one by one, and
-/// streams is faster (measured on an H200: 1024 rows 2 to 14 % slower, 2048 rows 5 to 6 % faster).
+/// grouped in 16-bit formats, but not where more than 1536 rows per expert meet a hidden size above 2048: there
+/// cuBLAS's products fill the GPU one by one, and the activation's own pass costs little beside them. (On an H200
+/// streams is 2 to 6 % faster with 2048 rows and hidden 4096, and 11 % slower with hidden 1024.)
 std::string best_engine(const Shape& shape);
 /// Throws UsageError for an unknown name or a shape that the engine cannot run.
 std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, Gpu& gpu);
