@@ -17,18 +17,25 @@ double known(double value) { return std::isnan(value) ? 0 : value; }
 
 }  // namespace
 
+void DeviceState::Seen::fold(const Seen& other) {
+  readings += other.readings;
+  sm_min = std::fmin(sm_min, other.sm_min);  // passes over NaN
+  sm_max = std::fmax(sm_max, other.sm_max);
+  memory_min = std::fmin(memory_min, other.memory_min);
+  memory_max = std::fmax(memory_max, other.memory_max);
+  temperature_max = std::fmax(temperature_max, other.temperature_max);
+  power_max = std::fmax(power_max, other.power_max);
+  power_sum += other.power_sum;
+  power_readings += other.power_readings;
+  limits = static_cast<std::uint32_t>(limits) | static_cast<std::uint32_t>(other.limits);
+}
+
 void DeviceState::add(std::span<const TimedReading> readings, int iterations, double round_s) {
   for (const auto& [at, reading] : readings) {
-    seen_.readings += 1;
-    seen_.sm_min = std::fmin(seen_.sm_min, reading.sm_mhz);  // passes over NaN
-    seen_.sm_max = std::fmax(seen_.sm_max, reading.sm_mhz);
-    seen_.memory_min = std::fmin(seen_.memory_min, reading.memory_mhz);
-    seen_.memory_max = std::fmax(seen_.memory_max, reading.memory_mhz);
-    seen_.temperature_max = std::fmax(seen_.temperature_max, reading.temperature_c);
-    seen_.power_max = std::fmax(seen_.power_max, reading.power_w);
-    seen_.power_sum += known(reading.power_w);
-    seen_.power_readings += !std::isnan(reading.power_w);
-    seen_.limits = static_cast<std::uint32_t>(seen_.limits) | reading.limits;
+    const double sm = reading.sm_mhz, memory = reading.memory_mhz, power = reading.power_w;
+    seen_.fold({.readings = 1, .sm_min = sm, .sm_max = sm, .memory_min = memory, .memory_max = memory,
+                .temperature_max = reading.temperature_c, .power_max = power, .power_sum = known(power),
+                .power_readings = std::isnan(power) ? 0.0 : 1.0, .limits = static_cast<double>(reading.limits)});
   }
   const auto power = mean_power(readings, kLeastRound_s);
   if (!power) return;
@@ -52,14 +59,7 @@ DeviceRecord DeviceState::describe(World& ranks, const Sensors* sensors, const s
   bool all_long_enough = true;
   for (std::size_t rank = 0; rank < all.size(); ++rank) {
     const Seen& seen = all[rank];
-    most.readings += seen.readings;
-    most.sm_min = std::fmin(most.sm_min, seen.sm_min);
-    most.sm_max = std::fmax(most.sm_max, seen.sm_max);
-    most.memory_min = std::fmin(most.memory_min, seen.memory_min);
-    most.memory_max = std::fmax(most.memory_max, seen.memory_max);
-    most.temperature_max = std::fmax(most.temperature_max, seen.temperature_max);
-    most.power_max = std::fmax(most.power_max, seen.power_max);
-    most.limits = static_cast<std::uint32_t>(most.limits) | static_cast<std::uint32_t>(seen.limits);
+    most.fold(seen);
     if (seen.power_readings > 0) power_mean = std::fmax(power_mean, seen.power_sum / seen.power_readings);
     if (!devices.insert(ids[rank]).second) continue;
     all_long_enough = all_long_enough && seen.iterations > 0;

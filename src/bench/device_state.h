@@ -30,6 +30,9 @@ class DeviceState {
     double limits = 0;
     double joules = 0, seconds = 0, iterations = 0;  ///< of the rounds that were long enough
     double counted = 1;                              ///< all of the joules came from the energy counter
+
+    /// Takes in what was read, by this rank or another; not the energy.
+    void fold(const Seen& other);
   };
   static constexpr double kUnknown = SensorReading::kUnknown;
   Seen seen_;
