@@ -22,7 +22,7 @@ class LayerSubject final : public Subject {
         groups_(connect(bench, [&](auto comm) { return Groups(std::move(comm), measured.shape.ep); })),
         layer_(measured.shape, groups_, bench.backend,
                {.engine = measured.engine, .backward = backward_, .streams = measured.streams,
-                                                         .exchange = parse_exchange(measured.exchange)}) {
+                .exchange = parse_exchange(measured.exchange)}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
     const int sets = input_sets_of(measured, bench.backend.device().cache_bytes);

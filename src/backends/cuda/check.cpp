@@ -2,7 +2,6 @@
 #include "backends/cuda/check.h"
 
 #include "backends/cuda/cublas_library.h"
-#include "backends/cuda/launch.cuh"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -45,19 +44,6 @@ void check(cudaError_t status, const char* call, const char* file, int line) {
 void check(cublasStatus_t status, const char* call, const char* file, int line) {
   if (status != CUBLAS_STATUS_SUCCESS)
     throw DeviceError(cat(call, " at ", file, ":", line, ": ", cublas().cublasGetStatusString(status)));
-}
-
-cudaLaunchAttribute behind_previous() {
-  static const bool can = [] {  // a process has GPUs of one kind
-    int device = 0, major = 0;
-    MB_CUDA(cudaGetDevice(&device));
-    MB_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-    return major >= 9;
-  }();
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = can ? 1 : 0;
-  return attribute;
 }
 
 void check_launch(const char* kernel) {

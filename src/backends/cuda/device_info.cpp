@@ -37,10 +37,15 @@ int count_devices(std::string& why) {
   return 0;
 }
 
+Capability capability_of(int device) {
+  Capability found{};
+  MB_CUDA(cudaDeviceGetAttribute(&found.major, cudaDevAttrComputeCapabilityMajor, device));
+  MB_CUDA(cudaDeviceGetAttribute(&found.minor, cudaDevAttrComputeCapabilityMinor, device));
+  return found;
+}
+
 std::string why_not(int device) {
-  int major = 0, minor = 0;
-  MB_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-  MB_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  const auto [major, minor] = capability_of(device);
   if (major < kLeastMajor)
     return cat("GPU ", device, " has compute capability ", major, ".", minor, ", but ", kLeastMajor,
                ".0 is the least");

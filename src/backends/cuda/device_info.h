@@ -10,6 +10,10 @@ namespace moebench::cuda {
 
 /// GPUs that the driver shows to this process; 0 with a reason in `why`.
 int count_devices(std::string& why);
+struct Capability {
+  int major, minor;
+};
+Capability capability_of(int device);
 /// Why this program cannot use GPU `device`; empty if it can.
 std::string why_not(int device);
 /// "0000:19:00.0"

@@ -32,11 +32,12 @@ class Epilogue {
 
  private:
   using A = Act<std::conditional_t<std::is_same_v<T, __half>, Functions<T>, QuickFunctions>, kActivation>;
-  static constexpr int kBoxes = Shared<kShort>::kBoxes, kTokens = kBoxTokens<kGated>;
+  static constexpr int kTokens = kBoxTokens<kGated>;
   static constexpr int kParts = kGated ? 2 : 1;                                      ///< of a box
   static constexpr int kInputs = kAfter != After::differentiate ? 0 : kGlu ? 2 : 1;  ///< parts of pre
   static constexpr int kBatch =
       kInputs > 0 || kGated ? 4 : 8;  ///< of a lane's 16 bytes, 4 tokens each; as registers allow
+  using Pre = uint4[kInputs > 0 ? kInputs : 1][kBatch];  ///< what a batch needs of pre
   static constexpr int kBatches = kTokens / 4 / kBatch;
 
   /// A box, and what a lane does of it: 8 features of every fourth token.
@@ -68,7 +69,7 @@ class Epilogue {
         if (lane_of_warp() == 0) {
           if (!barrier_is_over(full, now.parity)) end_copy();
           barrier_wait(full, now.parity);
-          copy(tensors_.out, now, 0);
+          copy(now, 0);
           commit_copies();
           if (under_copy != 0) wait_for_copies<1>(), barrier_arrive(under_copy);
           under_copy = empty;
@@ -95,7 +96,7 @@ class Epilogue {
   /// Boxes that are activated or differentiated. What `differentiate` reads is fetched a batch ahead.
   __device__ void compute_boxes() {
     Spot next;
-    uint4 ahead[kInputs > 0 ? kInputs : 1][kBatch];
+    Pre ahead;
     bool more = find(next);
     if (more) fetch(next, 0, ahead);
     while (more) {
@@ -103,7 +104,7 @@ class Epilogue {
       const bool copied = kAfter == After::activate && s_.pre && now.whole;
 #pragma unroll
       for (int batch = 0; batch < kBatches; ++batch) {
-        uint4 pre[kInputs > 0 ? kInputs : 1][kBatch];
+        Pre pre;
 #pragma unroll
         for (int part = 0; part < kInputs; ++part)
 #pragma unroll
@@ -111,7 +112,7 @@ class Epilogue {
         if (batch == 0) {
           barrier_wait(shared_.box_full(now.group, now.place), now.parity);
           if (copied && lane_of_warp() == 0) {
-            for (int part = 0; part < kParts; ++part) copy(tensors_.pre, now, part);
+            for (int part = 0; part < kParts; ++part) copy(now, part);
             commit_copies();
           }
         }
@@ -150,7 +151,7 @@ class Epilogue {
     const int step = index_ / kGroups;
     const unsigned box = before_ + static_cast<unsigned>(step);
     spot.group = index_ % kGroups;
-    spot.place = static_cast<int>(box % kBoxes), spot.parity = box / kBoxes & 1;
+    spot.place = Shared<kShort>::place(box), spot.parity = Shared<kShort>::parity(box);
     const int token = step * kTokens + lane_of_warp() / 8;
     spot.feature = task_.feature + 64 * spot.group + 8 * unit();
     spot.row = (kForm == Form::gradient ? task_.expert * s_.tokens : task_.row) + task_.token + token;
@@ -163,7 +164,7 @@ class Epilogue {
     return true;
   }
 
-  __device__ void fetch(const Spot& spot, int batch, uint4 (&pre)[kInputs > 0 ? kInputs : 1][kBatch]) const {
+  __device__ void fetch(const Spot& spot, int batch, Pre& pre) const {
 #pragma unroll
     for (int part = 0; part < kInputs; ++part)
 #pragma unroll
@@ -192,9 +193,9 @@ class Epilogue {
   }
 
   /// Begins to copy part of a box to memory; by lane 0.
-  __device__ void copy(const CUtensorMap& to, const Spot& spot, int part) const {
+  __device__ void copy(const Spot& spot, int part) const {
     const bool stacked = kForm == Form::gradient;
-    store_box(&to, shared_.box(spot.group, spot.place) + part * kTokens * 128,
+    store_box(&tensors_.stored, shared_.box(spot.group, spot.place) + part * kTokens * 128,
               spot.feature + part * s_.features, stacked ? spot.row - task_.expert * s_.tokens : spot.row,
               stacked ? task_.expert : 0);
   }

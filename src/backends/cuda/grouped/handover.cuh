@@ -60,19 +60,19 @@ class Handover {
 
  private:
   static __device__ int steps_of(int tokens) { return ceil_div(tokens, kBoxTokens<kGated>); }
-  static __device__ int place(unsigned box) { return static_cast<int>(box % kBoxes); }
 
   __device__ void wait(int boxes) const {
 #pragma unroll 1
     for (unsigned box = next_; box != next_ + static_cast<unsigned>(boxes); ++box)
-      barrier_wait(shared_.box_empty(group_, place(box)), box / kBoxes & 1 ^ 1);
+      barrier_wait(shared_.box_empty(group_, shared_.place(box)), shared_.parity(box) ^ 1);
   }
   /// Tells the finishing warps that this warp has filled its part of so many boxes.
   __device__ void full(int boxes) {
     fence_async();
     __syncwarp();
     const int lane = lane_of_warp();
-    if (lane < boxes) barrier_arrive(shared_.box_full(group_, place(next_ + static_cast<unsigned>(lane))));
+    if (lane < boxes)
+      barrier_arrive(shared_.box_full(group_, shared_.place(next_ + static_cast<unsigned>(lane))));
     next_ += static_cast<unsigned>(boxes);
   }
 
@@ -91,7 +91,7 @@ class Handover {
   /// Words 4p … 4p + 3 are four 8x8 matrices: tokens along a row of the accumulators, features down.
   /// Transposed, they are rows 16p … 16p + 15 of the box, this warp's 16 features.
   __device__ __forceinline__ void put(int step, const unsigned (&words)[8]) const {
-    const std::uint32_t box = shared_.box(group_, place(next_ + static_cast<unsigned>(step)));
+    const std::uint32_t box = shared_.box(group_, shared_.place(next_ + static_cast<unsigned>(step)));
     const int lane = lane_of_warp(), warp = static_cast<int>(threadIdx.x) % kGroupThreads / 32;
     const int unit = 2 * warp + ((lane >> 3) & 1);
 #pragma unroll

@@ -44,6 +44,9 @@ struct Shared {
   __device__ std::uint32_t box(int group, int i) const {
     return stage(kStages) + (group * kBoxes + i) * kBoxBytes;
   }
+  /// Where box n of a warpgroup lies, counted from the kernel's first, and the parity of its phase.
+  static __device__ int place(unsigned n) { return static_cast<int>(n % kBoxes); }
+  static __device__ unsigned parity(unsigned n) { return n / kBoxes & 1; }
   __device__ std::uint32_t task(int i) const { return box(kGroups, 0) + i * kTaskBytes; }
   __device__ std::uint32_t stage_full(int i) const { return barrier(i); }
   __device__ std::uint32_t stage_empty(int i) const { return barrier(kStages + i); }

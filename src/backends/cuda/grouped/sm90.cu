@@ -11,6 +11,7 @@
 // operand once from memory if the band of tiles under way fits into L2. Floor: FLOPs over the tensor cores' rate.
 #include <algorithm>
 
+#include "backends/cuda/device_info.h"
 #include "backends/cuda/grouped/epilogue.cuh"
 #include "backends/cuda/grouped/product.h"
 #include "backends/cuda/grouped/tensor_map.h"
@@ -207,7 +208,7 @@ __device__ void read_bias(const Sizes& s, const Work& w, int group, T (&bias)[2]
 }
 
 /// By one warpgroup.
-template <class T, Form kForm, bool kGated, bool kBias, bool kShort>
+template <class T, Form kForm, bool kGated, bool kShort>
 __device__ __forceinline__ void consume(const Sizes& s, const Shared<kShort>& shared, int group) {
   Handover<T, kGated, kShort> last(shared, group);
   Reader<kShort> reader;
@@ -217,7 +218,7 @@ __device__ __forceinline__ void consume(const Sizes& s, const Shared<kShort>& sh
   while (next.inner > 0) {
     const Work w = next;
     T bias[2][2] = {};
-    if constexpr (kBias) read_bias<T, kGated>(s, w, group, bias);
+    if constexpr (kForm == Form::forward) read_bias<T, kGated>(s, w, group, bias);
     multiply<T, kForm, kGated ? 2 : 1>(d, w, shared, reader, group, last, [&] {
       task.advance();
       next = read_task(shared, task);
@@ -232,7 +233,6 @@ __global__ void __launch_bounds__(kAllThreads, 1)
     grouped_kernel(const __grid_constant__ Tensors tensors, const __grid_constant__ Sizes s) {
   using Finish = Epilogue<T, kForm, kAfter, kActivation, kShort>;
   constexpr int kParts = Finish::kGated ? 2 : 1;
-  constexpr bool kBias = kForm == Form::forward;
   extern __shared__ char raw[];
   __shared__ float costs[kCandidates];
   const Shared<kShort> shared{(shared_address(raw) + 1023) & ~1023u};
@@ -254,7 +254,7 @@ __global__ void __launch_bounds__(kAllThreads, 1)
       Finish(tensors, s, shared).run(spare - 1);
   } else {
     take_registers<200>();
-    consume<T, kForm, Finish::kGated, kBias>(s, shared, warp / (kGroupThreads / 32));
+    consume<T, kForm, Finish::kGated>(s, shared, warp / (kGroupThreads / 32));
   }
   sync_cluster();  // other blocks may still write to, or arrive in, this one
 }
@@ -297,8 +297,10 @@ class Sm90Multiplier final : public Multiplier {
                       .pre_cols = static_cast<int>(p.pre.cols)};
     const Tensors tensors{.features = map_of(p.right, {.stacked = kGradient ? 1 : p.experts}),
                           .tokens = map_of(p.left, {.box_rows = kGradient ? 64 : 32}),
-                          .out = map_of(p.out, {.stacked = kGradient ? p.experts : 1, .box_rows = kBoxTokens<kGated>}),
-                          .pre = p.pre.data ? map_of(p.pre, {.box_rows = kBoxTokens<kGated>}) : CUtensorMap{}};
+                          .stored = kAfter == After::store
+                                        ? map_of(p.out, {.stacked = kGradient ? p.experts : 1, .box_rows = kBoxTokens<kGated>})
+                                    : kAfter == After::activate && p.pre.data ? map_of(p.pre, {.box_rows = kBoxTokens<kGated>})
+                                                                              : CUtensorMap{}};
     auto* const kernel = grouped_kernel<T, kForm, kAfter, kActivation, kShort>;
     MB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shared<kShort>::kBytes));
     const auto size = static_cast<unsigned>(cluster_of(sizes.features));
@@ -324,9 +326,7 @@ class Sm90Multiplier final : public Multiplier {
 }  // namespace
 
 bool sm90_can(const Gpu& gpu, std::int64_t hidden, std::int64_t ffn) {
-  int major = 0, minor = 0;
-  MB_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu.device));
-  MB_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, gpu.device));
+  const auto [major, minor] = capability_of(gpu.device);
   return major == 9 && minor == 0 && hidden % 8 == 0 && ffn % 8 == 0;
 }
 

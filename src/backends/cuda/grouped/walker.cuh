@@ -23,7 +23,8 @@ struct Sizes {
 
 /// How the copy engine sees it; as a kernel parameter: it is read where it is.
 struct Tensors {
-  CUtensorMap features, tokens, out, pre;
+  CUtensorMap features, tokens;
+  CUtensorMap stored;  ///< what the copy engine stores as it was summed: out, or pre where out is activated
 };
 
 /// This block's tile: features [feature, feature + 128), tokens [token, token + tokens) of the expert.
