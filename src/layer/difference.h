@@ -13,15 +13,21 @@ namespace moebench {
 
 /// Sums of squares of one comparison.
 struct Difference {
-  double error = 0, reference = 0;
+  double error = 0, reference = 0, terms = 0;
 
   void add(double out, double expected) {
     error += (out - expected) * (out - expected);
     reference += expected * expected;
   }
+  /// The same of a sum whose terms may cancel: `norm` is the root of the sum of their squares, about what the sum is
+  /// where signs are random. An error is small beside that, but not beside a sum that happens to be nearly nothing.
+  void add(double out, double expected, double norm) {
+    add(out, expected);
+    terms += norm * norm;
+  }
   /// Relative Frobenius norm; where the oracle is exactly zero, so must the output be. NaN stays NaN.
   double relative() const {
-    if (reference > 0) return std::sqrt(error / reference);
+    if (const double scale = std::max(reference, terms); scale > 0) return std::sqrt(error / scale);
     return error == 0 || std::isnan(error) ? error : std::numeric_limits<double>::infinity();
   }
 };

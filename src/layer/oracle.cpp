@@ -60,7 +60,8 @@ double Oracle::weight(Parameter parameter, std::int64_t index) const {
 
 void Oracle::score_token(std::int64_t token, OracleToken& result) const {
   const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
-  result = {std::vector<double>(e), std::vector<double>(k), std::vector<double>(k), std::vector<double>(h), std::vector<double>(h)};
+  const auto zeros = [](std::int64_t count) { return std::vector<double>(static_cast<std::size_t>(count)); };
+  result = {zeros(e), zeros(k), zeros(k), zeros(k), zeros(h), zeros(h)};
   for (std::int64_t i = 0; i < h; ++i)
     for (std::int64_t j = 0; j < e; ++j) result.logits[j] += double{x_[token * h + i]} * weight(Parameter::gate, i * e + j);
   double sum = 0;
@@ -146,7 +147,13 @@ void Oracle::run_expert(std::int64_t expert, std::span<const Row> rows, std::spa
   }
   for (std::int64_t r = 0; r < n; ++r) {
     double& dscore = samples[rows[r].sample].dscore[rows[r].choice];
-    for (std::int64_t i = 0; i < h; ++i) dscore += double{dy_[rows[r].token * h + i]} * out(r)[i];
+    double squares = 0;
+    for (std::int64_t i = 0; i < h; ++i) {
+      const double term = double{dy_[rows[r].token * h + i]} * out(r)[i];
+      dscore += term;
+      squares += term * term;
+    }
+    samples[rows[r].sample].dscore_terms[rows[r].choice] = std::sqrt(squares);
     dx(r).assign(h, 0.0);
   }
   for (std::int64_t i = 0; i < h; ++i) {

@@ -25,6 +25,7 @@ struct Selection {
 struct OracleToken {
   std::vector<double> logits;         ///< [E]
   std::vector<double> score, dscore;  ///< [K]
+  std::vector<double> dscore_terms;   ///< [K]: the norm of the terms that dscore is the sum of
   std::vector<double> y, dx;          ///< [H]
 };
 

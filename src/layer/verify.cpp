@@ -98,7 +98,7 @@ class Verification {
       misrouted = std::max(misrouted, misrouting(expected[s].logits, &selection.expert_of[token * k]));
       for (std::int64_t j = 0; j < k; ++j) {
         score.add(selection.score[token * k + j], expected[s].score[j]);
-        dscore.add(selection.dscore[token * k + j], expected[s].dscore[j]);
+        dscore.add(selection.dscore[token * k + j], expected[s].dscore[j], expected[s].dscore_terms[j]);
       }
       for (std::int64_t i = 0; i < h; ++i) {
         y.add(y_[row * h + i], expected[s].y[i]);

@@ -122,6 +122,15 @@ TEST_P(OracleGradients, OutputsMatchTheLoss) {
   expect_near(sum, loss(in_));
 }
 
+TEST_P(OracleGradients, OfTheScoresAreSumsOfTermsOfTheirNorm) {
+  const double most = std::sqrt(static_cast<double>(shape_.hidden));  // Cauchy and Schwarz
+  for (const OracleToken& token : oracle().tokens(all_))
+    for (std::size_t j = 0; j < token.dscore.size(); ++j) {
+      EXPECT_GT(token.dscore_terms[j], 0);
+      EXPECT_LE(std::abs(token.dscore[j]), most * token.dscore_terms[j]);
+    }
+}
+
 TEST_P(OracleGradients, OfTheInputMatchFiniteDifferences) {
   const auto tokens = oracle().tokens(all_);
   for (std::int64_t i = 0; i < std::ssize(in_.x); ++i) expect_near(tokens[i / shape_.hidden].dx[i % shape_.hidden], slope(in_, &Inputs::x, i));
