@@ -27,9 +27,11 @@ __device__ unsigned key_of(float logit) {
   return max(bits & 0x80000000u ? ~bits : bits | 0x80000000u, kAbsent + 1);
 }
 
+/// The logit that a key was made of.
+__device__ float logit_of(unsigned key) { return __uint_as_float(key & 0x80000000u ? key ^ 0x80000000u : ~key); }
+
 /// The expert with the warp's largest key, the lowest of equals.
-__device__ int best_of_warp(unsigned key, int expert) {
-  const unsigned top = __reduce_max_sync(kAll, key);
+__device__ int best_of_warp(unsigned key, int expert, unsigned top) {
   return static_cast<int>(__reduce_min_sync(kAll, key == top ? static_cast<unsigned>(expert) : kAll));
 }
 
@@ -47,13 +49,16 @@ __device__ void softmax_over_kept(const float* logits, const std::int32_t* chose
   for (int j = lane_of_warp(); j < k; j += 32) score[j] /= sum;
 }
 
-/// One token by one warp; its logits in memory or shared memory.
+/// One token by one warp; its logits in memory or shared memory. Lane j keeps the j-th choice, as far as there are lanes.
 template <int kKeys>
 __device__ void choose(const float* logits, int experts, int k, std::int32_t* expert_of, float* score) {
   const int lane = lane_of_warp();
   unsigned keys[kKeys];
 #pragma unroll
   for (int i = 0; i < kKeys; ++i) keys[i] = i * 32 + lane < experts ? key_of(logits[i * 32 + lane]) : kAbsent;
+  const bool few = k <= 32;
+  int my_expert = 0;
+  float my_logit = 0;
   for (int j = 0; j < k; ++j) {
     unsigned best = kAbsent;
     int expert = lane;
@@ -64,13 +69,17 @@ __device__ void choose(const float* logits, int experts, int k, std::int32_t* ex
         expert = i * 32 + lane;
       }
     }
-    const int chosen = best_of_warp(best, expert);
-    if (lane == 0) expert_of[j] = chosen;
+    const unsigned top = __reduce_max_sync(kAll, best);
+    const int chosen = best_of_warp(best, expert, top);
+    if (few && lane == j) my_expert = chosen, my_logit = logit_of(top);
+    if (!few && lane == 0) expert_of[j] = chosen;
 #pragma unroll
     for (int i = 0; i < kKeys; ++i)
       if (i * 32 + lane == chosen) keys[i] = kAbsent;
   }
-  softmax_over_kept(logits, expert_of, k, score);
+  if (!few) return softmax_over_kept(logits, expert_of, k, score);
+  const float most = __shfl_sync(kAll, my_logit, 0), weight = lane < k ? expf(my_logit - most) : 0, sum = warp_sum(weight);
+  if (lane < k) expert_of[lane] = my_expert, score[lane] = weight / sum;
 }
 
 template <int kKeys>
@@ -173,7 +182,7 @@ __global__ void __launch_bounds__(kThreads)
         expert = e;
       }
     }
-    last = best_of_warp(best, expert);
+    last = best_of_warp(best, expert, __reduce_max_sync(kAll, best));
     last_key = key_of(logits[last]);
     if (lane == 0) expert_of[j] = last;
   }

@@ -60,21 +60,28 @@ __global__ void __launch_bounds__(kThreads)
     counts_of_blocks[static_cast<std::int64_t>(e) * gridDim.x + blockIdx.x] = counts[e];
 }
 
+/// Every lane takes as many neighbouring blocks as it must, at most kEach, and reads them all at once.
 __global__ void __launch_bounds__(kThreads)
     plan_scan_kernel(std::int32_t* counts_of_blocks, int blocks, int experts, std::int32_t* totals) {
   wait_for_previous();
   const std::int64_t e = warp_of_grid();
   if (e >= experts) return;
-  std::int32_t* counts = counts_of_blocks + e * blocks;
-  const int lane = lane_of_warp();
-  int total = 0;
-  for (int first = 0; first < blocks; first += 32) {
-    const int mine = first + lane < blocks ? counts[first + lane] : 0;
-    const int through = inclusive_sum(mine);
-    if (first + lane < blocks) counts[first + lane] = total + through - mine;
-    total += __shfl_sync(kAll, through, 31);
+  constexpr int kEach = kMostBlocks / 32;
+  const int lane = lane_of_warp(), each = (blocks + 31) / 32, first = lane * each, last = min(first + each, blocks);
+  std::int32_t* const counts = counts_of_blocks + e * blocks;
+  int mine[kEach], sum = 0;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) mine[i] = first + i < last ? counts[first + i] : 0;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) sum += mine[i];
+  const int through = inclusive_sum(sum);
+  int before = through - sum;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    if (first + i < last) counts[first + i] = before;
+    before += mine[i];
   }
-  if (lane == 0) totals[e] = total;
+  if (lane == 31) totals[e] = through;
 }
 
 /// starts[e] = Σ totals below e, by one warp; the first block writes the offsets.

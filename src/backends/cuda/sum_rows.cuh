@@ -9,7 +9,7 @@
 namespace moebench::cuda {
 
 /// y[t] = Σ_j score[t, j] · rows[row_of[t, j]], one warp per token; score 1 unless kScored. The loads of
-/// several j are in flight together.
+/// several j, and of two parts of each row, are in flight together.
 template <class T, int N, bool kScored>
 __global__ void __launch_bounds__(kThreads)
     sum_rows_kernel(const T* __restrict__ rows, const std::int32_t* __restrict__ row_of,
@@ -20,17 +20,25 @@ __global__ void __launch_bounds__(kThreads)
   if (t >= tokens) return;
   row_of += t * k, y += t * cols;
   if constexpr (kScored) score += t * k;
-  for (std::int64_t c = lane_of_warp() * N; c < cols; c += 32 * N) {
-    float sum[N] = {};
+  constexpr int kParts = 2;
+  for (std::int64_t c = lane_of_warp() * N; c < cols; c += 32 * N * kParts) {
+    float sum[kParts][N] = {};
 #pragma unroll 4
     for (int j = 0; j < k; ++j) {
-      float value[N];
-      unpack<T, N>(load<T, N>(rows + row_of[j] * cols + c), value);
+      const T* const from = rows + row_of[j] * cols + c;
       const float weight = kScored ? score[j] : 1.0f;
 #pragma unroll
-      for (int i = 0; i < N; ++i) sum[i] += weight * value[i];
+      for (int part = 0; part < kParts; ++part) {
+        if (c + 32 * N * part >= cols) continue;
+        float value[N];
+        unpack<T, N>(load<T, N>(from + 32 * N * part), value);
+#pragma unroll
+        for (int i = 0; i < N; ++i) sum[part][i] += weight * value[i];
+      }
     }
-    store<T, N>(y + c, sum);
+#pragma unroll
+    for (int part = 0; part < kParts; ++part)
+      if (c + 32 * N * part < cols) store<T, N>(y + c + 32 * N * part, sum[part]);
   }
 }
 
