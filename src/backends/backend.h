@@ -87,13 +87,14 @@ struct CombineForward {
   std::int64_t top_k;
 };
 
-/// drows[row_of[t, k]] = score[t, k] · dy[t];  dscore[t, k] = <dy[t], rows[row_of[t, k]]>.
+/// drows[row_of[t, k]] = score[t, k] · dy[t];  dscore[t, k] = <dy[t], rows[row_of[t, k]]>, or if it is empty somebody
+/// else's: then rows are not read.
 struct CombineBackward {
   TensorView dy, rows;                   // [T, H], [S, H]
   std::span<const std::int32_t> row_of;  // [S]
   std::span<const float> score;          // [T, K]
   TensorView drows;                      // [S, H]
-  std::span<float> dscore;               // [T, K]
+  std::span<float> dscore;               // [T, K] or empty
   std::int64_t top_k;
 };
 

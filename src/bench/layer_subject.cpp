@@ -61,14 +61,20 @@ class LayerSubject final : public Subject {
                                   {.full = mode == CheckMode::full, .backward = backward_}));
   }
 
-  StageCost cost(Pass pass) const override { return cost_of(case_.shape, layer_.load(), pass); }
+  StageCost cost(Pass pass) const override {
+    const RankLoad load = layer_.load();
+    if (pass == Pass::sync) return cost_of(case_.shape, load, pass);
+    StageCost total;
+    for (const Stage stage : kForwardStages) total += cost(load, stage, pass);
+    return total;
+  }
   std::vector<StageWork> stages() const override {
     const RankLoad load = layer_.load();
     std::vector<StageWork> work;
     const auto add = [&](Stage stage, Pass pass) {
       std::optional<Stage> fused_into;
       if (layer_.fuses(stage, pass)) fused_into = Stage::experts;
-      work.push_back({stage, pass, fused_into, cost_of(case_.shape, load, stage, pass)});
+      work.push_back({stage, pass, fused_into, cost(load, stage, pass)});
     };
     for (const Stage stage : kForwardStages) add(stage, Pass::forward);
     if (backward_)
@@ -79,6 +85,11 @@ class LayerSubject final : public Subject {
   std::vector<std::int64_t> rows_of_experts() const override { return layer_.rows_of_experts(); }
 
  private:
+  /// None of its own where the engine does it on the way: `experts` reads and writes rows in any case.
+  StageCost cost(const RankLoad& load, Stage stage, Pass pass) const {
+    return layer_.fuses(stage, pass) ? StageCost{} : cost_of(case_.shape, load, stage, pass);
+  }
+
   Case case_;
   Bench bench_;
   bool backward_;

@@ -17,7 +17,8 @@ void Layer::forward(const TensorView& x, const TensorView& y, Trace& trace) {
   in(Stage::plan, pass, trace, [&] {
     backend_.plan({.expert_of = routing_.expert_of, .order = alone() ? engine_->row_order() : RowOrder::by_expert,
                    .counts = routing_.counts, .offsets = routing_.offsets,
-                   .row_of = routing_.row_of, .slot_of = {}});
+                   .row_of = routing_.row_of,
+                   .slot_of = engine_->takes_tokens() ? routing_.slot_of : std::span<std::int32_t>{}});
   });
   in(Stage::pack, pass, trace, [&] {
     backend_.pack(PackForward{.x = x, .row_of = routing_.row_of, .rows = rows_home_, .top_k = k});
@@ -25,7 +26,7 @@ void Layer::forward(const TensorView& x, const TensorView& y, Trace& trace) {
   in(Stage::sizes, pass, trace, [&] { exchange_sizes(); });
   in(Stage::dispatch, pass, trace, [&] { send_to_experts(rows_home_, rows_away_); });
   in(Stage::experts, pass, trace, [&] {
-    engine_->forward(alone() ? experts_args(rows_home_, out_home_) : experts_args(rows_away_, out_away_));
+    engine_->forward(experts_args(x));
   });
   in(Stage::collect, pass, trace, [&] { send_home(out_away_, out_home_); });
   in(Stage::combine, pass, trace, [&] {
@@ -40,14 +41,15 @@ void Layer::backward(const TensorView& x, const TensorView& dy, const TensorView
   in(Stage::combine, pass, trace, [&] {
     backend_.combine(CombineBackward{.dy = dy, .rows = out_home_, .row_of = routing_.row_of,
                                      .score = routing_.score, .drows = dout_home_,
-                                     .dscore = routing_.dscore, .top_k = k});
+                                     .dscore = engine_->gives_dscore() ? std::span<float>{} : routing_.dscore,
+                                     .top_k = k});
   });
   in(Stage::collect, pass, trace, [&] { send_to_experts(dout_home_, dout_away_); });
   in(Stage::experts, pass, trace, [&] {
     const bool here = alone();
-    engine_->backward({.forward = here ? experts_args(rows_home_, out_home_) : experts_args(rows_away_, out_away_),
-                       .dout = here ? dout_home_ : dout_away_, .dx = here ? drows_home_ : drows_away_,
-                       .gradients = parameters_.gradients()});
+    engine_->backward({.forward = experts_args(x), .dout = here ? dout_home_ : dout_away_,
+                       .dx = here ? drows_home_ : drows_away_, .gradients = parameters_.gradients(),
+                       .scores = {.row_of = routing_.row_of, .score = routing_.score, .dscore = routing_.dscore}});
   });
   in(Stage::dispatch, pass, trace, [&] { send_home(drows_away_, drows_home_); });
   in(Stage::pack, pass, trace, [&] {
@@ -75,6 +77,7 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
                                                    .experts = shape.experts_per_rank(),
                                                    .activation = shape.activation, .bias = shape.bias,
                                                    .dtype = shape.dtype, .backward = options.backward,
+                                                   .top_k = shape.top_k, .alone = alone(),
                                                    .streams = options.streams})),
       backward_(options.backward),
       exchange_(options.exchange),
@@ -82,7 +85,7 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
       routing_(shape, shape.tokens_of(groups.world().rank()), backend.memory()) {
   const std::int64_t slots = shape.tokens_of(groups.world().rank()) * shape.top_k;
   const auto rows_tensor = [&](std::int64_t rows) { return Tensor(backend.memory(), shape.dtype, rows, shape.hidden); };
-  rows_home_ = rows_tensor(slots);
+  rows_home_ = rows_tensor(engine_->takes_tokens() ? 0 : slots);
   out_home_ = rows_tensor(slots);
   if (options.backward) {
     dout_home_ = rows_tensor(slots);
@@ -169,12 +172,17 @@ void Layer::send_home(const TensorView& away, const TensorView& home) {
                                            .form = exchange_});
 }
 
-ExpertsForward Layer::experts_args(const TensorView& rows, const TensorView& out) const {
-  ExpertsForward args{.x = rows, .weights = parameters_.values(), .out = out};
+ExpertsForward Layer::experts_args(const TensorView& x) const {
+  ExpertsForward args{.weights = parameters_.values()};
   if (alone()) {
+    args.x = engine_->takes_tokens() ? x : rows_home_.view();
+    args.out = out_home_;
+    args.slot_of = routing_.slot_of;
     args.offsets = routing_.offsets;
     if (engine_->row_order() == RowOrder::by_token) args.expert_of_row = routing_.expert_of;
   } else {
+    args.x = rows_away_;
+    args.out = out_away_;
     args.offsets = routing_.local_offsets;
     args.host_offsets = routing_.host_offsets;
     args.expert_of_row = routing_.expert_of_row;

@@ -64,7 +64,7 @@ class Layer {
   void make_room(std::int64_t rows);
   void send_to_experts(const TensorView& home, const TensorView& away);
   void send_home(const TensorView& away, const TensorView& home);
-  ExpertsForward experts_args(const TensorView& rows, const TensorView& out) const;
+  ExpertsForward experts_args(const TensorView& x) const;
 
   Shape shape_;
   Groups& groups_;

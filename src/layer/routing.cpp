@@ -34,6 +34,7 @@ Routing::Routing(const Shape& shape, std::int64_t tokens, Memory& memory) : stor
     carver.carve(counts, shape.experts);
     carver.carve(offsets, shape.experts + 1);
     carver.carve(row_of, slots);
+    carver.carve(slot_of, slots);
     carver.carve(local_offsets, local + 1);
     return carver.used();
   };

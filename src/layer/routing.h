@@ -21,7 +21,7 @@ struct Routing {
   std::span<float> score, dscore;            // [T, K]
   std::span<std::int32_t> expert_of;         // [T, K]
   std::span<std::int32_t> counts, offsets;   // [E], [E + 1] of the packed rows
-  std::span<std::int32_t> row_of;            // [S]
+  std::span<std::int32_t> row_of, slot_of;   // [S] slot → row, and back; the latter only for engines that take tokens
 
   // In backend memory, made where the experts are; with one rank the offsets above are these.
   std::span<std::int32_t> local_offsets;     // [e + 1] of the received rows

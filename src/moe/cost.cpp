@@ -60,7 +60,8 @@ StageCost forward_cost(const Terms& t, const RankLoad& load, Stage stage) {
 
 StageCost backward_cost(const Terms& t, const RankLoad& load, Stage stage) {
   switch (stage) {
-    case Stage::combine: return {.bytes = (t.T + 2 * t.S) * t.row + t.S * (kIndex + 2 * kScore)};
+    case Stage::combine:  // dscore = <dy, out> needs no reading of out: it is <dact, act> as well, inside the experts
+      return {.bytes = (t.T + t.S) * t.row + t.S * (kIndex + 2 * kScore)};
     case Stage::collect:
     case Stage::dispatch: return exchange(t, load);
     case Stage::experts:  // reads x, dout, the pre-activation and the weights; writes dx and every gradient

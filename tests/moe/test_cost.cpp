@@ -31,8 +31,8 @@ TEST(Cost, CountsTheGate) {
 TEST(Cost, CountsBytesEachReadAndWrittenOnce) {
   // pack: 4096 rows in, 8192 rows out, 4 KiB each, and 8192 indices of 4 bytes
   EXPECT_EQ(cost_of(kPaper, kAll, Stage::pack, Pass::forward).bytes, 12288.0 * 4096 + 32768);
-  // combine backward: dy 4096 rows and outputs 8192 rows in, 8192 rows out; index, score and its gradient per slot
-  EXPECT_EQ(cost_of(kPaper, kAll, Stage::combine, Pass::backward).bytes, 20480.0 * 4096 + 8192 * 12);
+  // combine backward: dy 4096 rows in, 8192 rows out; index, score and its gradient per slot
+  EXPECT_EQ(cost_of(kPaper, kAll, Stage::combine, Pass::backward).bytes, 12288.0 * 4096 + 8192 * 12);
   // experts: 8 experts x 2 x 4 Mi weights x 4 bytes, rows in and out
   EXPECT_EQ(cost_of(kPaper, kAll, Stage::experts, Pass::forward).bytes, 8.0 * 8388608 * 4 + 2 * 8192 * 4096.0);
 }

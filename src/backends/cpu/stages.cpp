@@ -144,7 +144,7 @@ void combine_backward(ThreadPool& pool, const CombineBackward& args) {
       for (std::int64_t j = 0; j < k; ++j) {
         const std::int64_t slot = t * k + j, row = args.row_of[slot];
         const float* dy = args.dy.as<float>() + t * h;
-        args.dscore[slot] = dot(h, dy, args.rows.as<float>() + row * h);
+        if (!args.dscore.empty()) args.dscore[slot] = dot(h, dy, args.rows.as<float>() + row * h);
         set_scaled(h, args.score[slot], dy, args.drows.as<float>() + row * h);
       }
   });

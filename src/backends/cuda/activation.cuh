@@ -86,6 +86,13 @@ struct Act {
       din[1] = dact * in[0] * s;
     }
   }
+  /// dact · act, after backward().
+  static __device__ float product(float dact, const float* in, const float* din) {
+    if constexpr (kInputs == 1)
+      return dact * F::gelu(in[0]);
+    else
+      return din[1] * in[1];
+  }
 };
 
 }  // namespace moebench::cuda

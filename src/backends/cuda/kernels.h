@@ -46,6 +46,8 @@ void scatter_rows(cudaStream_t stream, const std::int32_t* order, const TensorVi
 // combine.cu
 void combine(cudaStream_t stream, const CombineForward& args);
 void combine(cudaStream_t stream, const CombineBackward& args);
+/// dscore = Σ_p dots[row of the slot, p] / score, in order, or 0 where the score is; dots [rows, parts].
+void collect_dots(cudaStream_t stream, const float* dots, std::int64_t parts, const ScoreGradient& scores);
 
 // activation.cu
 /// pre [n, F or 2F] → act [n, F].

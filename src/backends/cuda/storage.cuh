@@ -102,7 +102,8 @@ __device__ inline void store(T* to, const float (&from)[N]) {
       else
         words[i] = packed<T>(from[2 * i], from[2 * i + 1]);
     }
-    *reinterpret_cast<uint4*>(to) = {words[0], words[1], words[2], words[3]};
+    // A plain assignment is split into four narrow stores by the compiler in some loops.
+    __stwb(reinterpret_cast<uint4*>(to), make_uint4(words[0], words[1], words[2], words[3]));
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <numeric>
 #include <random>
 #include <string>
 #include <string_view>
@@ -49,15 +50,21 @@ double median_us(cuda::Gpu& gpu, const std::function<void()>& work) {
 class Rates {
  public:
   Rates(Backend& backend, cuda::Gpu& gpu, const Sizes& sizes, bool portable)
-      : s_(sizes), w1_(sizes.swiglu ? 2 * sizes.ffn : sizes.ffn), backend_(backend), gpu_(gpu),
+      : s_(sizes), portable_(portable), w1_(sizes.swiglu ? 2 * sizes.ffn : sizes.ffn), backend_(backend), gpu_(gpu),
         multiplier_(!portable && cuda::grouped::sm90_can(gpu, sizes.hidden, sizes.ffn) ? cuda::grouped::make_sm90_multiplier(gpu)
                                                                                        : cuda::grouped::make_portable_multiplier(gpu)),
-        offsets_(backend.memory(), static_cast<std::size_t>(sizes.experts + 1) * 4) {
+        offsets_(backend.memory(), static_cast<std::size_t>(sizes.experts + 1) * 4),
+        slot_of_(backend.memory(), static_cast<std::size_t>(sizes.rows) * 4) {
     std::mt19937 random(1);
     std::vector<std::int32_t> counts(static_cast<std::size_t>(s_.experts));
     for (std::int64_t r = 0; r < s_.rows; ++r) ++counts[random() % counts.size()];
     for (const std::int32_t count : counts) bounds_.push_back(bounds_.back() + count);
     backend.memory().copy_from_host(offsets_.data(), bounds_.data(), bounds_.size() * 4);
+    std::vector<std::int32_t> slots(static_cast<std::size_t>(s_.rows));
+    std::iota(slots.begin(), slots.end(), 0);
+    std::shuffle(slots.begin(), slots.end(), random);
+    for (std::size_t e = 1; e < bounds_.size(); ++e) std::sort(slots.begin() + bounds_[e - 1], slots.begin() + bounds_[e]);
+    backend.memory().copy_from_host(slot_of_.data(), slots.data(), slots.size() * 4);
   }
 
   void measure() {
@@ -78,6 +85,13 @@ class Rates {
     line("dx", w1_, h, {.form = Form::transposed, .left = dpre, .right = w1, .out = dx});
     line("dw2", f, h, {.form = Form::gradient, .left = act, .right = dout, .out = dw2});
     line("dw1", h, w1_, {.form = Form::gradient, .left = x, .right = dpre, .out = dw1});
+    if (portable_) return;
+    const Tensor dots(backend_.memory(), DType::fp32, s_.rows, (f + 63) / 64), tokens = random(s_.rows / kTopK, h, 0.5f);
+    line("dact, and dots", h, f, {.form = Form::transposed, .left = dout, .right = w2, .out = dpre, .after = After::differentiate,
+                                  .activation = activation, .pre = pre, .dots = dots.view().as<float>()});
+    if (s_.swiglu)
+      line("up from tokens", h, w1_, {.form = Form::forward, .left = tokens, .right = w1, .out = act, .after = After::activate,
+                                      .activation = activation, .slot_of = slot_of_.as<std::int32_t>(), .top_k = kTopK});
   }
 
  private:
@@ -99,14 +113,16 @@ class Rates {
                           .c = out.view().data, .c_dtype = DType::bf16});
     });
     const double loop = median_us(gpu_, [&] {
-      for (std::int64_t e = 0; e < s_.experts; ++e) gpu_.blas.multiply(of_expert(product, e));
+      for (std::int64_t e = 0; e < s_.experts; ++e) gpu_.blas.multiply(of_expert(product, e, out));
     });
     std::printf("  %-18s %9.1f us %7.1f TFLOP/s   dense %9.1f us %7.1f TFLOP/s %6.1f %%   loop %9.1f us %7.1f TFLOP/s\n", name, ours,
                 flops / ours * 1e-6, dense, flops / dense * 1e-6, 100 * dense / ours, loop, flops / loop * 1e-6);
   }
-  /// This expert's part of the product by cuBLAS.
-  cuda::Product of_expert(const Product& product, std::int64_t e) const {
-    const auto part = [](const TensorView& all, std::int64_t from, std::int64_t rows) { return cuda::matrix_of(all.slice(from, rows)); };
+  /// This expert's part of the product by cuBLAS, rows into `rows_out`.
+  cuda::Product of_expert(const Product& product, std::int64_t e, const TensorView& rows_out) const {
+    const auto part = [](const TensorView& all, std::int64_t from, std::int64_t rows) {
+      return cuda::matrix_of(all.slice(std::min(from, all.rows - rows), rows));  // as many rows where they would be gathered
+    };
     const std::int64_t first = bounds_[static_cast<std::size_t>(e)], rows = bounds_[static_cast<std::size_t>(e) + 1] - first;
     const cuda::Matrix left = part(product.left, first, rows);
     if (product.form == Form::gradient) {
@@ -116,19 +132,19 @@ class Rates {
     }
     const std::int64_t k = product.right.rows / s_.experts;
     const cuda::Matrix right = part(product.right, e * k, k);
-    // Where the product itself goes: beside act, and where dpre is twice as wide, into its first half.
-    const TensorView& out = product.after == After::activate ? product.pre : product.out;
-    const bool is_narrower = product.after == After::differentiate && s_.swiglu;
     return {.a = left, .b = product.form == Form::transposed ? cuda::transposed(right) : right, .dtype = DType::bf16,
-            .c = is_narrower ? out.data : out.slice(first, rows).data, .c_dtype = DType::bf16};
+            .c = rows_out.slice(first, rows).data, .c_dtype = DType::bf16};
   }
 
+  static constexpr std::int64_t kTopK = 8;
+
   Sizes s_;
+  bool portable_;
   std::int64_t w1_;
   Backend& backend_;
   cuda::Gpu& gpu_;
   std::unique_ptr<cuda::grouped::Multiplier> multiplier_;
-  Buffer offsets_;
+  Buffer offsets_, slot_of_;
   std::vector<std::int32_t> bounds_{0};  ///< the same on the host
   std::uint64_t key_ = 0;
 };

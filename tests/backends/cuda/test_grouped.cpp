@@ -3,7 +3,10 @@
 // rounded operands.
 #include "backends/cuda/grouped/product.h"
 
+#include <algorithm>
 #include <functional>
+#include <numeric>
+#include <random>
 
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/on_gpu.h"
@@ -164,6 +167,55 @@ TEST_P(Grouped, ActivatesAndDifferentiatesAsTheKernelsThatDoOnlyThat) {
                                      .after = After::differentiate, .activation = activation, .pre = pre});
     EXPECT_LE(error_of(differentiated, on_host(dpre_expected)), 3 * rounding(dtype()));
   }
+}
+
+TEST_P(Grouped, SumsWhatTheScoresGradientsAreMadeOf) {
+  if (std::get<0>(GetParam()) == Kind::portable) GTEST_SKIP() << "only Hopper's does";
+  for (const Activation activation : {Activation::gelu, Activation::swiglu}) {
+    SCOPED_TRACE(name_of(activation));
+    const std::int64_t k = sizes().k, f = sizes().n, w = activation == Activation::swiglu ? 2 * f : f, parts = (f + 63) / 64;
+    const Tensor left = random(dtype(), rows(), k, 1), w2 = random(dtype(), experts() * f, k, 4), pre = random(dtype(), rows(), w, 5),
+                 act = poisoned(dtype(), rows(), f), dact = poisoned(dtype(), rows(), f), dpre = poisoned(dtype(), rows(), w);
+    Product product{.form = Form::transposed, .left = left, .right = w2, .out = dact};
+    const auto dact_there = run(product);
+    gpu_->activate(activation, pre, act);
+    gpu_->synchronize();
+    const auto act_there = on_host(act);
+    product.out = dpre, product.after = After::differentiate, product.activation = activation, product.pre = pre;
+    const auto without = run(product);
+    const Array<float> dots(*gpu_, static_cast<std::size_t>(rows() * parts));
+    product.dots = dots.data();
+    EXPECT_TRUE(run(product) == without);
+    std::vector<float> expected(static_cast<std::size_t>(rows() * parts));
+    for (std::int64_t r = 0; r < rows(); ++r)
+      for (std::int64_t c = 0; c < f; ++c) expected[r * parts + c / 64] += dact_there[r * f + c] * act_there[r * f + c];
+    EXPECT_LE(error_of(dots.host(), expected), 2 * rounding(dtype()));
+  }
+}
+
+// From tokens, through a permutation, is the same as from rows that were packed by it. Three rows of each token.
+TEST_P(Grouped, GathersRowsOfTokens) {
+  if (std::get<0>(GetParam()) == Kind::portable) GTEST_SKIP() << "only Hopper's does";
+  constexpr std::int64_t kTopK = 3;
+  const std::int64_t k = sizes().k, f = sizes().n, tokens = (rows() + kTopK - 1) / kTopK;
+  std::vector<std::int32_t> slots(static_cast<std::size_t>(tokens * kTopK)), token_of;
+  std::iota(slots.begin(), slots.end(), 0);
+  std::shuffle(slots.begin(), slots.end(), std::mt19937(7));
+  slots.resize(static_cast<std::size_t>(rows()));
+  for (const std::int32_t slot : slots) token_of.push_back(slot / kTopK);
+  const Array<std::int32_t> slot_of(*gpu_, slots), order(*gpu_, token_of);
+  const Tensor x = random(dtype(), tokens, k, 1), packed = poisoned(dtype(), rows(), k), bias = random(dtype(), experts(), 2 * f, 3),
+               right = random(dtype(), experts() * k, 2 * f, 2), pre = poisoned(dtype(), rows(), 2 * f), act = poisoned(dtype(), rows(), f);
+  cuda::gather_rows(static_cast<cudaStream_t>(gpu_->stream().handle), order.data(), x, packed);
+  gpu_->synchronize();
+  Product up{.form = Form::forward, .left = packed, .right = right, .out = act, .after = After::activate,
+             .activation = Activation::swiglu, .bias = bias, .pre = pre};
+  const auto expected = run(up), pre_expected = on_host(pre);
+  up.left = x, up.slot_of = slot_of.data(), up.top_k = kTopK;
+  EXPECT_TRUE(run(up) == expected);
+  EXPECT_TRUE(on_host(pre) == pre_expected);
+  up.pre = {};
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(run(up) == expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cuda, Grouped,

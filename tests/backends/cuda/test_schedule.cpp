@@ -50,22 +50,45 @@ TEST(GroupedSchedule, CutsWithEveryCandidateIntoTilesThatAreNotEmpty) {
       }
 }
 
+TEST(GroupedSchedule, CutsInPairsThatBeginBeforeTheEnd) {
+  for (const int most : {16, 48, 128, 256})
+    for (int count = 0; count < 1200; ++count) {
+      const Cut cut = cut_of(count, most, 2);
+      SCOPED_TRACE(testing::Message() << count << " rows, at most " << most);
+      ASSERT_LE(cut.width, most);
+      ASSERT_EQ(cut.width % kTokenStep, 0);
+      ASSERT_EQ(cut.tiles % 2, 0);
+      ASSERT_GE(cut.tiles * cut.width, count);
+      if (count > 0) {
+        ASSERT_LT((cut.tiles - 2) * cut.width, count);
+      }
+    }
+}
+
 TEST(GroupedSchedule, CallsSumsOfTwoOrThreeBlocksShort) {
   EXPECT_TRUE(sums_are_short(2));
   EXPECT_FALSE(sums_are_short(4));
 }
 
 TEST(GroupedSchedule, PrefersTheWidthThatFillsItsWaves) {
+  const auto cost = [](int cuts) { return cost_of(8192, cuts, cuts * 4, 64, 66, 1, loads_of(1, 2, false)); };
   // 8 experts of about 1024 rows, 1024 features, 66 clusters of 2: 4 units of features. 36 tiles (half of the experts
   // have a fifth) take three waves of 228 rows; 48 take three of 171.
-  EXPECT_LT(cost_of(8192, 48, 1024, 64, 66, 2), cost_of(8192, 36, 1024, 64, 66, 2));
+  EXPECT_LT(cost(48), cost(36));
   // With exactly 1024 rows each, 32 tiles of 256 fill two waves.
-  EXPECT_LT(cost_of(8192, 32, 1024, 64, 66, 2), cost_of(8192, 48, 1024, 64, 66, 2));
+  EXPECT_LT(cost(32), cost(48));
 }
 
 TEST(GroupedSchedule, CountsNarrowTilesAsBoundByLoads) {
-  const float narrow = cost_of(16 * 66, 66, 256, 64, 66, 2), wide = cost_of(128 * 66, 66, 256, 64, 66, 2);
+  const auto cost = [](int width) { return cost_of(width * 66, 66, 66, 64, 66, 1, loads_of(1, 2, false)); };
+  const float narrow = cost(16), wide = cost(128);
   EXPECT_GT(narrow, wide / 2);
+}
+
+TEST(GroupedSchedule, LoadsWhatBlocksDoNotShare) {
+  EXPECT_EQ(loads_of(1, 2, false).features, 2 * loads_of(1, 2, true).features);
+  EXPECT_EQ(2 * loads_of(2, 2, false).token, loads_of(2, 2, true).token);
+  EXPECT_EQ(loads_of(1, 1, false).token, loads_of(1, 1, true).token);
 }
 
 TEST(GroupedSchedule, PlacesEveryUnitOfAnExpertOnce) {

@@ -12,9 +12,11 @@
 namespace moebench::cuda::grouped {
 
 /// Copies 16 bytes of which the first `bytes` are read, and the others zero; both ends aligned to 16.
-__device__ inline void copy_async(uint4* shared, const void* from, int bytes) {
-  const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+__device__ inline void copy_async(std::uint32_t to, const void* from, int bytes) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+__device__ inline void copy_async(uint4* to, const void* from, int bytes) {
+  copy_async(static_cast<std::uint32_t>(__cvta_generic_to_shared(to)), from, bytes);
 }
 __device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits for this thread's copies but those of its last kPending commits.

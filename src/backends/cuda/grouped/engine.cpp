@@ -3,6 +3,7 @@
 // nothing known on the host but the number of rows.
 #include "backends/cuda/engines.h"
 #include "backends/cuda/grouped/product.h"
+#include "backends/cuda/grouped/schedule.h"
 #include "backends/cuda/kernels.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -13,13 +14,31 @@ namespace {
 using grouped::After;
 using grouped::Form;
 
+/// What of the stages around the experts is done on the way.
+struct Fusion {
+  bool pack = false, dscore = false;
+};
+
+/// Both only where rows do not travel, and where experts are so narrow that the bytes around them weigh. Rows are packed
+/// nevertheless if a gradient will be summed over them: gathering them once more would cost what it saves. With biases
+/// dscore is not <dact, act>.
+Fusion fusion_of(const EngineShape& shape) {
+  if (!shape.alone) return {};
+  return {.pack = !shape.backward && grouped::sm90_gathers(shape.activation, shape.ffn),
+          .dscore = shape.backward && !shape.bias && grouped::sums_dots(shape.ffn)};
+}
+
 class GroupedEngine final : public Engine {
  public:
-  GroupedEngine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<grouped::Multiplier> multiplier)
-      : gpu_(gpu), shape_(shape), multiplier_(std::move(multiplier)) {
+  GroupedEngine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<grouped::Multiplier> multiplier, const Fusion& fusion)
+      : gpu_(gpu), shape_(shape), multiplier_(std::move(multiplier)), fusion_(fusion) {
     for (Tensor* tensor : {&pre_, &dpre_}) *tensor = Tensor(gpu.memory, shape.dtype, 0, shape.w1_cols());
     act_ = Tensor(gpu.memory, shape.dtype, 0, shape.ffn);
+    dots_ = Tensor(gpu.memory, DType::fp32, 0, (shape.ffn + 63) / 64);
   }
+
+  bool takes_tokens() const override { return fusion_.pack; }
+  bool gives_dscore() const override { return fusion_.dscore; }
 
   void reserve(std::int64_t rows) override {
     if (rows <= act_.view().rows) return;
@@ -27,10 +46,11 @@ class GroupedEngine final : public Engine {
     if (!shape_.backward) return;
     pre_.set_rows(rows);
     dpre_.set_rows(rows);
+    if (fusion_.dscore) dots_.set_rows(rows);
   }
 
   void forward(const ExpertsForward& args) override {
-    const std::int64_t n = args.x.rows;
+    const std::int64_t n = args.out.rows;
     const ExpertTensors& w = args.weights;
     run({.form = Form::forward,
          .left = args.x,
@@ -38,7 +58,9 @@ class GroupedEngine final : public Engine {
          .out = first(act_, n),
          .after = After::activate,
          .bias = w.b1,
-         .pre = shape_.backward ? first(pre_, n) : TensorView{}},
+         .pre = shape_.backward ? first(pre_, n) : TensorView{},
+         .slot_of = fusion_.pack ? args.slot_of.data() : nullptr,
+         .top_k = shape_.top_k},
         args);
     run({.form = Form::forward, .left = first(act_, n), .right = w.w2, .out = args.out, .bias = w.b2}, args);
   }
@@ -52,8 +74,10 @@ class GroupedEngine final : public Engine {
          .right = forward.weights.w2,
          .out = dpre,
          .after = After::differentiate,
-         .pre = first(pre_, n)},
+         .pre = first(pre_, n),
+         .dots = fusion_.dscore ? dots_.view().as<float>() : nullptr},
         forward);
+    if (fusion_.dscore) collect_dots(gpu_.stream.get(), dots_.view().as<float>(), dots_.view().cols, args.scores);
     run({.form = Form::transposed, .left = dpre, .right = forward.weights.w1, .out = args.dx}, forward);
     run({.form = Form::gradient, .left = first(act_, n), .right = args.dout, .out = args.gradients.w2},
         forward);
@@ -76,7 +100,9 @@ class GroupedEngine final : public Engine {
   Gpu& gpu_;
   EngineShape shape_;
   std::unique_ptr<grouped::Multiplier> multiplier_;
+  Fusion fusion_;
   Tensor pre_, act_, dpre_;  ///< [rows, F or 2F], [rows, F], as pre
+  Tensor dots_;              ///< [rows, ⌈F / 64⌉], see Product::dots
 };
 
 }  // namespace
@@ -84,10 +110,9 @@ class GroupedEngine final : public Engine {
 std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu) {
   if (size_of(shape.dtype) != 2)
     throw UsageError(cat("engine grouped computes in bf16 and fp16, not ", name_of(shape.dtype)));
-  return std::make_unique<GroupedEngine>(shape, gpu,
-                                         grouped::sm90_can(gpu, shape.hidden, shape.ffn)
-                                             ? grouped::make_sm90_multiplier(gpu)
-                                             : grouped::make_portable_multiplier(gpu));
+  if (!grouped::sm90_can(gpu, shape.hidden, shape.ffn))
+    return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_portable_multiplier(gpu), Fusion{});
+  return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_sm90_multiplier(gpu), fusion_of(shape));
 }
 
 }  // namespace moebench::cuda

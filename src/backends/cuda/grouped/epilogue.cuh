@@ -11,13 +11,9 @@
 
 namespace moebench::cuda::grouped {
 
-template <class T, Form kForm, After kAfter, Activation kActivation, bool kShort>
+template <class T, class K, bool kShort>
 class Epilogue {
  public:
-  static constexpr bool kGlu = kActivation == Activation::swiglu;
-  static constexpr bool kGated =
-      kAfter == After::activate && kGlu;  ///< the product is gate and up of the same features
-
   __device__ Epilogue(const Tensors& tensors, const Sizes& sizes, const Shared<kShort>& shared)
       : tensors_(tensors), s_(sizes), shared_(shared) {}
 
@@ -31,12 +27,12 @@ class Epilogue {
   }
 
  private:
-  using A = Act<std::conditional_t<std::is_same_v<T, __half>, Functions<T>, QuickFunctions>, kActivation>;
-  static constexpr int kTokens = kBoxTokens<kGated>;
-  static constexpr int kParts = kGated ? 2 : 1;                                      ///< of a box
-  static constexpr int kInputs = kAfter != After::differentiate ? 0 : kGlu ? 2 : 1;  ///< parts of pre
+  using A = Act<std::conditional_t<std::is_same_v<T, __half>, Functions<T>, QuickFunctions>, K::kActivation>;
+  static constexpr After kAfter = K::kAfter;
+  static constexpr int kParts = K::kParts, kTokens = kBoxTokens<kParts>;                ///< of a box
+  static constexpr int kInputs = kAfter != After::differentiate ? 0 : K::kGlu ? 2 : 1;  ///< parts of pre
   static constexpr int kBatch =
-      kInputs > 0 || kGated ? 4 : 8;  ///< of a lane's 16 bytes, 4 tokens each; as registers allow
+      kInputs == 2 && K::kDots ? 2 : kInputs > 0 || kParts == 2 ? 4 : 8;  ///< of a lane's 16 bytes, 4 tokens each; as registers allow
   using Pre = uint4[kInputs > 0 ? kInputs : 1][kBatch];  ///< what a batch needs of pre
   static constexpr int kBatches = kTokens / 4 / kBatch;
 
@@ -125,11 +121,13 @@ class Epilogue {
           more = find(next);
           if (more) fetch(next, 0, ahead);
         }
+        float dots[kBatch] = {};
 #pragma unroll
         for (int i = 0; i < kBatch; ++i)
           if (batch * kBatch + i < now.valid)
             finish(now.row + 4 * (batch * kBatch + i), now.feature, copied, sums[0][i], sums[kParts - 1][i],
-                   pre[0][i], pre[kInputs > 1 ? 1 : 0][i]);
+                   pre[0][i], pre[kInputs > 1 ? 1 : 0][i], dots[i]);
+        if constexpr (K::kDots) keep_dots(now, batch, dots);
       }
       if (copied) {
         if (lane_of_warp() == 0) wait_for_copies<0>();
@@ -154,12 +152,12 @@ class Epilogue {
     spot.place = Shared<kShort>::place(box), spot.parity = Shared<kShort>::parity(box);
     const int token = step * kTokens + lane_of_warp() / 8;
     spot.feature = task_.feature + 64 * spot.group + 8 * unit();
-    spot.row = (kForm == Form::gradient ? task_.expert * s_.tokens : task_.row) + task_.token + token;
+    spot.row = (K::kGradient ? task_.expert * s_.tokens : task_.row) + task_.token + token;
     spot.valid = spot.feature < s_.features ? ceil_div(task_.tokens - token, 4) : 0;
     // The copy engine stops at the ends of the matrix, of each expert's with `gradient`, but not of a tile.
-    const bool ends = kForm == Form::gradient && task_.token + task_.tokens == s_.tokens;
+    const bool ends = K::kGradient && task_.token + task_.tokens == s_.tokens;
     spot.whole = (ends || task_.tokens >= (step + 1) * kTokens) &&
-                 (!kGated || task_.feature + 64 * (spot.group + 1) <= s_.features);
+                 (!K::kGated || task_.feature + 64 * (spot.group + 1) <= s_.features);
     index_ += kFinishers;
     return true;
   }
@@ -194,27 +192,47 @@ class Epilogue {
 
   /// Begins to copy part of a box to memory; by lane 0.
   __device__ void copy(const Spot& spot, int part) const {
-    const bool stacked = kForm == Form::gradient;
+    const bool stacked = K::kGradient;
     store_box(&tensors_.stored, shared_.box(spot.group, spot.place) + part * kTokens * 128,
               spot.feature + part * s_.features, stacked ? spot.row - task_.expert * s_.tokens : spot.row,
               stacked ? task_.expert : 0);
   }
 
-  /// 8 features of one row. `copied`: pre is being stored.
+  /// 8 features of one row. `copied`: pre is being stored. If kDots, adds their sums · act(pre) to `dot`.
   __device__ void finish(int row, int feature, bool copied, const uint4& sums, const uint4& up,
-                         const uint4& pre, const uint4& pre_up) const {
+                         const uint4& pre, const uint4& pre_up, float& dot) const {
     if constexpr (kAfter == After::activate) {
       *address(s_.out, s_.out_cols, row, 0, feature) = activated(sums, up);
       if (copied || !s_.pre) return;
       *address(s_.pre, s_.pre_cols, row, 0, feature) = sums;
-      if constexpr (kGated) *address(s_.pre, s_.pre_cols, row, 1, feature) = up;
+      if constexpr (K::kGated) *address(s_.pre, s_.pre_cols, row, 1, feature) = up;
     } else {
       uint4 out[2];
-      differentiated(sums, pre, pre_up, out);
+      differentiated(sums, pre, pre_up, out, dot);
 #pragma unroll
       for (int part = 0; part < kInputs; ++part)
         *address(s_.out, s_.out_cols, row, part, feature) = out[part];
     }
+  }
+
+  /// Stores what the eight lanes of each row have in all: lanes exchange halves of their rows, so that each adds up fewer
+  /// of them with every step. By all lanes.
+  __device__ void keep_dots(const Spot& spot, int batch, float (&dots)[kBatch]) const {
+    int bit = 4;
+#pragma unroll
+    for (int half = kBatch / 2; half > 0; half /= 2, bit /= 2) {
+      const bool upper = unit() & bit;
+#pragma unroll
+      for (int i = 0; i < half; ++i)
+        dots[i] = (upper ? dots[half + i] : dots[i]) + __shfl_xor_sync(0xFFFFFFFFu, upper ? dots[i] : dots[half + i], bit);
+    }
+#pragma unroll
+    for (; bit > 0; bit /= 2) dots[0] += __shfl_xor_sync(0xFFFFFFFFu, dots[0], bit);
+    constexpr int kLanes = 8 / kBatch;  // that have the same sum
+    const int valid = __shfl_sync(0xFFFFFFFFu, spot.valid, lane_of_warp() & ~7);  // of the row's first features
+    const int token = batch * kBatch + unit() / kLanes;
+    if (unit() % kLanes == 0 && token < valid)
+      s_.dots[static_cast<std::int64_t>(spot.row + 4 * token) * ceil_div(s_.features, 64) + spot.feature / 64] = dots[0];
   }
 
   /// Of [gate | up], part 0 or 1.
@@ -237,7 +255,7 @@ class Epilogue {
   }
 
   static __device__ void differentiated(const uint4& dact, const uint4& first, const uint4& second,
-                                        uint4 (&out)[2]) {
+                                        uint4 (&out)[2], float& dot) {
     const unsigned d[4] = {dact.x, dact.y, dact.z, dact.w}, a[4] = {first.x, first.y, first.z, first.w},
                    b[4] = {second.x, second.y, second.z, second.w};
     unsigned dpre[2][4];
@@ -248,6 +266,7 @@ class Epilogue {
       float of_low[2] = {}, of_high[2] = {};
       A::backward(gradient.x, low, of_low);
       A::backward(gradient.y, high, of_high);
+      if constexpr (K::kDots) dot += A::product(gradient.x, low, of_low) + A::product(gradient.y, high, of_high);
       dpre[0][i] = packed<T>(of_low[0], of_high[0]);
       dpre[1][i] = packed<T>(of_low[1], of_high[1]);
     }

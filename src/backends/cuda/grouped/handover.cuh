@@ -13,10 +13,10 @@
 namespace moebench::cuda::grouped {
 
 /// Of a box: 32 tokens, or 16 with gate in the first 16 rows and up in the others.
-template <bool kGated>
-inline constexpr int kBoxTokens = kGated ? kBoxRows / 2 : kBoxRows;
+template <int kParts>
+inline constexpr int kBoxTokens = kBoxRows / kParts;
 
-template <class T, bool kGated, bool kShort>
+template <class T, int kParts, bool kShort>
 class Handover {
   static constexpr int kBoxes = Shared<kShort>::kBoxes;
   static constexpr int kSteps = 8;  ///< boxes that a whole tile fills
@@ -59,7 +59,7 @@ class Handover {
   }
 
  private:
-  static __device__ int steps_of(int tokens) { return ceil_div(tokens, kBoxTokens<kGated>); }
+  static __device__ int steps_of(int tokens) { return ceil_div(tokens, kBoxTokens<kParts>); }
 
   __device__ void wait(int boxes) const {
 #pragma unroll 1
@@ -80,7 +80,7 @@ class Handover {
                                               unsigned (&words)[8]) {
 #pragma unroll
     for (int pair = 0; pair < 2; ++pair) {
-      const int from = kGated ? 64 * pair + 8 * step : 16 * step + 8 * pair, part = kGated ? pair : 0;
+      const int from = kParts == 2 ? 64 * pair + 8 * step : 16 * step + 8 * pair, part = kParts == 2 ? pair : 0;
 #pragma unroll
       for (int i = 0; i < 4; ++i)
         words[4 * pair + i] = packed<T>(d[from + 2 * i] + to_float(bias[part][i % 2]),

@@ -55,11 +55,11 @@ struct Shared {
   __device__ std::uint32_t box_full(int group, int i) const { return box_barrier(2 * group, i); }
   __device__ std::uint32_t box_empty(int group, int i) const { return box_barrier(2 * group + 1, i); }
 
-  /// By one thread.
-  __device__ void init() const {
+  /// By one thread. `fetchers`: threads that copy into stages themselves, beside the copy engine.
+  __device__ void init(unsigned fetchers) const {
     constexpr unsigned kWarps = kGroups * kGroupThreads / 32;
     for (int i = 0; i < kStages; ++i) {
-      barrier_init(stage_full(i), 1);
+      barrier_init(stage_full(i), 1 + fetchers);
       barrier_init(stage_empty(i), cluster_size() * kWarps);
     }
     for (int i = 0; i < kTasks; ++i) {

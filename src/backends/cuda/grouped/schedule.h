@@ -5,8 +5,9 @@
 // A tile is 128 features (columns of the weights) by up to 256 tokens (rows of an expert). Tokens lie along
 // the side of the matrix instruction that takes any multiple of 16, so an expert's rows are cut into equal
 // tiles that waste fewer than 16 rows each, not up to 127. Two neighbouring blocks of the grid, a cluster,
-// work on the same tokens and neighbouring features, and share the tokens' rows. The grid is persistent: unit
-// i (the tiles of a cluster) goes to cluster i modulo the clusters.
+// work on the same tokens and neighbouring features, and share the tokens' rows; where rows are gathered, on
+// the same features and neighbouring tokens, and share the features. The grid is persistent: unit i (the tiles of
+// a cluster) goes to cluster i modulo the clusters.
 #pragma once
 
 #ifdef __CUDACC__
@@ -24,12 +25,12 @@ MB_BOTH constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 MB_BOTH constexpr int round_up(int a, int b) { return ceil_div(a, b) * b; }
 
 /// `count` rows in `tiles` tiles of `width` rows, the last one perhaps fewer, none without. `most` is a
-/// multiple of kTokenStep.
+/// multiple of kTokenStep. Tiles come in groups of `together`; in the last group some may be empty.
 struct Cut {
   int tiles, width;
 };
-MB_BOTH Cut cut_of(int count, int most) {
-  const int tiles = ceil_div(count, most);
+MB_BOTH Cut cut_of(int count, int most, int together = 1) {
+  const int tiles = ceil_div(count, most * together) * together;
   return {tiles, tiles > 0 ? round_up(ceil_div(count, tiles), kTokenStep) : 0};
 }
 
@@ -45,19 +46,38 @@ MB_BOTH constexpr int candidate(int i, int tile_tokens) {
 /// runs 30 clusters of four, which leaves 12 of its 132 idle.
 MB_BOTH constexpr int cluster_of(int features) { return features > kTileFeatures ? 2 : 1; }
 
-/// Time of all units on `clusters` clusters of `size` blocks, in cycles of the tensor cores, if `rows` rows
-/// (of all experts) are cut into `cuts` tiles by `features` features. Whole waves of the mean tile: an inner
-/// block of w rows takes 4·w cycles, or what it takes to load 128 features and a share of w rows; each tile
-/// about 600 cycles more.
-MB_BOTH float cost_of(int rows, int cuts, int features, int inner, int clusters, int size) {
+/// The same where blocks have tokens of their own: two if a mean expert has more than one tile of them.
+MB_BOTH constexpr int cluster_of_own(int tokens, int tile_tokens) { return tokens > tile_tokens ? 2 : 1; }
+
+/// What a block of a cluster of `size` loads in an inner block, in bytes: of features, `parts` times 128, and
+/// for each token of its tile. Blocks share their tokens and each has its own features, or the other way
+/// round.
+struct Loads {
+  float features, token;
+};
+MB_BOTH constexpr Loads loads_of(int parts, int size, bool own_tokens) {
+  const auto share = static_cast<float>(size), features = static_cast<float>(128 * kTileFeatures * parts);
+  return own_tokens ? Loads{features / share, 128} : Loads{features, 128 / share};
+}
+
+/// Time of all units on `clusters` clusters, in cycles of the tensor cores, if `rows` rows (of all experts) are
+/// cut into `cuts` tiles. Whole waves of the mean tile: an inner block of w rows takes 4·w cycles for each part,
+/// or what it takes to load it; each tile about 600 cycles more.
+MB_BOTH float cost_of(int rows, int cuts, int units, int inner, int clusters, int parts, const Loads& loads) {
   if (cuts == 0) return 0;
-  const int units = cuts * ceil_div(features, size * kTileFeatures);
   const float width = static_cast<float>(rows) / static_cast<float>(cuts);
-  const float compute = 4 * width,
-              load = (128.0f * kTileFeatures + 128.0f / static_cast<float>(size) * width) / 28;
+  const float compute = static_cast<float>(4 * parts) * width, load = (loads.features + loads.token * width) / 28;
   return static_cast<float>(ceil_div(units, clusters)) *
          (static_cast<float>(inner) * (compute > load ? compute : load) + 600);
 }
+
+/// Whether the first product gathers its rows, instead of having them packed beforehand. It takes a fifth longer then;
+/// `pack` moves 4·H bytes for its 4·H·F operations a row, so that this pays with narrow experts. Measured: 256 (docs/kernels.md).
+MB_BOTH constexpr bool gathers_rows(long long ffn) { return ffn <= 512; }
+
+/// Whether dact sums what the scores' gradients are made of, so that combine need not read the experts' outputs, 2·H bytes
+/// a row. It takes up to 15 % longer.
+MB_BOTH constexpr bool sums_dots(long long ffn) { return ffn <= 1024; }
 
 /// Whether tiles follow each other so fast that what they leave behind bounds them: sums of few inner blocks.
 /// Then there are more boxes for finished sums, and one stage less for operands.

@@ -13,6 +13,7 @@
 
 #include "backends/cuda/device_info.h"
 #include "backends/cuda/grouped/epilogue.cuh"
+#include "backends/cuda/grouped/gather.cuh"
 #include "backends/cuda/grouped/product.h"
 #include "backends/cuda/grouped/tensor_map.h"
 #include "backends/cuda/grouped/variant.cuh"
@@ -29,39 +30,37 @@ inline constexpr Major kFeatureMajor = kForm == Form::transposed ? Major::inner 
 template <Form kForm>
 inline constexpr Major kTokenMajor = kForm == Form::gradient ? Major::outer : Major::inner;
 
-/// Fetches a stage for inner block `block`: features first, then tokens. kParts: 1, or 2 where gate and up are multiplied
-/// together. By one thread.
-template <Form kForm, int kParts>
+/// Fetches what the copy engine fetches of a stage, for inner block `block`: features first, then tokens. By one thread.
+template <class K>
 __device__ void load_stage(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s, const Work& w, int block,
                            std::uint32_t to, std::uint32_t full) {
-  constexpr int kFeatureLoads = 2 * kParts, kTokensOfLoad = kForm == Form::gradient ? 64 : 32;
-  constexpr int kTokenBytes = kForm == Form::gradient ? kLoadBytes : kTokenLoadBytes;
+  constexpr int kFeatureLoads = 2 * K::kParts, kTokensOfLoad = K::kGradient ? 64 : 32;
+  constexpr int kTokenBytes = K::kGradient ? kLoadBytes : kTokenLoadBytes;
   const int rank = static_cast<int>(cluster_rank()), size = static_cast<int>(cluster_size());
-  const int token_loads = ceil_div(w.tokens, kTokensOfLoad), k = block * kTileInner;
+  const int token_loads = K::kGathers ? 0 : ceil_div(w.tokens, kTokensOfLoad), k = block * kTileInner;
+  const unsigned all = (1u << size) - 1;
   barrier_expect(full, static_cast<unsigned>(kFeatureLoads * kLoadBytes + token_loads * kTokenBytes));
-#pragma unroll
-  for (int i = 0; i < kFeatureLoads; ++i) {
+  for (int i = K::kGathers ? rank : 0; i < kFeatureLoads; i += K::kGathers ? size : 1) {
     const int feature = w.feature + 64 * (i % 2) + i / 2 * s.features;
-    if constexpr (kForm == Form::gradient)
-      load_box(to + i * kLoadBytes, &features, full, feature, w.row + k, 0);
-    else if constexpr (kForm == Form::transposed)
-      load_box(to + i * kLoadBytes, &features, full, k, feature, w.expert);
+    const int x = K::kForm == Form::transposed ? k : feature;
+    const int y = K::kGradient ? w.row + k : K::kForm == Form::transposed ? feature : k, z = K::kGradient ? 0 : w.expert;
+    if constexpr (K::kGathers)
+      load_box_for_all(to + i * kLoadBytes, &features, full, x, y, z, all);
     else
-      load_box(to + i * kLoadBytes, &features, full, feature, k, w.expert);
+      load_box(to + i * kLoadBytes, &features, full, x, y, z);
   }
   const std::uint32_t behind = to + kFeatureLoads * kLoadBytes;
   for (int i = rank; i < token_loads; i += size) {
     const int token = w.token + i * kTokensOfLoad;
-    if constexpr (kForm == Form::gradient)
-      load_box_for_all(behind + i * kTokenBytes, &tokens, full, token, w.row + k, 0, (1u << size) - 1);
-    else
-      load_box_for_all(behind + i * kTokenBytes, &tokens, full, k, w.row + token, 0, (1u << size) - 1);
+    load_box_for_all(behind + i * kTokenBytes, &tokens, full, K::kGradient ? token : k, w.row + (K::kGradient ? k : token), 0, all);
   }
 }
 
 /// By one warp. The next task is published before this one's loads, so that nobody waits for it.
-template <Form kForm, int kParts, bool kShort, class Walk>
-__device__ void produce(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s, const Shared<kShort>& shared, Walk walk) {
+template <class K, bool kShort>
+__device__ void produce(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s, const Shared<kShort>& shared,
+                        Walker<K> walk) {
+  [[maybe_unused]] RowFetch<K> rows(s);
   Turn<Shared<kShort>::kStages> turn;
   Turn<kTasks> task;
   const auto publish_next = [&] {
@@ -75,10 +74,16 @@ __device__ void produce(const CUtensorMap& features, const CUtensorMap& tokens, 
   Work w = publish_next();
   while (w.inner > 0) {
     const Work next = publish_next();
-    if (lane_of_warp() == 0) {
+    if constexpr (K::kGathers) rows.begin(w);
+    if (K::kGathers || lane_of_warp() == 0) {
       for (int block = 0; block < w.inner; ++block, turn.advance()) {
+        const std::uint32_t to = shared.stage(turn.place), full = shared.stage_full(turn.place);
         barrier_wait(shared.stage_empty(turn.place), turn.parity ^ 1);
-        load_stage<kForm, kParts>(features, tokens, s, w, block, shared.stage(turn.place), shared.stage_full(turn.place));
+        if (lane_of_warp() == 0) load_stage<K>(features, tokens, s, w, block, to, full);
+        if constexpr (K::kGathers) {
+          __syncwarp();
+          rows.load(w, block, to + 2 * K::kParts * kLoadBytes, full);
+        }
       }
     }
     __syncwarp();
@@ -114,21 +119,23 @@ struct Reader {
 /// Inner blocks [from, to) of a tile of kWidth tokens. A warp that issues an instruction waits until it is taken, and
 /// hardly one is queued: what else there is to do is done bit by bit between a block's four instructions, so that none
 /// of them is waited for.
-template <class T, Form kForm, int kParts, int kWidth, bool kShort>
+template <class T, class K, int kWidth, bool kShort>
 __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int from, int to, const Shared<kShort>& shared,
                                                 Reader<kShort>& reader, int group) {
-  constexpr Major kA = kFeatureMajor<kForm>, kB = kTokenMajor<kForm>;
+  constexpr Major kA = kFeatureMajor<K::kForm>, kB = kTokenMajor<K::kForm>;
   for (int block = from; block < to; ++block) {
     if (!reader.full) barrier_wait(shared.stage_full(reader.turn.place), reader.turn.parity);
     const std::uint32_t features = shared.stage(reader.turn.place) + group * kLoadBytes;
-    if constexpr (kForm == Form::gradient)
+    if constexpr (K::kGathers)
+      fence_async();  // the producer's lanes have written here
+    else if constexpr (K::kGradient)
       if (w.rows - block * kTileInner < kTileInner) clear_rows(features, w.rows - block * kTileInner, group);
-    std::uint32_t a = descriptor(features), b = descriptor(shared.stage(reader.turn.place) + 2 * kParts * kLoadBytes);
+    std::uint32_t a = descriptor(features), b = descriptor(shared.stage(reader.turn.place) + 2 * K::kParts * kLoadBytes);
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < kTileInner / 16; ++k) {
       wgmma<T, kWidth, kA, kB>(d, a, b, block > 0 || k > 0);
-      if constexpr (kParts == 2) wgmma<T, kWidth, kA, kB>(d + 64, a + (2 * kLoadBytes >> 4), b, block > 0 || k > 0);
+      if constexpr (K::kParts == 2) wgmma<T, kWidth, kA, kB>(d + 64, a + (2 * kLoadBytes >> 4), b, block > 0 || k > 0);
       a += kStep<kA>, b += kStep<kB>;
       if (k == 0) {
         wgmma_commit();
@@ -145,15 +152,14 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, 
 }
 
 /// The same for this tile's width.
-template <class T, Form kForm, int kParts, bool kShort>
+template <class T, class K, bool kShort>
 __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int width, int from, int to, const Shared<kShort>& shared,
                                                 Reader<kShort>& reader, int group) {
-  constexpr int kFull = kTileTokens / kParts;
   switch (width) {
 #define MB_WIDTH(i)                                                                                       \
   case i:                                                                                                 \
-    if constexpr (i * kTokenStep <= kFull)                                                                \
-      multiply_blocks<T, kForm, kParts, i * kTokenStep>(d, w, from, to, shared, reader, group);           \
+    if constexpr (i * kTokenStep <= K::kTokens)                                                           \
+      multiply_blocks<T, K, i * kTokenStep>(d, w, from, to, shared, reader, group);                       \
     break
     MB_WIDTH(1);
     MB_WIDTH(2);
@@ -177,14 +183,14 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, 
 
 /// Sums a tile into d, and hands over what is left of the last one midway, not both warpgroups at the same time.
 /// `read_next` is called once, when the last instructions are under way.
-template <class T, Form kForm, int kParts, bool kShort, class Last, class ReadNext>
+template <class T, class K, bool kShort, class Last, class ReadNext>
 __device__ __forceinline__ void multiply(float (&d)[128], const Work& w, const Shared<kShort>& shared, Reader<kShort>& reader, int group,
                                          Last& last, ReadNext read_next) {
-  const int width = __shfl_sync(0xFFFFFFFFu, ceil_div(w.tokens, kTokenStep), 0), blocks = __shfl_sync(0xFFFFFFFFu, w.inner, 0);
+  const int width = __shfl_sync(0xFFFFFFFFu, max(1, ceil_div(w.tokens, kTokenStep)), 0), blocks = __shfl_sync(0xFFFFFFFFu, w.inner, 0);
   const int midway = max(1, (blocks + group) / 2);
 #pragma unroll 1
   for (int from = 0, to = midway; from < blocks; from = to, to = blocks) {
-    multiply_blocks<T, kForm, kParts>(d, w, width, from, to, shared, reader, group);
+    multiply_blocks<T, K>(d, w, width, from, to, shared, reader, group);
     last.finish();
   }
   read_next();
@@ -208,9 +214,9 @@ __device__ void read_bias(const Sizes& s, const Work& w, int group, T (&bias)[2]
 }
 
 /// By one warpgroup.
-template <class T, Form kForm, bool kGated, bool kShort>
+template <class T, class K, bool kShort>
 __device__ __forceinline__ void consume(const Sizes& s, const Shared<kShort>& shared, int group) {
-  Handover<T, kGated, kShort> last(shared, group);
+  Handover<T, K::kParts, kShort> last(shared, group);
   Reader<kShort> reader;
   Turn<kTasks> task;
   Work next = read_task(shared, task);
@@ -218,8 +224,8 @@ __device__ __forceinline__ void consume(const Sizes& s, const Shared<kShort>& sh
   while (next.inner > 0) {
     const Work w = next;
     T bias[2][2] = {};
-    if constexpr (kForm == Form::forward) read_bias<T, kGated>(s, w, group, bias);
-    multiply<T, kForm, kGated ? 2 : 1>(d, w, shared, reader, group, last, [&] {
+    if constexpr (K::kForm == Form::forward) read_bias<T, K::kGated>(s, w, group, bias);
+    multiply<T, K>(d, w, shared, reader, group, last, [&] {
       task.advance();
       next = read_task(shared, task);
     });
@@ -228,33 +234,31 @@ __device__ __forceinline__ void consume(const Sizes& s, const Shared<kShort>& sh
   last.finish();
 }
 
-template <class T, Form kForm, After kAfter, Activation kActivation, bool kShort>
+template <class T, class K, bool kShort>
 __global__ void __launch_bounds__(kAllThreads, 1)
     grouped_kernel(const __grid_constant__ Tensors tensors, const __grid_constant__ Sizes s) {
-  using Finish = Epilogue<T, kForm, kAfter, kActivation, kShort>;
-  constexpr int kParts = Finish::kGated ? 2 : 1;
   extern __shared__ char raw[];
   __shared__ float costs[kCandidates];
   const Shared<kShort> shared{(shared_address(raw) + 1023) & ~1023u};
   if (threadIdx.x == 0) {
-    shared.init();
+    shared.init(K::kGathers ? 32 : 0);
     prefetch_map(&tensors.features);
     prefetch_map(&tensors.tokens);
   }
   wait_for_previous();
-  const Walker<kForm, kTileTokens / kParts> walk(s, costs);
+  const Walker<K> walk(s, costs);
   sync_cluster();
   // From one lane, so that the compiler knows all have the same: matrix descriptors come from uniform registers.
   const int warp = __shfl_sync(0xFFFFFFFFu, static_cast<int>(threadIdx.x) / 32, 0), spare = warp - kGroups * kGroupThreads / 32;
   if (spare >= 0) {
     give_registers<104>();
     if (spare == 0)
-      produce<kForm, kParts>(tensors.features, tensors.tokens, s, shared, walk);
+      produce<K>(tensors.features, tensors.tokens, s, shared, walk);
     else
-      Finish(tensors, s, shared).run(spare - 1);
+      Epilogue<T, K, kShort>(tensors, s, shared).run(spare - 1);
   } else {
     take_registers<200>();
-    consume<T, kForm, Finish::kGated>(s, shared, warp / (kGroupThreads / 32));
+    consume<T, K>(s, shared, warp / (kGroupThreads / 32));
   }
   sync_cluster();  // other blocks may still write to, or arrive in, this one
 }
@@ -265,45 +269,60 @@ class Sm90Multiplier final : public Multiplier {
 
   void run(const Product& p) override {
     if (p.out.size() == 0) return;
-    if (p.left.rows == 0) {
+    if (rows_of(p) == 0) {
       if (p.form == Form::gradient) MB_CUDA(cudaMemsetAsync(p.out.data, 0, p.out.bytes(), gpu_.stream.get()));
       return;
     }
-    const std::int64_t inner = p.form == Form::gradient ? p.left.rows / p.experts : p.left.cols;
-    const bool is_short = sums_are_short(ceil_div(static_cast<int>(inner), kTileInner));
     with_variant(p, [&]<class T, Form kForm, After kAfter, Activation kActivation>() {
-      if constexpr (kForm == Form::gradient)
-        if (is_short) return launch<T, kForm, kAfter, kActivation, true>(p);
-      launch<T, kForm, kAfter, kActivation, false>(p);
+      if constexpr (kAfter == After::activate && kActivation == Activation::swiglu)
+        if (p.slot_of) return launch<T, Kind<kForm, kAfter, kActivation, true>>(p);
+      if constexpr (kAfter == After::differentiate)
+        if (p.dots) return launch<T, Kind<kForm, kAfter, kActivation, false, true>>(p);
+      launch<T, Kind<kForm, kAfter, kActivation>>(p);
     });
   }
 
  private:
-  template <class T, Form kForm, After kAfter, Activation kActivation, bool kShort>
+  /// Of all experts.
+  static std::int64_t rows_of(const Product& p) { return p.form == Form::gradient ? p.left.rows : p.out.rows; }
+
+  template <class T, class K>
   void launch(const Product& p) {
-    constexpr bool kGated = Epilogue<T, kForm, kAfter, kActivation, kShort>::kGated;
-    constexpr bool kGradient = kForm == Form::gradient;
-    const std::int64_t columns = kForm == Form::transposed ? p.right.rows / p.experts : p.right.cols;
+    if constexpr (K::kGradient)
+      if (sums_are_short(ceil_div(static_cast<int>(rows_of(p) / p.experts), kTileInner))) return launch<T, K, true>(p);
+    launch<T, K, false>(p);
+  }
+  template <class T, class K, bool kShort>
+  void launch(const Product& p) {
+    constexpr bool kGradient = K::kGradient, kGated = K::kGated;
+    const std::int64_t columns = K::kForm == Form::transposed ? p.right.rows / p.experts : p.right.cols;
     const Sizes sizes{.offsets = p.offsets,
                       .experts = static_cast<int>(p.experts),
                       .features = static_cast<int>(kGated ? columns / 2 : columns),
                       .tokens = static_cast<int>(kGradient ? p.left.cols : 0),
                       .inner = static_cast<int>(kGradient ? 0 : p.left.cols),
-                      .total_rows = static_cast<int>(p.left.rows),
+                      .total_rows = static_cast<int>(rows_of(p)),
                       .bias = p.bias.data,
                       .out = p.out.data,
                       .pre = p.pre.data,
                       .out_cols = static_cast<int>(p.out.cols),
-                      .pre_cols = static_cast<int>(p.pre.cols)};
+                      .pre_cols = static_cast<int>(p.pre.cols),
+                      .by_token = p.left.data,
+                      .token_cols = static_cast<int>(p.left.cols),
+                      .top_k = static_cast<int>(p.top_k),
+                      .slot_of = p.slot_of,
+                      .dots = p.dots};
+    constexpr int kBoxTokensHere = kBoxTokens<K::kParts>;
     const Tensors tensors{.features = map_of(p.right, {.stacked = kGradient ? 1 : p.experts}),
                           .tokens = map_of(p.left, {.box_rows = kGradient ? 64 : 32}),
-                          .stored = kAfter == After::store
-                                        ? map_of(p.out, {.stacked = kGradient ? p.experts : 1, .box_rows = kBoxTokens<kGated>})
-                                    : kAfter == After::activate && p.pre.data ? map_of(p.pre, {.box_rows = kBoxTokens<kGated>})
-                                                                              : CUtensorMap{}};
-    auto* const kernel = grouped_kernel<T, kForm, kAfter, kActivation, kShort>;
+                          .stored = K::kAfter == After::store
+                                        ? map_of(p.out, {.stacked = kGradient ? p.experts : 1, .box_rows = kBoxTokensHere})
+                                    : K::kAfter == After::activate && p.pre.data ? map_of(p.pre, {.box_rows = kBoxTokensHere})
+                                                                                 : CUtensorMap{}};
+    auto* const kernel = grouped_kernel<T, K, kShort>;
     MB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shared<kShort>::kBytes));
-    const auto size = static_cast<unsigned>(cluster_of(sizes.features));
+    const auto size = static_cast<unsigned>(K::kGathers ? cluster_of_own(sizes.total_rows / sizes.experts, K::kTokens)
+                                                          : cluster_of(sizes.features));
     cudaLaunchAttribute attributes[] = {{}, behind_previous()};
     attributes[0].id = cudaLaunchAttributeClusterDimension;
     attributes[0].val.clusterDim = {size, 1, 1};
@@ -328,6 +347,10 @@ class Sm90Multiplier final : public Multiplier {
 bool sm90_can(const Gpu& gpu, std::int64_t hidden, std::int64_t ffn) {
   const auto [major, minor] = capability_of(gpu.device);
   return major == 9 && minor == 0 && hidden % 8 == 0 && ffn % 8 == 0;
+}
+
+bool sm90_gathers(Activation activation, std::int64_t ffn) {
+  return activation == Activation::swiglu && gathers_rows(ffn);
 }
 
 std::unique_ptr<Multiplier> make_sm90_multiplier(Gpu& gpu) { return std::make_unique<Sm90Multiplier>(gpu); }
