@@ -70,6 +70,12 @@ TEST(GroupedSchedule, CallsSumsOfTwoOrThreeBlocksShort) {
   EXPECT_FALSE(sums_are_short(4));
 }
 
+TEST(GroupedSchedule, SavesBytesAroundNarrowExpertsOnly) {
+  EXPECT_TRUE(gathers_rows(256) && sums_dots(256));
+  EXPECT_TRUE(!gathers_rows(768) && sums_dots(768));
+  EXPECT_FALSE(gathers_rows(4096) || sums_dots(4096));
+}
+
 TEST(GroupedSchedule, PrefersTheWidthThatFillsItsWaves) {
   const auto cost = [](int cuts) { return cost_of(8192, cuts, cuts * 4, 64, 66, 1, loads_of(1, 2, false)); };
   // 8 experts of about 1024 rows, 1024 features, 66 clusters of 2: 4 units of features. 36 tiles (half of the experts

@@ -71,12 +71,12 @@ MB_BOTH float cost_of(int rows, int cuts, int units, int inner, int clusters, in
          (static_cast<float>(inner) * (compute > load ? compute : load) + 600);
 }
 
-/// Whether the first product gathers its rows, instead of having them packed beforehand. It takes a fifth longer then;
-/// `pack` moves 4·H bytes for its 4·H·F operations a row, so that this pays with narrow experts. Measured: 256 (docs/kernels.md).
-MB_BOTH constexpr bool gathers_rows(long long ffn) { return ffn <= 512; }
+/// Whether the first product gathers its rows, instead of having them packed beforehand. It takes up to a fifth longer then, and
+/// `pack` moves 4·H bytes beside its 4·H·F operations a row: that pays with narrow experts. On an H200 up to a width of 512.
+MB_BOTH constexpr bool gathers_rows(long long ffn) { return ffn <= 384; }
 
 /// Whether dact sums what the scores' gradients are made of, so that combine need not read the experts' outputs, 2·H bytes
-/// a row. It takes up to 15 % longer.
+/// a row. It takes up to 15 % longer. On an H200 that pays up to a width of 1024.
 MB_BOTH constexpr bool sums_dots(long long ffn) { return ffn <= 1024; }
 
 /// Whether tiles follow each other so fast that what they leave behind bounds them: sums of few inner blocks.
