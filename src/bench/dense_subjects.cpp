@@ -144,9 +144,7 @@ class DenseSubject final : public Subject {
       sync();
     }
     const auto y = download(bench_.backend, y_), dx = download(bench_.backend, dx_);
-    const std::vector<std::int32_t> expert_of(static_cast<std::size_t>(shape_.tokens));
-    const std::vector<float> ones(expert_of.size(), 1.0f);
-    const Oracle oracle(workload_, 0, {expert_of, ones, ones}, bench_.pool);
+    const Oracle oracle(workload_, 0, all_to_one_expert(), bench_.pool);
     const std::int64_t h = shape_.hidden, first = shape_.first_token(bench_.ranks.rank());
     const std::int64_t tokens = y_.view().rows;
     auto sample = spread(tokens, mode == CheckMode::full ? tokens : kSampledTokens);
@@ -172,6 +170,11 @@ class DenseSubject final : public Subject {
   }
 
  private:
+  /// What the gate of a layer with one expert would choose.
+  Selection all_to_one_expert() const {
+    const auto tokens = static_cast<std::size_t>(shape_.tokens);
+    return {std::vector<std::int32_t>(tokens), std::vector<float>(tokens, 1.0f), std::vector<float>(tokens, 1.0f)};
+  }
   /// Every rank holds the whole network: its gradients are summed over all, as the oracle sums over all tokens.
   void sync() {
     if (comm_->size() == 1) return;
