@@ -31,8 +31,8 @@ class Epilogue {
   static constexpr After kAfter = K::kAfter;
   static constexpr int kParts = K::kParts, kTokens = kBoxTokens<kParts>;                ///< of a box
   static constexpr int kInputs = kAfter != After::differentiate ? 0 : K::kGlu ? 2 : 1;  ///< parts of pre
-  static constexpr int kBatch =
-      kInputs == 2 && K::kDots ? 2 : kInputs > 0 || kParts == 2 ? 4 : 8;  ///< of a lane's 16 bytes, 4 tokens each; as registers allow
+  /// Of a lane's 16 bytes, 4 tokens each; as registers allow.
+  static constexpr int kBatch = kInputs == 2 && K::kDots ? 2 : kInputs > 0 || kParts == 2 ? 4 : 8;
   using Pre = uint4[kInputs > 0 ? kInputs : 1][kBatch];  ///< what a batch needs of pre
   static constexpr int kBatches = kTokens / 4 / kBatch;
 
@@ -215,8 +215,8 @@ class Epilogue {
     }
   }
 
-  /// Stores what the eight lanes of each row have in all: lanes exchange halves of their rows, so that each adds up fewer
-  /// of them with every step. By all lanes.
+  /// Stores what the eight lanes of each row have in all: lanes exchange halves of their rows, so that each
+  /// adds up fewer of them with every step. By all lanes.
   __device__ void keep_dots(const Spot& spot, int batch, float (&dots)[kBatch]) const {
     int bit = 4;
 #pragma unroll
@@ -224,15 +224,18 @@ class Epilogue {
       const bool upper = unit() & bit;
 #pragma unroll
       for (int i = 0; i < half; ++i)
-        dots[i] = (upper ? dots[half + i] : dots[i]) + __shfl_xor_sync(0xFFFFFFFFu, upper ? dots[i] : dots[half + i], bit);
+        dots[i] = (upper ? dots[half + i] : dots[i]) +
+                  __shfl_xor_sync(0xFFFFFFFFu, upper ? dots[i] : dots[half + i], bit);
     }
 #pragma unroll
     for (; bit > 0; bit /= 2) dots[0] += __shfl_xor_sync(0xFFFFFFFFu, dots[0], bit);
     constexpr int kLanes = 8 / kBatch;  // that have the same sum
-    const int valid = __shfl_sync(0xFFFFFFFFu, spot.valid, lane_of_warp() & ~7);  // of the row's first features
+    const int valid =
+        __shfl_sync(0xFFFFFFFFu, spot.valid, lane_of_warp() & ~7);  // of the row's first features
     const int token = batch * kBatch + unit() / kLanes;
     if (unit() % kLanes == 0 && token < valid)
-      s_.dots[static_cast<std::int64_t>(spot.row + 4 * token) * ceil_div(s_.features, 64) + spot.feature / 64] = dots[0];
+      s_.dots[static_cast<std::int64_t>(spot.row + 4 * token) * ceil_div(s_.features, 64) +
+              spot.feature / 64] = dots[0];
   }
 
   /// Of [gate | up], part 0 or 1.
@@ -266,7 +269,8 @@ class Epilogue {
       float of_low[2] = {}, of_high[2] = {};
       A::backward(gradient.x, low, of_low);
       A::backward(gradient.y, high, of_high);
-      if constexpr (K::kDots) dot += A::product(gradient.x, low, of_low) + A::product(gradient.y, high, of_high);
+      if constexpr (K::kDots)
+        dot += A::product(gradient.x, low, of_low) + A::product(gradient.y, high, of_high);
       dpre[0][i] = packed<T>(of_low[0], of_high[0]);
       dpre[1][i] = packed<T>(of_low[1], of_high[1]);
     }

@@ -37,8 +37,8 @@ struct Product {
   Activation activation = Activation::gelu;
   TensorView bias = {};  ///< [experts, N] or null data; not for `gradient` and `differentiate`
   TensorView pre = {};   ///< written by `activate` unless its data is null, read by `differentiate`
-  /// Not null: left lies by token, its row r is row slot_of[r] / top_k. Device memory, [rows of all experts]. Only where
-  /// sm90_gathers().
+  /// Not null: left lies by token, its row r is row slot_of[r] / top_k. Device memory, [rows of all experts].
+  /// Only where sm90_gathers().
   const std::int32_t* slot_of = nullptr;
   std::int64_t top_k = 1;
   /// Not null, of `differentiate`: [rows, ceil(N / 64)], what 64 columns add up to of P · act(pre). Only by

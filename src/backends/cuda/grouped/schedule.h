@@ -6,8 +6,8 @@
 // the side of the matrix instruction that takes any multiple of 16, so an expert's rows are cut into equal
 // tiles that waste fewer than 16 rows each, not up to 127. Two neighbouring blocks of the grid, a cluster,
 // work on the same tokens and neighbouring features, and share the tokens' rows; where rows are gathered, on
-// the same features and neighbouring tokens, and share the features. The grid is persistent: unit i (the tiles of
-// a cluster) goes to cluster i modulo the clusters.
+// the same features and neighbouring tokens, and share the features. The grid is persistent: unit i (the
+// tiles of a cluster) goes to cluster i modulo the clusters.
 #pragma once
 
 #ifdef __CUDACC__
@@ -60,23 +60,25 @@ MB_BOTH constexpr Loads loads_of(int parts, int size, bool own_tokens) {
   return own_tokens ? Loads{features / share, 128} : Loads{features, 128 / share};
 }
 
-/// Time of all units on `clusters` clusters, in cycles of the tensor cores, if `rows` rows (of all experts) are
-/// cut into `cuts` tiles. Whole waves of the mean tile: an inner block of w rows takes 4·w cycles for each part,
-/// or what it takes to load it; each tile about 600 cycles more.
+/// Time of all units on `clusters` clusters, in cycles of the tensor cores, if `rows` rows (of all experts)
+/// are cut into `cuts` tiles. Whole waves of the mean tile: an inner block of w rows takes 4·w cycles for
+/// each part, or what it takes to load it; each tile about 600 cycles more.
 MB_BOTH float cost_of(int rows, int cuts, int units, int inner, int clusters, int parts, const Loads& loads) {
   if (cuts == 0) return 0;
   const float width = static_cast<float>(rows) / static_cast<float>(cuts);
-  const float compute = static_cast<float>(4 * parts) * width, load = (loads.features + loads.token * width) / 28;
+  const float compute = static_cast<float>(4 * parts) * width,
+              load = (loads.features + loads.token * width) / 28;
   return static_cast<float>(ceil_div(units, clusters)) *
          (static_cast<float>(inner) * (compute > load ? compute : load) + 600);
 }
 
-/// Whether the first product gathers its rows, instead of having them packed beforehand. It takes up to a fifth longer then, and
-/// `pack` moves 4·H bytes beside its 4·H·F operations a row: that pays with narrow experts. On an H200 up to a width of 512.
+/// Whether the first product gathers its rows, instead of having them packed beforehand. It takes up to a
+/// fifth longer then, and `pack` moves 4·H bytes beside its 4·H·F operations a row: that pays with narrow
+/// experts. On an H200 it gains at 256 and breaks even at 512.
 MB_BOTH constexpr bool gathers_rows(long long ffn) { return ffn <= 384; }
 
-/// Whether dact sums what the scores' gradients are made of, so that combine need not read the experts' outputs, 2·H bytes
-/// a row. It takes up to 15 % longer. On an H200 that pays up to a width of 1024.
+/// Whether dact sums what the scores' gradients are made of, so that combine need not read the experts'
+/// outputs, 2·H bytes a row. It takes up to 15 % longer. On an H200 it gains at 768 and breaks even at 1024.
 MB_BOTH constexpr bool sums_dots(long long ffn) { return ffn <= 1024; }
 
 /// Whether tiles follow each other so fast that what they leave behind bounds them: sums of few inner blocks.

@@ -9,8 +9,10 @@
 
 namespace moebench::cuda::grouped {
 
-/// What a kernel is made for, and what follows from it for its tiles: one part of 128 features, or two, gate and up.
-template <Form kFormOf, After kAfterOf, Activation kActivationOf, bool kGathersOf = false, bool kDotsOf = false>
+/// What a kernel is made for, and what follows from it for its tiles: one part of 128 features, or two, gate
+/// and up.
+template <Form kFormOf, After kAfterOf, Activation kActivationOf, bool kGathersOf = false,
+          bool kDotsOf = false>
 struct Kind {
   static constexpr Form kForm = kFormOf;
   static constexpr After kAfter = kAfterOf;
@@ -98,10 +100,10 @@ class Walker {
     for (int i = static_cast<int>(threadIdx.x) / 32; i < kCandidates;
          i += static_cast<int>(blockDim.x) / 32) {
       const int cuts = count(candidate(i, K::kTokens)), units = cuts / together_ * feature_units_;
-      const float cost =
-          cost_of(kGradient ? s_.experts * s_.tokens : s_.total_rows, cuts, units,
-                  kGradient ? ceil_div(s_.total_rows, kTileInner * s_.experts) : ceil_div(s_.inner, kTileInner),
-                  clusters_, K::kParts, loads_of(K::kParts, size, K::kGathers));
+      const float cost = cost_of(
+          kGradient ? s_.experts * s_.tokens : s_.total_rows, cuts, units,
+          kGradient ? ceil_div(s_.total_rows, kTileInner * s_.experts) : ceil_div(s_.inner, kTileInner),
+          clusters_, K::kParts, loads_of(K::kParts, size, K::kGathers));
       if (lane_of_warp() == 0) costs[i] = cost;
     }
     __syncthreads();
@@ -141,7 +143,8 @@ class Walker {
     } else {
       int mine, through;
       while (true) {
-        mine = through = cut_of(rows_of(first_ + lane_of_warp()), most_, together_).tiles / together_ * feature_units_;
+        mine = through =
+            cut_of(rows_of(first_ + lane_of_warp()), most_, together_).tiles / together_ * feature_units_;
 #pragma unroll
         for (int step = 1; step < 32; step *= 2) {
           const int before = __shfl_up_sync(0xFFFFFFFFu, through, step);
@@ -164,8 +167,7 @@ class Walker {
     work.token = (place.tokens * together_ + (K::kGathers ? rank_ : 0)) * cut.width;
     work.tokens = max(0, min(cut.width, tokens - work.token));
     work.feature = place.features * unit_features_ + (K::kGathers ? 0 : rank_ * kTileFeatures);
-    work.inner =
-        kGradient ? max(1, ceil_div(work.rows, kTileInner)) : ceil_div(s_.inner, kTileInner);
+    work.inner = kGradient ? max(1, ceil_div(work.rows, kTileInner)) : ceil_div(s_.inner, kTileInner);
   }
 
   const Sizes& s_;
