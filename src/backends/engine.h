@@ -71,7 +71,7 @@ class Engine {
   /// Whether backward() also gives the gradient of the scores, so that nobody needs to read what forward() returned.
   virtual bool gives_dscore() const { return false; }
   /// A stage this engine does inside `experts`: the layer skips it and the record says so.
-  virtual bool fuses(Stage stage, Pass pass) const {
+  bool fuses(Stage stage, Pass pass) const {
     return stage == Stage::pack && pass == Pass::forward && takes_tokens();
   }
   /// Whether forward() waits for the device when it is not given `host_offsets`: such a pass cannot be captured in a graph.

@@ -82,7 +82,8 @@ class FakeEngine final : public Engine {
  public:
   FakeEngine(std::unique_ptr<Engine> inner, bool waits) : inner_(std::move(inner)), waits_(waits) {}
   RowOrder row_order() const override { return inner_->row_order(); }
-  bool fuses(Stage stage, Pass pass) const override { return inner_->fuses(stage, pass); }
+  bool takes_tokens() const override { return inner_->takes_tokens(); }
+  bool gives_dscore() const override { return inner_->gives_dscore(); }
   bool synchronises_host() const override { return waits_; }
   void reserve(std::int64_t rows) override { inner_->reserve(rows); }
   void forward(const ExpertsForward& args) override { inner_->forward(args); }

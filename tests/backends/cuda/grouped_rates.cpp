@@ -15,6 +15,7 @@
 
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/grouped/product.h"
+#include "backends/cuda/grouped/schedule.h"
 #include "base/error.h"
 
 namespace moebench {
@@ -86,7 +87,7 @@ class Rates {
     line("dw2", f, h, {.form = Form::gradient, .left = act, .right = dout, .out = dw2});
     line("dw1", h, w1_, {.form = Form::gradient, .left = x, .right = dpre, .out = dw1});
     if (portable_) return;
-    const Tensor dots(backend_.memory(), DType::fp32, s_.rows, (f + 63) / 64), tokens = random(s_.rows / kTopK, h, 0.5f);
+    const Tensor dots(backend_.memory(), DType::fp32, s_.rows, cuda::grouped::dots_of(static_cast<int>(f))), tokens = random(s_.rows / kTopK, h, 0.5f);
     line("dact, and dots", h, f, {.form = Form::transposed, .left = dout, .right = w2, .out = dpre, .after = After::differentiate,
                                   .activation = activation, .pre = pre, .dots = dots.view().as<float>()});
     if (s_.swiglu)

@@ -24,7 +24,7 @@ struct Fusion {
 /// dscore is not <dact, act>.
 Fusion fusion_of(const EngineShape& shape) {
   if (!shape.alone) return {};
-  return {.pack = !shape.backward && grouped::sm90_gathers(shape.activation, shape.ffn),
+  return {.pack = !shape.backward && shape.activation == Activation::swiglu && grouped::gathers_rows(shape.ffn),
           .dscore = shape.backward && !shape.bias && grouped::sums_dots(shape.ffn)};
 }
 
@@ -34,7 +34,7 @@ class GroupedEngine final : public Engine {
       : gpu_(gpu), shape_(shape), multiplier_(std::move(multiplier)), fusion_(fusion) {
     for (Tensor* tensor : {&pre_, &dpre_}) *tensor = Tensor(gpu.memory, shape.dtype, 0, shape.w1_cols());
     act_ = Tensor(gpu.memory, shape.dtype, 0, shape.ffn);
-    dots_ = Tensor(gpu.memory, DType::fp32, 0, (shape.ffn + 63) / 64);
+    dots_ = Tensor(gpu.memory, DType::fp32, 0, grouped::dots_of(static_cast<int>(shape.ffn)));
   }
 
   bool takes_tokens() const override { return fusion_.pack; }
@@ -102,7 +102,7 @@ class GroupedEngine final : public Engine {
   std::unique_ptr<grouped::Multiplier> multiplier_;
   Fusion fusion_;
   Tensor pre_, act_, dpre_;  ///< [rows, F or 2F], [rows, F], as pre
-  Tensor dots_;              ///< [rows, ⌈F / 64⌉], see Product::dots
+  Tensor dots_;              ///< [rows, dots_of(F)], see Product::dots
 };
 
 }  // namespace

@@ -234,7 +234,7 @@ class Epilogue {
         __shfl_sync(0xFFFFFFFFu, spot.valid, lane_of_warp() & ~7);  // of the row's first features
     const int token = batch * kBatch + unit() / kLanes;
     if (unit() % kLanes == 0 && token < valid)
-      s_.dots[static_cast<std::int64_t>(spot.row + 4 * token) * ceil_div(s_.features, 64) +
+      s_.dots[static_cast<std::int64_t>(spot.row + 4 * token) * dots_of(s_.features) +
               spot.feature / 64] = dots[0];
   }
 

@@ -38,10 +38,10 @@ struct Product {
   TensorView bias = {};  ///< [experts, N] or null data; not for `gradient` and `differentiate`
   TensorView pre = {};   ///< written by `activate` unless its data is null, read by `differentiate`
   /// Not null: left lies by token, its row r is row slot_of[r] / top_k. Device memory, [rows of all experts].
-  /// Only where sm90_gathers().
+  /// Only of SwiGLU's `activate`, by make_sm90_multiplier().
   const std::int32_t* slot_of = nullptr;
   std::int64_t top_k = 1;
-  /// Not null, of `differentiate`: [rows, ceil(N / 64)], what 64 columns add up to of P · act(pre). Only by
+  /// Not null, of `differentiate`: [rows, dots_of(N)], what 64 columns add up to of P · act(pre). Only by
   /// make_sm90_multiplier().
   float* dots = nullptr;
 };
@@ -55,8 +55,6 @@ class Multiplier {
 
 /// Whether make_sm90_multiplier() takes rows of these widths: the copy engine wants strides of 16 bytes.
 bool sm90_can(const Gpu& gpu, std::int64_t hidden, std::int64_t ffn);
-/// Whether its multiplier takes `left` by token for this product, and gains by it.
-bool sm90_gathers(Activation activation, std::int64_t ffn);
 std::unique_ptr<Multiplier> make_sm90_multiplier(Gpu& gpu);
 /// Any width, any GPU from Ampere on; rows whose width is not a multiple of 8 are read element by element.
 std::unique_ptr<Multiplier> make_portable_multiplier(Gpu& gpu);

@@ -349,10 +349,6 @@ bool sm90_can(const Gpu& gpu, std::int64_t hidden, std::int64_t ffn) {
   return major == 9 && minor == 0 && hidden % 8 == 0 && ffn % 8 == 0;
 }
 
-bool sm90_gathers(Activation activation, std::int64_t ffn) {
-  return activation == Activation::swiglu && gathers_rows(ffn);
-}
-
 std::unique_ptr<Multiplier> make_sm90_multiplier(Gpu& gpu) { return std::make_unique<Sm90Multiplier>(gpu); }
 
 }  // namespace moebench::cuda::grouped
