@@ -11,10 +11,10 @@
 
 namespace moebench::cuda::grouped {
 
-template <class T, class K, bool kShort>
+template <class T, class K>
 class Epilogue {
  public:
-  __device__ Epilogue(const Tensors& tensors, const Sizes& sizes, const Shared<kShort>& shared)
+  __device__ Epilogue(const Tensors& tensors, const Sizes& sizes, const Shared<K::kRings>& shared)
       : tensors_(tensors), s_(sizes), shared_(shared) {}
 
   /// By one warp, `rank` of kFinishers: every kFinishers-th box of all tasks.
@@ -149,7 +149,7 @@ class Epilogue {
     const int step = index_ / kGroups;
     const unsigned box = before_ + static_cast<unsigned>(step);
     spot.group = index_ % kGroups;
-    spot.place = Shared<kShort>::place(box), spot.parity = Shared<kShort>::parity(box);
+    spot.place = Shared<K::kRings>::place(box), spot.parity = Shared<K::kRings>::parity(box);
     const int token = step * kTokens + lane_of_warp() / 8;
     spot.feature = task_.feature + 64 * spot.group + 8 * unit();
     spot.row = (K::kGradient ? task_.expert * s_.tokens : task_.row) + task_.token + token;
@@ -234,8 +234,8 @@ class Epilogue {
         __shfl_sync(0xFFFFFFFFu, spot.valid, lane_of_warp() & ~7);  // of the row's first features
     const int token = batch * kBatch + unit() / kLanes;
     if (unit() % kLanes == 0 && token < valid)
-      s_.dots[static_cast<std::int64_t>(spot.row + 4 * token) * dots_of(s_.features) +
-              spot.feature / 64] = dots[0];
+      s_.dots[static_cast<std::int64_t>(spot.row + 4 * token) * dots_of(s_.features) + spot.feature / 64] =
+          dots[0];
   }
 
   /// Of [gate | up], part 0 or 1.
@@ -280,7 +280,7 @@ class Epilogue {
 
   const Tensors& tensors_;
   const Sizes& s_;
-  Shared<kShort> shared_;
+  Shared<K::kRings> shared_;
   Work task_{};
   Turn<kTasks> turn_;    ///< the next task
   int index_ = 0;        ///< of this warp's next box among those of the task

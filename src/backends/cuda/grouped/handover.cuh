@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A warpgroup's sums on their way to the finishing warps.
 //
-// When a tile is summed, each thread packs its 128 numbers into words of two 16-bit elements. The first half
-// goes into boxes in shared memory at once; the other half is held in registers, and follows when the boxes
-// are empty again, in the middle of the next tile: multiplying goes on with next to no delay.
+// When a tile is summed, each thread packs its 128 numbers or more into words of two 16-bit elements. The
+// first half goes into boxes in shared memory at once; the other half is held in registers, and follows when
+// the boxes are empty again, in the middle of the next tile: multiplying goes on with next to no delay.
 #pragma once
 
 #include "backends/cuda/grouped/layout.cuh"
@@ -16,21 +16,22 @@ namespace moebench::cuda::grouped {
 template <int kParts>
 inline constexpr int kBoxTokens = kBoxRows / kParts;
 
-template <class T, int kParts, bool kShort>
+template <class T, class K>
 class Handover {
-  static constexpr int kBoxes = Shared<kShort>::kBoxes;
-  static constexpr int kSteps = 8;  ///< boxes that a whole tile fills
+  static constexpr int kBoxes = Shared<K::kRings>::kBoxes;
+  static constexpr int kParts = K::kParts, kSums = K::kSums;
+  static constexpr int kSteps = kSums / 16;  ///< boxes that a whole tile fills
   static constexpr int kFirst = kBoxes < kSteps ? kBoxes : kSteps, kHeld = kSteps - kFirst;
 
  public:
-  __device__ Handover(const Shared<kShort>& shared, int group) : shared_(shared), group_(group) {}
+  __device__ Handover(const Shared<K::kRings>& shared, int group) : shared_(shared), group_(group) {}
 
   /// Waits until take() finds its boxes empty.
   __device__ void make_room(int tokens) const { wait(min(kFirst, steps_of(tokens))); }
 
   /// Takes over a tile's sums, plus bias[0 or, of up, 1][of this thread's first or second feature]. After
   /// make_room(); nothing may be left.
-  __device__ __forceinline__ void take(const float (&d)[128], const T (&bias)[2][2], int tokens) {
+  __device__ __forceinline__ void take(const float (&d)[kSums], const T (&bias)[2][2], int tokens) {
     const int steps = steps_of(tokens);
 #pragma unroll
     for (int step = 0; step < kFirst; ++step)
@@ -76,11 +77,12 @@ class Handover {
     next_ += static_cast<unsigned>(boxes);
   }
 
-  static __device__ __forceinline__ void pack(const float (&d)[128], const T (&bias)[2][2], int step,
+  static __device__ __forceinline__ void pack(const float (&d)[kSums], const T (&bias)[2][2], int step,
                                               unsigned (&words)[8]) {
 #pragma unroll
     for (int pair = 0; pair < 2; ++pair) {
-      const int from = kParts == 2 ? 64 * pair + 8 * step : 16 * step + 8 * pair, part = kParts == 2 ? pair : 0;
+      const int from = kParts == 2 ? kSums / 2 * pair + 8 * step : 16 * step + 8 * pair,
+                part = kParts == 2 ? pair : 0;
 #pragma unroll
       for (int i = 0; i < 4; ++i)
         words[4 * pair + i] = packed<T>(d[from + 2 * i] + to_float(bias[part][i % 2]),
@@ -103,7 +105,7 @@ class Handover {
     }
   }
 
-  Shared<kShort> shared_;
+  Shared<K::kRings> shared_;
   int group_;
   unsigned next_ = 0;   ///< box, counted from the first
   int held_steps_ = 0;  ///< boxes that held_ fills

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "backends/cuda/grouped/hopper.cuh"
+#include "backends/cuda/grouped/schedule.h"
 
 namespace moebench::cuda::grouped {
 
@@ -13,7 +14,6 @@ inline constexpr int kGroups = 2, kGroupThreads = 128;  ///< warpgroups that mul
 inline constexpr int kFinishers = 3;                    ///< warps; registers allow no more
 inline constexpr int kAllThreads = kGroups * kGroupThreads + 32 * (1 + kFinishers);
 
-inline constexpr int kStageBytes = 48 * 1024;  ///< 128 features and 256 tokens, or 256 and 128
 inline constexpr int kBoxRows = 32, kBoxBytes = kBoxRows * 128;  ///< 64 features a row
 inline constexpr int kTasks = 4, kTaskBytes = 32;
 
@@ -30,11 +30,15 @@ struct Turn {
   }
 };
 
-/// Addresses, the same in all blocks of a cluster. kShort: for sums of few inner blocks (schedule.h).
-template <bool kShort>
+/// Addresses, the same in all blocks of a cluster.
+template <Rings kRings>
 struct Shared {
-  static constexpr int kStages = kShort ? 3 : 4;
-  static constexpr int kBoxes = kShort ? 10 : 4;  ///< of a warpgroup
+  static constexpr bool kUsual = kRings == Rings::usual, kWide = kRings == Rings::wide;
+  /// 128 features and the tokens of the widest tile, or 256 and half as many tokens, and the last box of 32
+  /// whole.
+  static constexpr int kStageBytes = kWide ? 52 * 1024 : 48 * 1024;
+  static constexpr int kStages = kUsual ? 4 : 3;
+  static constexpr int kBoxes = kUsual ? 4 : kWide ? 8 : 10;  ///< of a warpgroup
   static constexpr int kBytes = 1024 + kStages * kStageBytes + kGroups * kBoxes * kBoxBytes +
                                 kTasks * kTaskBytes +
                                 8 * 2 * (kStages + kTasks + kGroups * kBoxes);  ///< with 1024 to align

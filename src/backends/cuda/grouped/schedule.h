@@ -2,13 +2,15 @@
 // How a grouped product is cut into tiles: pure functions of the sizes, the same on host and device, so that
 // a test can walk all work.
 //
-// A tile is 128 features (columns of the weights) by up to 256 tokens (rows of an expert). Tokens lie along
-// the side of the matrix instruction that takes any multiple of 16, so an expert's rows are cut into equal
-// tiles that waste fewer than 16 rows each, not up to 127. Two neighbouring blocks of the grid, a cluster,
-// work on the same tokens and neighbouring features, and share the tokens' rows; where rows are gathered, on
-// the same features and neighbouring tokens, and share the features. The grid is persistent: unit i (the
-// tiles of a cluster) goes to cluster i modulo the clusters.
+// A tile is 128 features (columns of the weights) by up to 256 tokens (rows of an expert), or 288. Tokens lie
+// along the side of the matrix instruction that takes any multiple of 16, so an expert's rows are cut into
+// equal tiles that waste fewer than 16 rows each, not up to 127. Two neighbouring blocks of the grid, a
+// cluster, work on the same tokens and neighbouring features, and share the tokens' rows; where rows are
+// gathered, on the same features and neighbouring tokens, and share the features. The grid is persistent:
+// unit i (the tiles of a cluster) goes to cluster i modulo the clusters.
 #pragma once
+
+#include <cmath>
 
 #ifdef __CUDACC__
 #define MB_BOTH __host__ __device__ inline
@@ -19,7 +21,8 @@
 namespace moebench::cuda::grouped {
 
 inline constexpr int kTileFeatures = 128, kTileTokens = 256, kTileInner = 64;
-inline constexpr int kTokenStep = 16;  ///< widths of tiles are multiples of it
+inline constexpr int kWideTileTokens = 288;  ///< where they spare a tile, see Rings
+inline constexpr int kTokenStep = 16;        ///< widths of tiles are multiples of it
 
 MB_BOTH constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 MB_BOTH constexpr int round_up(int a, int b) { return ceil_div(a, b) * b; }
@@ -83,8 +86,44 @@ MB_BOTH constexpr bool sums_dots(long long ffn) { return ffn <= 1024; }
 /// How many of them a row has: one for 64 features.
 MB_BOTH constexpr int dots_of(int features) { return ceil_div(features, 64); }
 
-/// Whether tiles follow each other so fast that what they leave behind bounds them: sums of few inner blocks.
-/// Then there are more boxes for finished sums, and one stage less for operands.
+/// How a block's shared memory is dealt (layout.cuh). usual: most of it to operands. short_sums: tiles follow
+/// each other so fast that what they leave behind bounds them; more boxes for finished sums, one stage less
+/// for operands. wide: room for tiles of kWideTileTokens, in fewer stages.
+enum class Rings { usual, short_sums, wide };
+
+/// A product as the host foresees it: each expert has about `rows` rows, a square root more or less.
+struct Forecast {
+  float rows;
+  int experts, features, inner;  ///< inner blocks
+  int blocks;                    ///< that run at once
+};
+
+/// The least that cost_of() is for any candidate, one part of features.
+inline float foreseen_cost(const Forecast& f, int tile_tokens) {
+  const int size = cluster_of(f.features), feature_units = ceil_div(f.features, kTileFeatures * size);
+  const float spread = std::sqrt(f.rows);
+  float least = 0;
+  for (int i = 0; i < kCandidates; ++i) {
+    const auto most = static_cast<float>(candidate(i, tile_tokens));
+    float tiles = 0;
+    for (int j = -1; j <= 1; ++j)
+      tiles +=
+          std::ceil((f.rows + static_cast<float>(j) * spread) / most) * static_cast<float>(f.experts) / 3;
+    const int cuts = static_cast<int>(std::ceil(tiles));
+    const float cost = cost_of(static_cast<int>(f.rows) * f.experts, cuts, cuts * feature_units, f.inner,
+                               f.blocks / size, 1, loads_of(1, size, false));
+    if (i == 0 || cost < least) least = cost;
+  }
+  return least;
+}
+
+/// Whether wide tiles pay. They multiply in two instructions where others take one, from fewer stages, which
+/// costs a tenth: tiles or a wave must be spared.
+inline bool tiles_are_wide(const Forecast& f) {
+  return 1.1f * foreseen_cost(f, kWideTileTokens) < foreseen_cost(f, kTileTokens);
+}
+
+/// Sums of few inner blocks, see Rings.
 MB_BOTH constexpr bool sums_are_short(int inner_blocks) { return inner_blocks <= 3; }
 
 /// Where unit `index` of an expert lies: down the tiles of tokens in a band of at most kBand, then to the

@@ -57,11 +57,11 @@ __device__ void load_stage(const CUtensorMap& features, const CUtensorMap& token
 }
 
 /// By one warp. The next task is published before this one's loads, so that nobody waits for it.
-template <class K, bool kShort>
-__device__ void produce(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s, const Shared<kShort>& shared,
+template <class K>
+__device__ void produce(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s, const Shared<K::kRings>& shared,
                         Walker<K> walk) {
   [[maybe_unused]] RowFetch<K> rows(s);
-  Turn<Shared<kShort>::kStages> turn;
+  Turn<Shared<K::kRings>::kStages> turn;
   Turn<kTasks> task;
   const auto publish_next = [&] {
     Work w{};
@@ -109,9 +109,9 @@ __device__ inline void release(std::uint32_t empty) {
 }
 
 /// How far a warpgroup has read the ring of stages.
-template <bool kShort>
+template <Rings kRings>
 struct Reader {
-  Turn<Shared<kShort>::kStages> turn;  ///< the next stage
+  Turn<Shared<kRings>::kStages> turn;  ///< the next stage
   bool full = false;                   ///< it is known to be full
   std::uint32_t before = 0;            ///< the barrier that says the last stage is empty, if that is still being read
 };
@@ -119,10 +119,13 @@ struct Reader {
 /// Inner blocks [from, to) of a tile of kWidth tokens. A warp that issues an instruction waits until it is taken, and
 /// hardly one is queued: what else there is to do is done bit by bit between a block's four instructions, so that none
 /// of them is waited for.
-template <class T, class K, int kWidth, bool kShort>
-__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int from, int to, const Shared<kShort>& shared,
-                                                Reader<kShort>& reader, int group) {
+template <class T, class K, int kWidth>
+__device__ __forceinline__ void multiply_blocks(float (&d)[K::kSums], const Work& w, int from, int to, const Shared<K::kRings>& shared,
+                                                Reader<K::kRings>& reader, int group) {
   constexpr Major kA = kFeatureMajor<K::kForm>, kB = kTokenMajor<K::kForm>;
+  // An instruction has 256 tokens at most. Where tiles may have more, all widths are split at the same one: otherwise
+  // the compiler finds no registers for the sums, and waits for each instruction.
+  constexpr int kHead = K::kMost > kTileTokens && kWidth > 128 ? 128 : kWidth;
   for (int block = from; block < to; ++block) {
     if (!reader.full) barrier_wait(shared.stage_full(reader.turn.place), reader.turn.parity);
     const std::uint32_t features = shared.stage(reader.turn.place) + group * kLoadBytes;
@@ -134,8 +137,9 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, 
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < kTileInner / 16; ++k) {
-      wgmma<T, kWidth, kA, kB>(d, a, b, block > 0 || k > 0);
-      if constexpr (K::kParts == 2) wgmma<T, kWidth, kA, kB>(d + 64, a + (2 * kLoadBytes >> 4), b, block > 0 || k > 0);
+      wgmma<T, kHead, kA, kB>(d, a, b, block > 0 || k > 0);
+      if constexpr (kWidth > kHead) wgmma<T, kWidth - kHead, kA, kB>(d + kHead / 2, a, b + (kHead * 128 >> 4), block > 0 || k > 0);
+      if constexpr (K::kParts == 2) wgmma<T, kWidth, kA, kB>(d + K::kSums / 2, a + (2 * kLoadBytes >> 4), b, block > 0 || k > 0);
       a += kStep<kA>, b += kStep<kB>;
       if (k == 0) {
         wgmma_commit();
@@ -152,9 +156,9 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, 
 }
 
 /// The same for this tile's width.
-template <class T, class K, bool kShort>
-__device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, int width, int from, int to, const Shared<kShort>& shared,
-                                                Reader<kShort>& reader, int group) {
+template <class T, class K>
+__device__ __forceinline__ void multiply_blocks(float (&d)[K::kSums], const Work& w, int width, int from, int to, const Shared<K::kRings>& shared,
+                                                Reader<K::kRings>& reader, int group) {
   switch (width) {
 #define MB_WIDTH(i)                                                                                       \
   case i:                                                                                                 \
@@ -177,14 +181,16 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[128], const Work& w, 
     MB_WIDTH(14);
     MB_WIDTH(15);
     MB_WIDTH(16);
+    MB_WIDTH(17);
+    MB_WIDTH(18);
 #undef MB_WIDTH
   }
 }
 
 /// Sums a tile into d, and hands over what is left of the last one midway, not both warpgroups at the same time.
 /// `read_next` is called once, when the last instructions are under way.
-template <class T, class K, bool kShort, class Last, class ReadNext>
-__device__ __forceinline__ void multiply(float (&d)[128], const Work& w, const Shared<kShort>& shared, Reader<kShort>& reader, int group,
+template <class T, class K, class Last, class ReadNext>
+__device__ __forceinline__ void multiply(float (&d)[K::kSums], const Work& w, const Shared<K::kRings>& shared, Reader<K::kRings>& reader, int group,
                                          Last& last, ReadNext read_next) {
   const int width = __shfl_sync(0xFFFFFFFFu, max(1, ceil_div(w.tokens, kTokenStep)), 0), blocks = __shfl_sync(0xFFFFFFFFu, w.inner, 0);
   const int midway = max(1, (blocks + group) / 2);
@@ -214,13 +220,13 @@ __device__ void read_bias(const Sizes& s, const Work& w, int group, T (&bias)[2]
 }
 
 /// By one warpgroup.
-template <class T, class K, bool kShort>
-__device__ __forceinline__ void consume(const Sizes& s, const Shared<kShort>& shared, int group) {
-  Handover<T, K::kParts, kShort> last(shared, group);
-  Reader<kShort> reader;
+template <class T, class K>
+__device__ __forceinline__ void consume(const Sizes& s, const Shared<K::kRings>& shared, int group) {
+  Handover<T, K> last(shared, group);
+  Reader<K::kRings> reader;
   Turn<kTasks> task;
   Work next = read_task(shared, task);
-  float d[128];
+  float d[K::kSums];
   while (next.inner > 0) {
     const Work w = next;
     T bias[2][2] = {};
@@ -234,12 +240,12 @@ __device__ __forceinline__ void consume(const Sizes& s, const Shared<kShort>& sh
   last.finish();
 }
 
-template <class T, class K, bool kShort>
+template <class T, class K>
 __global__ void __launch_bounds__(kAllThreads, 1)
     grouped_kernel(const __grid_constant__ Tensors tensors, const __grid_constant__ Sizes s) {
   extern __shared__ char raw[];
   __shared__ float costs[kCandidates];
-  const Shared<kShort> shared{(shared_address(raw) + 1023) & ~1023u};
+  const Shared<K::kRings> shared{(shared_address(raw) + 1023) & ~1023u};
   if (threadIdx.x == 0) {
     shared.init(K::kGathers ? 32 : 0);
     prefetch_map(&tensors.features);
@@ -255,7 +261,7 @@ __global__ void __launch_bounds__(kAllThreads, 1)
     if (spare == 0)
       produce<K>(tensors.features, tensors.tokens, s, shared, walk);
     else
-      Epilogue<T, K, kShort>(tensors, s, shared).run(spare - 1);
+      Epilogue<T, K>(tensors, s, shared).run(spare - 1);
   } else {
     take_registers<200>();
     consume<T, K>(s, shared, warp / (kGroupThreads / 32));
@@ -265,7 +271,9 @@ __global__ void __launch_bounds__(kAllThreads, 1)
 
 class Sm90Multiplier final : public Multiplier {
  public:
-  explicit Sm90Multiplier(Gpu& gpu) : gpu_(gpu) {}
+  explicit Sm90Multiplier(Gpu& gpu) : gpu_(gpu) {
+    MB_CUDA(cudaDeviceGetAttribute(&blocks_, cudaDevAttrMultiProcessorCount, gpu.device));
+  }
 
   void run(const Product& p) override {
     if (p.out.size() == 0) return;
@@ -274,11 +282,21 @@ class Sm90Multiplier final : public Multiplier {
       return;
     }
     with_variant(p, [&]<class T, Form kForm, After kAfter, Activation kActivation>() {
-      if constexpr (kAfter == After::activate && kActivation == Activation::swiglu)
-        if (p.slot_of) return launch<T, Kind<kForm, kAfter, kActivation, true>>(p);
-      if constexpr (kAfter == After::differentiate)
-        if (p.dots) return launch<T, Kind<kForm, kAfter, kActivation, false, true>>(p);
-      launch<T, Kind<kForm, kAfter, kActivation>>(p);
+      const auto with_rings = [&]<Rings kRings>() {
+        if constexpr (kAfter == After::activate && kActivation == Activation::swiglu)
+          if (p.slot_of) return launch<T, Kind<kForm, kAfter, kActivation, kRings, true>>(p);
+        if constexpr (kAfter == After::differentiate)
+          if (p.dots) return launch<T, Kind<kForm, kAfter, kActivation, kRings, false, true>>(p);
+        launch<T, Kind<kForm, kAfter, kActivation, kRings>>(p);
+      };
+      using Usual = Kind<kForm, kAfter, kActivation, Rings::usual>;
+      if constexpr (Usual::kGradient) {
+        if (sums_are_short(ceil_div(static_cast<int>(rows_of(p) / p.experts), kTileInner)))
+          return with_rings.template operator()<Rings::short_sums>();
+      } else if constexpr (!Usual::kGated) {
+        if (tiles_are_wide(forecast(p))) return with_rings.template operator()<Rings::wide>();
+      }
+      with_rings.template operator()<Rings::usual>();
     });
   }
 
@@ -286,19 +304,24 @@ class Sm90Multiplier final : public Multiplier {
   /// Of all experts.
   static std::int64_t rows_of(const Product& p) { return p.form == Form::gradient ? p.left.rows : p.out.rows; }
 
+  static std::int64_t columns_of(const Product& p) {
+    return p.form == Form::transposed ? p.right.rows / p.experts : p.right.cols;
+  }
+
+  Forecast forecast(const Product& p) const {
+    return {.rows = static_cast<float>(rows_of(p)) / static_cast<float>(p.experts),
+            .experts = static_cast<int>(p.experts),
+            .features = static_cast<int>(columns_of(p)),
+            .inner = ceil_div(static_cast<int>(p.left.cols), kTileInner),
+            .blocks = blocks_};
+  }
+
   template <class T, class K>
   void launch(const Product& p) {
-    if constexpr (K::kGradient)
-      if (sums_are_short(ceil_div(static_cast<int>(rows_of(p) / p.experts), kTileInner))) return launch<T, K, true>(p);
-    launch<T, K, false>(p);
-  }
-  template <class T, class K, bool kShort>
-  void launch(const Product& p) {
     constexpr bool kGradient = K::kGradient, kGated = K::kGated;
-    const std::int64_t columns = K::kForm == Form::transposed ? p.right.rows / p.experts : p.right.cols;
     const Sizes sizes{.offsets = p.offsets,
                       .experts = static_cast<int>(p.experts),
-                      .features = static_cast<int>(kGated ? columns / 2 : columns),
+                      .features = static_cast<int>(kGated ? columns_of(p) / 2 : columns_of(p)),
                       .tokens = static_cast<int>(kGradient ? p.left.cols : 0),
                       .inner = static_cast<int>(kGradient ? 0 : p.left.cols),
                       .total_rows = static_cast<int>(rows_of(p)),
@@ -319,8 +342,8 @@ class Sm90Multiplier final : public Multiplier {
                                         ? map_of(p.out, {.stacked = kGradient ? p.experts : 1, .box_rows = kBoxTokensHere})
                                     : K::kAfter == After::activate && p.pre.data ? map_of(p.pre, {.box_rows = kBoxTokensHere})
                                                                                  : CUtensorMap{}};
-    auto* const kernel = grouped_kernel<T, K, kShort>;
-    MB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shared<kShort>::kBytes));
+    auto* const kernel = grouped_kernel<T, K>;
+    MB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shared<K::kRings>::kBytes));
     const auto size = static_cast<unsigned>(K::kGathers ? cluster_of_own(sizes.total_rows / sizes.experts, K::kTokens)
                                                           : cluster_of(sizes.features));
     cudaLaunchAttribute attributes[] = {{}, behind_previous()};
@@ -328,7 +351,7 @@ class Sm90Multiplier final : public Multiplier {
     attributes[0].val.clusterDim = {size, 1, 1};
     cudaLaunchConfig_t config{.gridDim = {size},
                               .blockDim = {kAllThreads},
-                              .dynamicSmemBytes = Shared<kShort>::kBytes,
+                              .dynamicSmemBytes = Shared<K::kRings>::kBytes,
                               .stream = gpu_.stream.get(),
                               .attrs = attributes,
                               .numAttrs = 2};
@@ -339,6 +362,7 @@ class Sm90Multiplier final : public Multiplier {
   }
 
   Gpu& gpu_;
+  int blocks_ = 0;        ///< that run at once
   int clusters_[5] = {};  ///< by their size: how many run at once, found at the first launch
 };
 

@@ -11,9 +11,10 @@ namespace moebench::cuda::grouped {
 
 /// What a kernel is made for, and what follows from it for its tiles: one part of 128 features, or two, gate
 /// and up.
-template <Form kFormOf, After kAfterOf, Activation kActivationOf, bool kGathersOf = false,
+template <Form kFormOf, After kAfterOf, Activation kActivationOf, Rings kRingsOf, bool kGathersOf = false,
           bool kDotsOf = false>
 struct Kind {
+  static constexpr Rings kRings = kRingsOf;
   static constexpr Form kForm = kFormOf;
   static constexpr After kAfter = kAfterOf;
   static constexpr Activation kActivation = kActivationOf;
@@ -23,7 +24,9 @@ struct Kind {
   static constexpr bool kGlu = kActivation == Activation::swiglu;
   static constexpr bool kGated = kAfter == After::activate && kGlu;
   static constexpr int kParts = kGated ? 2 : 1;
-  static constexpr int kTokens = kTileTokens / kParts;  ///< of a tile at most
+  static constexpr int kMost = kRings == Rings::wide ? kWideTileTokens : kTileTokens;
+  static constexpr int kTokens = kMost / kParts;  ///< of a tile at most
+  static constexpr int kSums = kMost / 2;         ///< of a thread that multiplies
 };
 
 /// A product as the kernel sees it. features: columns of the product, for SwiGLU's first those of the gate.
@@ -56,8 +59,8 @@ struct Work {
 };
 
 /// Publishes a task at this place of the ring; by one thread. A task without inner blocks is the last.
-template <bool kShort>
-__device__ void write_task(const Shared<kShort>& shared, const Turn<kTasks>& turn, const Work& w) {
+template <Rings kRings>
+__device__ void write_task(const Shared<kRings>& shared, const Turn<kTasks>& turn, const Work& w) {
   barrier_wait(shared.task_empty(turn.place), turn.parity ^ 1);
   const auto word = [](int i) { return static_cast<unsigned>(i); };
   store_shared(shared.task(turn.place), {word(w.expert), word(w.row), word(w.rows), word(w.feature)});
@@ -65,8 +68,8 @@ __device__ void write_task(const Shared<kShort>& shared, const Turn<kTasks>& tur
   barrier_arrive(shared.task_full(turn.place));
 }
 /// By a warp; every warp but the producer reads every task.
-template <bool kShort>
-__device__ Work read_task(const Shared<kShort>& shared, const Turn<kTasks>& turn) {
+template <Rings kRings>
+__device__ Work read_task(const Shared<kRings>& shared, const Turn<kTasks>& turn) {
   barrier_wait(shared.task_full(turn.place), turn.parity);
   const uint4 a = load_shared(shared.task(turn.place)), b = load_shared(shared.task(turn.place) + 16);
   __syncwarp();
