@@ -40,7 +40,13 @@ TEST_F(Plan, IsAStableCountingSortAtEverySize) {
                                        {255, 7},
                                        {256, 8},
                                        {257, 9},
+                                       {8192, 8},
                                        {8192, 64},
+                                       {16383, 240},
+                                       {16384, 241},
+                                       {16384, 64},
+                                       {16385, 64},
+                                       {1000, 500},
                                        {8193, 1000},
                                        {131072, 128},
                                        {131073, 1},
@@ -58,6 +64,7 @@ TEST_F(Plan, IsAStableCountingSortAtEverySize) {
 
 TEST_F(Plan, HoldsWhenAllSlotsChooseOneExpertOrRunsOfThem) {
   expect_counting_sort(std::vector<std::int32_t>(100000, 3), 8);
+  expect_counting_sort(std::vector<std::int32_t>(9000, 3), 8);
   std::vector<std::int32_t> runs(70001);
   for (std::size_t i = 0; i < runs.size(); ++i) runs[i] = static_cast<std::int32_t>(i / 777 % 13);
   expect_counting_sort(runs, 16);
