@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Idea: one warp per row, two or more accesses in flight per lane. In 16-bit formats the memory leaves
+// Idea: one warp per row, two to four accesses in flight per lane. In 16-bit formats the memory leaves
 // about 28 instructions per element, so there the functions use the processor's fast exponential and
 // reciprocal, whose error (below 3e-7) is far under the format's; fp32 uses the accurate ones.
 // Layout: pre [n, F] or for SwiGLU [n, 2F] = [gate | up]; act, dact [n, F]; dpre as pre.
@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t r = warp_of_grid();
   if (r >= rows) return;
   pre += r * cols * A::kInputs, act += r * cols;
-  constexpr int kAtOnce = 2;
+  constexpr int kAtOnce = 4;
   for (std::int64_t c = lane_of_warp() * N; c < cols; c += 32 * N * kAtOnce) {
     Raw<T, N> raw[kAtOnce][A::kInputs];
 #pragma unroll

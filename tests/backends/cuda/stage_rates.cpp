@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rates of the stages that only move memory, beside a copy of the same size class: usage:
-// moebench_stage_rates [tokens hidden ffn experts top_k]. The defaults are the FastMoE paper's layer.
+// Rates of the stages that only move memory, beside the copy of 1 GiB and a copy that moves as many bytes as the stage:
+// what is short takes its launch and its latency in any case. usage: moebench_stage_rates [tokens hidden ffn experts top_k]. The defaults are the FastMoE paper's layer.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -40,25 +40,39 @@ double median_us(Backend& gpu, int sets, const std::function<void(int)>& work) {
   return us[kRepeats / 2];
 }
 
-/// One stage's line: bytes are each input once and each output once.
-struct Table {
-  double copy_gbs = 0;
-  void line(const char* name, double us, double bytes) const {
-    const double gbs = bytes / us * 1e-3;
-    if (bytes > 0)
-      std::printf("  %-22s %9.1f us %9.1f GB/s %6.1f %% of copy\n", name, us, gbs, 100 * gbs / copy_gbs);
-    else
-      std::printf("  %-22s %9.1f us\n", name, us);
+/// Copies of any size between two buffers of 1 GiB.
+class Copies {
+ public:
+  explicit Copies(Backend& gpu)
+      : gpu_(gpu), from_(gpu.memory(), DType::fp32, kRows, kCols), to_(gpu.memory(), DType::fp32, kRows, kCols) {
+    gpu.fill(from_, {1, 1.0f}, 0);
   }
+  /// Of a copy that reads and writes `bytes` in all, 2 GiB at most, of other memory each time if there is enough.
+  double us(double bytes) const {
+    const auto rows = std::clamp(static_cast<std::int64_t>(bytes / (2 * 4 * kCols)), std::int64_t{1}, kRows);
+    const std::int64_t places = std::min<std::int64_t>(kRows / rows, 8);
+    const auto copy = [&](int i) { gpu_.copy(from_.view().slice(i * rows, rows), to_.view().slice(i * rows, rows)); };
+    return median_us(gpu_, static_cast<int>(places), copy);
+  }
+  static constexpr double kMost = 2.0 * (std::int64_t{1} << 30);
+
+ private:
+  static constexpr std::int64_t kCols = 1024, kRows = std::int64_t{1} << 18;
+  Backend& gpu_;
+  Tensor from_, to_;
 };
 
-double copy_rate(Backend& gpu) {
-  const std::int64_t rows = std::int64_t{1} << 18;  // 1 GiB
-  const Tensor from(gpu.memory(), DType::fp32, rows, 1024), to(gpu.memory(), DType::fp32, rows, 1024);
-  gpu.fill(from, {1, 1.0f}, 0);
-  return 2 * static_cast<double>(from.view().bytes()) / median_us(gpu, 1, [&](int) { gpu.copy(from, to); }) *
-         1e-3;
-}
+/// One stage's line: bytes are each input once and each output once.
+struct Table {
+  const Copies& copies;
+  double copy_gbs = Copies::kMost / copies.us(Copies::kMost) * 1e-3;
+  void line(const char* name, double us, double bytes) const {
+    if (bytes == 0) return static_cast<void>(std::printf("  %-18s %9.1f us\n", name, us));
+    const double gbs = bytes / us * 1e-3, as_large = bytes > Copies::kMost ? bytes / copy_gbs * 1e-3 : copies.us(bytes);
+    std::printf("  %-18s %9.1f us %9.1f GB/s %6.1f %% of copy, %6.1f %% of a copy as large\n", name, us, gbs,
+                100 * gbs / copy_gbs, 100 * as_large / us);
+  }
+};
 
 /// One set of buffers: everything the stages read and write.
 struct Set {
@@ -114,7 +128,8 @@ void measure(Backend& gpu, const Sizes& s, DType dtype) {
   std::vector<Set> sets;
   const double wanted = 4.0 * static_cast<double>(gpu.device().cache_bytes) / (t + r);
   for (int i = 0; i < static_cast<int>(std::clamp(wanted, 1.0, 8.0)); ++i) sets.emplace_back(gpu, s, dtype);
-  const Table table{copy_rate(gpu)};
+  const Copies copies(gpu);
+  const Table table{copies};
   std::printf("%s  T %lld  H %lld  F %lld  E %lld  K %lld, %zu sets of buffers; copy of 1 GiB: %.1f GB/s\n",
               std::string(name_of(dtype)).c_str(), static_cast<long long>(s.tokens),
               static_cast<long long>(s.hidden), static_cast<long long>(s.ffn),
