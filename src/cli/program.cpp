@@ -2,6 +2,7 @@
 #include "cli/program.h"
 
 #include <csignal>
+#include <ctime>
 #include <iostream>
 
 #include "base/interrupt.h"
@@ -44,6 +45,12 @@ bool speaks_for_all() {
   }
 }
 
+/// A launcher ends all ranks when the first of them fails: the others leave the one that speaks time to do so.
+void let_the_first_rank_speak() {
+  constexpr timespec kPatience{.tv_sec = 3, .tv_nsec = 0};
+  if (interrupt_signal() == 0) nanosleep(&kPatience, nullptr);  // until a signal at most: the launcher's, when all is said
+}
+
 }  // namespace
 
 ExitCode run_program(int argc, const char* const* argv) {
@@ -58,7 +65,10 @@ ExitCode run_program(int argc, const char* const* argv) {
     if (!std::cout.flush()) throw EnvironmentError("cannot write to standard output");
     return code;
   } catch (const Error& error) {
-    if (speaks_for_all()) std::cerr << "moebench: " << error.what() << '\n';
+    if (speaks_for_all())
+      std::cerr << "moebench: " << error.what() << '\n';
+    else
+      let_the_first_rank_speak();
     return error.code();
   } catch (const std::bad_alloc&) {
     std::cerr << "moebench: out of host memory\n";

@@ -62,9 +62,10 @@ class Result:
                 if line.startswith("moebench: ") and not line.startswith("moebench: warning: ")]
 
 
-def start(arguments, ranks=None, variables=None, file_limit=None):
-    """Starts moebench under mpirun if `ranks` is given, with MOEBENCH_ variables from nowhere but `variables`."""
-    command = [programs.moebench, *shlex.split(arguments)]
+def start(arguments, ranks=None, variables=None, file_limit=None, wrapper=None):
+    """Starts moebench, behind the words of `wrapper`, under mpirun if `ranks` is given, with MOEBENCH_ variables from
+    nowhere but `variables`."""
+    command = [*(wrapper or []), programs.moebench, *shlex.split(arguments)]
     if ranks:
         if not programs.mpirun:
             raise Skip("no mpirun: moebench was built without MPI")

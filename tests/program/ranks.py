@@ -66,6 +66,11 @@ def what_the_user_got_wrong_is_said_once():
         expect(_only_error(moebench(f"run {wrong}", ranks=3), 2)[0], part)
 
 
+def a_first_rank_that_starts_late_says_what_is_wrong():
+    late = ["sh", "-c", 'test "$OMPI_COMM_WORLD_RANK" = 0 && sleep 1.5; exec "$0" "$@"']
+    expect(_only_error(moebench("run --experst 4", ranks=3, wrapper=late), 2)[0], "--experts")
+
+
 def a_report_that_cannot_be_written_is_said_once():
     expect(_only_error(moebench(f"run {small()} --json none/a.json", ranks=2), 3)[0], "there is no directory none")
     pathlib.Path("a.json").write_text("{}")

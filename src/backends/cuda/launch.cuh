@@ -11,8 +11,8 @@
 
 namespace moebench::cuda {
 
-/// First statement of a kernel that is launched behind another: returns when that one is done and what it wrote is seen.
-/// Then the next one may be brought up.
+/// In a kernel that is launched behind another, before all but work on its own shared memory: returns when that one is
+/// done and what it wrote is seen. Then the next one may be brought up.
 __device__ inline void wait_for_previous() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;\ngriddepcontrol.launch_dependents;" ::: "memory");

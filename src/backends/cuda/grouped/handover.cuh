@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A warpgroup's sums on their way to the finishing warps.
 //
-// When a tile is summed, each thread packs its 128 numbers or more into words of two 16-bit elements. The
-// first half goes into boxes in shared memory at once; the other half is held in registers, and follows when
-// the boxes are empty again, in the middle of the next tile: multiplying goes on with next to no delay.
+// When a tile is summed, each thread packs its numbers, 128 or more, into words of two 16-bit elements. As much
+// as there are boxes for goes into them, in shared memory, at once; the rest is held in registers, and follows
+// when the boxes are empty again, in the middle of the next tile: multiplying goes on with next to no delay.
 #pragma once
 
 #include "backends/cuda/grouped/layout.cuh"
