@@ -45,10 +45,10 @@ bool speaks_for_all() {
   }
 }
 
-/// A launcher ends all ranks when the first of them fails: the others leave the one that speaks time to do so.
+/// A launcher ends all ranks when one fails: the others leave the one that speaks time to do so.
 void let_the_first_rank_speak() {
   constexpr timespec kPatience{.tv_sec = 3, .tv_nsec = 0};
-  if (interrupt_signal() == 0) nanosleep(&kPatience, nullptr);  // until a signal at most: the launcher's, when all is said
+  if (interrupt_signal() == 0) nanosleep(&kPatience, nullptr);  // or until a signal, such as the launcher's
 }
 
 }  // namespace
