@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rates of the stages that only move memory, beside the copy of 1 GiB and a copy that moves as many bytes as the stage:
-// what is short takes its launch and its latency in any case. usage: moebench_stage_rates [tokens hidden ffn experts top_k]. The defaults are the FastMoE paper's layer.
+// what is short takes its launch and its latency in any case. usage: moebench_stage_rates [tokens hidden ffn experts
+// top_k]. The defaults are the FastMoE paper's layer.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -117,7 +118,7 @@ struct Set {
   Buffer indices, floats;
 };
 
-void measure(Backend& gpu, const Sizes& s, DType dtype) {
+void measure(Backend& gpu, const Table& table, const Sizes& s, DType dtype) {
   const auto stream = static_cast<cudaStream_t>(gpu.stream().handle);
   const auto bytes_of = [&](std::int64_t elements) {
     return static_cast<double>(elements) * static_cast<double>(size_of(dtype));
@@ -128,8 +129,6 @@ void measure(Backend& gpu, const Sizes& s, DType dtype) {
   std::vector<Set> sets;
   const double wanted = 4.0 * static_cast<double>(gpu.device().cache_bytes) / (t + r);
   for (int i = 0; i < static_cast<int>(std::clamp(wanted, 1.0, 8.0)); ++i) sets.emplace_back(gpu, s, dtype);
-  const Copies copies(gpu);
-  const Table table{copies};
   std::printf("%s  T %lld  H %lld  F %lld  E %lld  K %lld, %zu sets of buffers; copy of 1 GiB: %.1f GB/s\n",
               std::string(name_of(dtype)).c_str(), static_cast<long long>(s.tokens),
               static_cast<long long>(s.hidden), static_cast<long long>(s.ffn),
@@ -175,7 +174,9 @@ int main(int argc, char** argv) {
     for (int i = 1; i < argc && i <= 5; ++i) *fields[i - 1] = std::atoll(argv[i]);
     const auto gpu = make_cuda_backend(0);
     std::printf("%s\n", gpu->device().name.c_str());
-    for (const DType dtype : {DType::bf16, DType::fp32}) measure(*gpu, sizes, dtype);
+    const Copies copies(*gpu);
+    const Table table{copies};
+    for (const DType dtype : {DType::bf16, DType::fp32}) measure(*gpu, table, sizes, dtype);
     return 0;
   } catch (const Error& error) {
     std::fprintf(stderr, "moebench_stage_rates: %s\n", error.what());

@@ -34,9 +34,8 @@ struct Turn {
 template <Rings kRings>
 struct Shared {
   static constexpr bool kUsual = kRings == Rings::usual, kWide = kRings == Rings::wide;
-  /// 128 features and the tokens of the widest tile, or 256 and half as many tokens, and the last box of 32
-  /// whole.
-  static constexpr int kStageBytes = kWide ? 52 * 1024 : 48 * 1024;
+  /// One part of features and the most tokens, or two and half as many; 128 bytes each.
+  static constexpr int kStageBytes = 128 * (kTileFeatures + most_tokens(kRings));
   static constexpr int kStages = kUsual ? 4 : 3;
   static constexpr int kBoxes = kUsual ? 4 : kWide ? 8 : 10;  ///< of a warpgroup
   static constexpr int kBytes = 1024 + kStages * kStageBytes + kGroups * kBoxes * kBoxBytes +

@@ -90,6 +90,10 @@ MB_BOTH constexpr int dots_of(int features) { return ceil_div(features, 64); }
 /// each other so fast that what they leave behind bounds them; more boxes for finished sums, one stage less
 /// for operands. wide: room for tiles of kWideTileTokens, in fewer stages.
 enum class Rings { usual, short_sums, wide };
+/// The most tokens of a tile, of one part of features.
+MB_BOTH constexpr int most_tokens(Rings rings) {
+  return rings == Rings::wide ? kWideTileTokens : kTileTokens;
+}
 
 /// A product as the host foresees it: each expert has about `rows` rows, a square root more or less.
 struct Forecast {

@@ -24,7 +24,7 @@ struct Kind {
   static constexpr bool kGlu = kActivation == Activation::swiglu;
   static constexpr bool kGated = kAfter == After::activate && kGlu;
   static constexpr int kParts = kGated ? 2 : 1;
-  static constexpr int kMost = kRings == Rings::wide ? kWideTileTokens : kTileTokens;
+  static constexpr int kMost = most_tokens(kRings);
   static constexpr int kTokens = kMost / kParts;  ///< of a tile at most
   static constexpr int kSums = kMost / 2;         ///< of a thread that multiplies
 };
