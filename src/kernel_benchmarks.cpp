@@ -26,8 +26,12 @@ namespace {
 class StageAlone final : public Trace {
  public:
   StageAlone(Backend& backend, const Shape& shape, const std::string& engine, Stage stage, Pass pass)
-      : backend_(backend), stage_(stage), pass_(pass), groups_(world_->make_comm(backend.memory(), backend.stream()), 1),
-        layer_(shape, groups_, backend, {.engine = engine}), marks_(backend.make_marks(2)) {
+      : backend_(backend),
+        stage_(stage),
+        pass_(pass),
+        groups_(world_->make_comm(backend.memory(), backend.stream()), 1),
+        layer_(shape, groups_, backend, {.engine = engine}),
+        marks_(backend.make_marks(2)) {
     layer_.load(Workload(shape, {}, 1));
     const auto tensor = [&] { return Tensor(backend.memory(), shape.dtype, shape.tokens, shape.hidden); };
     x_ = tensor(), y_ = tensor(), dy_ = tensor(), dx_ = tensor();
@@ -74,7 +78,11 @@ struct Timed {
 
 void time_stage(benchmark::State& state, const Timed& timed) try {
   const auto& [backend, dtype, engine, stage, pass] = timed;
-  const Shape shape{.tokens = state.range(0), .hidden = state.range(1), .ffn = 4 * state.range(1), .experts = state.range(2), .top_k = 2,
+  const Shape shape{.tokens = state.range(0),
+                    .hidden = state.range(1),
+                    .ffn = 4 * state.range(1),
+                    .experts = state.range(2),
+                    .top_k = 2,
                     .dtype = dtype};
   StageAlone alone(backend, shape, engine, stage, pass);
   alone.run();
@@ -82,7 +90,8 @@ void time_stage(benchmark::State& state, const Timed& timed) try {
   const StageCost cost = cost_of(shape, alone.load(), stage, pass);
   state.SetBytesProcessed(static_cast<std::int64_t>(cost.bytes) * state.iterations());
   if (cost.flops > 0)
-    state.counters["FLOP/s"] = benchmark::Counter(cost.flops, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
+    state.counters["FLOP/s"] = benchmark::Counter(cost.flops, benchmark::Counter::kIsIterationInvariantRate,
+                                                  benchmark::Counter::kIs1000);
 } catch (const Error& error) {
   state.SkipWithError(error.what());
 }
@@ -91,10 +100,15 @@ void time_stage(benchmark::State& state, const Timed& timed) try {
 constexpr int kIterations = 30;
 
 void add(const Timed& timed) {
-  std::string name = cat(timed.backend.name(), "/", name_of(timed.dtype), "/", name_of(timed.pass), "/", name_of(timed.stage));
+  std::string name = cat(timed.backend.name(), "/", name_of(timed.dtype), "/", name_of(timed.pass), "/",
+                         name_of(timed.stage));
   if (timed.stage == Stage::experts) name += "/" + timed.engine;
-  auto* const benchmark = benchmark::RegisterBenchmark(name.c_str(), [timed](benchmark::State& state) { time_stage(state, timed); });
-  benchmark->ArgNames({"tokens", "hidden", "experts"})->UseManualTime()->Iterations(kIterations)->Unit(benchmark::kMicrosecond);
+  auto* const benchmark = benchmark::RegisterBenchmark(
+      name.c_str(), [timed](benchmark::State& state) { time_stage(state, timed); });
+  benchmark->ArgNames({"tokens", "hidden", "experts"})
+      ->UseManualTime()
+      ->Iterations(kIterations)
+      ->Unit(benchmark::kMicrosecond);
   const bool is_gpu = timed.backend.device().kind == "cuda";  // the paper's shape; a CPU gets a smaller one
   for (const int experts : {8, 64}) benchmark->Args({is_gpu ? 4096 : 512, is_gpu ? 1024 : 128, experts});
 }
@@ -102,10 +116,13 @@ void add(const Timed& timed) {
 void add_all(Backend& backend) {
   for (const DType dtype : {DType::fp32, DType::bf16}) {
     if (!backend.supports(dtype)) continue;
-    for (const Stage stage : {Stage::gate, Stage::plan, Stage::pack, Stage::combine}) add({backend, dtype, "loop", stage, Pass::forward});
-    for (const Stage stage : {Stage::combine, Stage::pack, Stage::gate}) add({backend, dtype, "loop", stage, Pass::backward});
+    for (const Stage stage : {Stage::gate, Stage::plan, Stage::pack, Stage::combine})
+      add({backend, dtype, "loop", stage, Pass::forward});
+    for (const Stage stage : {Stage::combine, Stage::pack, Stage::gate})
+      add({backend, dtype, "loop", stage, Pass::backward});
     for (const std::string& engine : backend.engines())
-      for (const Pass pass : {Pass::forward, Pass::backward}) add({backend, dtype, engine, Stage::experts, pass});
+      for (const Pass pass : {Pass::forward, Pass::backward})
+        add({backend, dtype, engine, Stage::experts, pass});
   }
 }
 
@@ -116,9 +133,12 @@ std::string take_backend(int& argc, char** argv) {
   int kept = 1;
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
-    if (word == kFlag && i + 1 < argc) name = argv[++i];
-    else if (word.starts_with(cat(kFlag, "="))) name = word.substr(kFlag.size() + 1);
-    else argv[kept++] = argv[i];
+    if (word == kFlag && i + 1 < argc)
+      name = argv[++i];
+    else if (word.starts_with(cat(kFlag, "=")))
+      name = word.substr(kFlag.size() + 1);
+    else
+      argv[kept++] = argv[i];
   }
   argc = kept;
   return name;
@@ -130,7 +150,8 @@ std::vector<std::unique_ptr<Backend>> open_backends(const std::string& wanted) {
 #if MOEBENCH_HAVE_CUDA
   names.insert(names.begin(), "cuda");
 #endif
-  if (!wanted.empty() && std::find(names.begin(), names.end(), wanted) == names.end()) throw_unknown("backend", wanted, names);
+  if (!wanted.empty() && std::find(names.begin(), names.end(), wanted) == names.end())
+    throw_unknown("backend", wanted, names);
   std::vector<std::unique_ptr<Backend>> backends;
 #if MOEBENCH_HAVE_CUDA
   if (wanted == "cuda" || (wanted.empty() && why_no_cuda().empty())) backends.push_back(make_cuda_backend(0));

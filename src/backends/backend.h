@@ -23,11 +23,11 @@ namespace moebench {
 
 /// What one rank computes on. Empty or zero where the backend cannot know.
 struct DeviceInfo {
-  std::string name;                 ///< "AMD EPYC 9654" or "NVIDIA H200"
-  std::string kind;                 ///< "cpu" or "cuda"
-  int units = 0;                    ///< threads in use, or multiprocessors
+  std::string name;  ///< "AMD EPYC 9654" or "NVIDIA H200"
+  std::string kind;  ///< "cpu" or "cuda"
+  int units = 0;     ///< threads in use, or multiprocessors
   std::size_t memory_bytes = 0;
-  std::size_t cache_bytes = 0;      ///< last level: inputs are rotated past it
+  std::size_t cache_bytes = 0;                                ///< last level: inputs are rotated past it
   std::vector<std::pair<std::string, std::string>> versions;  ///< libraries and drivers
 };
 
@@ -35,9 +35,9 @@ struct DeviceInfo {
 /// score = softmax over the K kept logits (the paper's gate).
 struct GateForward {
   TensorView x, weight;
-  std::span<float> logits;           // [T, E]
-  std::span<std::int32_t> expert_of; // [T, K]
-  std::span<float> score;            // [T, K]
+  std::span<float> logits;            // [T, E]
+  std::span<std::int32_t> expert_of;  // [T, K]
+  std::span<float> score;             // [T, K]
   std::int64_t top_k;
 };
 
@@ -64,17 +64,17 @@ struct PlanArgs {
 
 /// rows[row_of[t, k]] = x[t].
 struct PackForward {
-  TensorView x;                           // [T, H]
-  std::span<const std::int32_t> row_of;   // [S]
-  TensorView rows;                        // [S, H]
+  TensorView x;                          // [T, H]
+  std::span<const std::int32_t> row_of;  // [S]
+  TensorView rows;                       // [S, H]
   std::int64_t top_k;
 };
 
 /// dx[t] = Σ_k drows[row_of[t, k]], summed in the order of k in fp32.
 struct PackBackward {
-  TensorView drows;                       // [S, H]
-  std::span<const std::int32_t> row_of;   // [S]
-  TensorView dx;                          // [T, H]
+  TensorView drows;                      // [S, H]
+  std::span<const std::int32_t> row_of;  // [S]
+  TensorView dx;                         // [T, H]
   std::int64_t top_k;
 };
 

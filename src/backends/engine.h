@@ -36,13 +36,14 @@ struct ExpertTensors {
 
 /// Rows in, rows out. `x` and `out` are in the engine's row_order(); by_token needs one rank.
 struct ExpertsForward {
-  TensorView x;                              // [n, H]; of an engine that takes_tokens() [T, H]
-  std::span<const std::int32_t> offsets;     // [e + 1] in backend memory: rows of expert i are [offsets[i], offsets[i+1])
-  std::span<const std::int64_t> host_offsets; // the same on the host if already known there, else empty
-  std::span<const std::int32_t> expert_of_row; // [n], by_token only
-  std::span<const std::int32_t> slot_of;     // [n] row → slot, only if the engine takes_tokens()
+  TensorView x;  // [n, H]; of an engine that takes_tokens() [T, H]
+  std::span<const std::int32_t>
+      offsets;  // [e + 1] in backend memory: rows of expert i are [offsets[i], offsets[i+1])
+  std::span<const std::int64_t> host_offsets;   // the same on the host if already known there, else empty
+  std::span<const std::int32_t> expert_of_row;  // [n], by_token only
+  std::span<const std::int32_t> slot_of;        // [n] row → slot, only if the engine takes_tokens()
   ExpertTensors weights;
-  TensorView out;                            // [n, H], every element written
+  TensorView out;  // [n, H], every element written
 };
 
 /// What an engine that gives_dscore() needs for it and writes, by slot. dout is score · dy.
@@ -55,8 +56,8 @@ struct ScoreGradient {
 /// Uses what forward() kept; x, offsets and weights are those of the forward pass.
 struct ExpertsBackward {
   ExpertsForward forward;
-  TensorView dout;       // [n, H]
-  TensorView dx;         // [n, H], every element written
+  TensorView dout;          // [n, H]
+  TensorView dx;            // [n, H], every element written
   ExpertTensors gradients;  // overwritten; zero for an expert without rows
   ScoreGradient scores = {};
 };

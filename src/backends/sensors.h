@@ -26,8 +26,9 @@ constexpr std::uint32_t bit_of(ClockLimit limit) { return std::uint32_t{1} << st
 
 /// "power cap", in the order of the enumerators.
 inline std::vector<std::string> names_of_limits(std::uint32_t bits) {
-  constexpr const char* kNames[] = {"power cap",   "hardware slowdown", "software thermal slowdown", "hardware thermal slowdown",
-                                    "power brake", "sync boost",        "application clocks",        "display clocks"};
+  constexpr const char* kNames[] = {
+      "power cap",   "hardware slowdown", "software thermal slowdown", "hardware thermal slowdown",
+      "power brake", "sync boost",        "application clocks",        "display clocks"};
   std::vector<std::string> names;
   for (int limit = 0; limit < static_cast<int>(std::size(kNames)); ++limit)
     if (bits >> limit & 1) names.emplace_back(kNames[limit]);

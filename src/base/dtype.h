@@ -12,9 +12,7 @@ namespace moebench {
 enum class DType { fp32, tf32, bf16, fp16 };
 
 /// Bytes of one stored element.
-constexpr std::size_t size_of(DType dtype) {
-  return dtype == DType::fp32 || dtype == DType::tf32 ? 4 : 2;
-}
+constexpr std::size_t size_of(DType dtype) { return dtype == DType::fp32 || dtype == DType::tf32 ? 4 : 2; }
 
 /// The nearest value that storage in `dtype` can hold, ties to even.
 float round_to(DType dtype, float value);

@@ -7,8 +7,7 @@
 namespace moebench {
 
 void assertion_failed(const char* condition, const char* file, int line) {
-  std::fprintf(stderr, "moebench: internal error: '%s' does not hold at %s:%d\n", condition, file,
-               line);
+  std::fprintf(stderr, "moebench: internal error: '%s' does not hold at %s:%d\n", condition, file, line);
   std::abort();
 }
 

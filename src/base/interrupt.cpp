@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/interrupt.h"
 
-#include <csignal>
 #include <unistd.h>
+
+#include <csignal>
 
 #include "base/error.h"
 
@@ -29,7 +30,8 @@ void catch_interrupts() {
 int interrupt_signal() { return signal_seen; }
 
 void throw_if_interrupted() {
-  if (signal_seen) throw Interrupted(signal_seen == SIGINT ? "interrupted by SIGINT" : "interrupted by SIGTERM");
+  if (signal_seen)
+    throw Interrupted(signal_seen == SIGINT ? "interrupted by SIGINT" : "interrupted by SIGTERM");
 }
 
 }  // namespace moebench

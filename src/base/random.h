@@ -32,9 +32,7 @@ struct UniformField {
   std::uint64_t key = 0;
   float amplitude = 1.0f;
 
-  MB_HOST_DEVICE constexpr float at(std::uint64_t index) const {
-    return amplitude * uniform_at(key, index);
-  }
+  MB_HOST_DEVICE constexpr float at(std::uint64_t index) const { return amplitude * uniform_at(key, index); }
 };
 
 }  // namespace moebench

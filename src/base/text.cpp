@@ -61,8 +61,7 @@ std::optional<std::int64_t> to_int(std::string_view text) {
 std::optional<double> to_double(std::string_view text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(value))
-    return std::nullopt;
+  if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
   return value;
 }
 
@@ -83,8 +82,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 }
 }  // namespace
 
-std::optional<std::string> nearest(std::string_view word,
-                                   const std::vector<std::string>& candidates) {
+std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates) {
   std::optional<std::string> best;
   // A guess may differ in a third of the word, or in two letters of a short one, but not in all of it.
   std::size_t best_distance = std::min(std::max<std::size_t>(2, word.size() / 3) + 1, word.size());
@@ -98,8 +96,7 @@ std::optional<std::string> nearest(std::string_view word,
   return best;
 }
 
-void throw_unknown(std::string_view what, std::string_view word,
-                   const std::vector<std::string>& valid) {
+void throw_unknown(std::string_view what, std::string_view word, const std::vector<std::string>& valid) {
   const auto guess = nearest(word, valid);
   throw UsageError(cat("unknown ", what, " '", word, "'; ",
                        guess ? cat("did you mean '", *guess, "'? ") : std::string(),

@@ -53,7 +53,8 @@ double copy_gbs(Backend& backend) {
   const std::size_t wanted = std::max<std::size_t>(std::size_t{64} << 20, 8 * backend.device().cache_bytes);
   const auto bytes = std::min({wanted, backend.memory().available_bytes() / 8, std::size_t{1} << 30});
   const auto rows = static_cast<std::int64_t>(bytes / 4096);
-  const Tensor from = random_tensor(backend, DType::fp32, rows, 1024, 3), to(backend.memory(), DType::fp32, rows, 1024);
+  const Tensor from = random_tensor(backend, DType::fp32, rows, 1024, 3),
+               to(backend.memory(), DType::fp32, rows, 1024);
   const double us = least_us(backend, [&] { backend.copy(from, to); });
   return 2.0 * static_cast<double>(from.view().bytes()) / us * 1e-3;
 }
@@ -71,9 +72,13 @@ double exchange_us(Bench bench, Comm& comm, std::int64_t rows) {
   std::vector<Segment> segments;
   for (std::int64_t p = 0; p < peers; ++p) segments.push_back({p * rows, p == comm.rank() ? 0 : rows});
   constexpr int kRepeats = 30;  // the same on every rank: the exchange is collective
-  return least_us(bench.backend, [&] {
-    comm.exchange_rows({.send = send, .recv = recv, .sends = segments, .recvs = segments, .segments_per_peer = 1});
-  }, 0, kRepeats);
+  return least_us(
+      bench.backend,
+      [&] {
+        comm.exchange_rows(
+            {.send = send, .recv = recv, .sends = segments, .recvs = segments, .segments_per_peer = 1});
+      },
+      0, kRepeats);
 }
 
 void measure_link(Bench bench, Peaks& peaks) {

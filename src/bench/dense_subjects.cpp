@@ -22,15 +22,18 @@ std::vector<float> download(Backend& backend, const TensorView& tensor) {
 /// How many copies of W [H, F] iterations rotate over, as if it were an input.
 int weights_of(const Case& measured, std::size_t cache_bytes) {
   const Shape& shape = measured.shape;
-  return input_sets_of({.shape = {.tokens = shape.hidden, .hidden = shape.ffn, .dtype = shape.dtype}, .cache = measured.cache},
-                       cache_bytes);
+  return input_sets_of(
+      {.shape = {.tokens = shape.hidden, .hidden = shape.ffn, .dtype = shape.dtype}, .cache = measured.cache},
+      cache_bytes);
 }
 
 /// y [T, F] = x [T, H] · W [H, F] on every rank: the paper's Figure 3.
 class LinearSubject final : public Subject {
  public:
   LinearSubject(const Case& measured, Bench bench)
-      : shape_(measured.shape), bench_(bench), workload_(shape_, {}, measured.seed),
+      : shape_(measured.shape),
+        bench_(bench),
+        workload_(shape_, {}, measured.seed),
         y_(bench.backend.memory(), shape_.dtype, shape_.tokens_of(bench.ranks.rank()), shape_.ffn) {
     const std::size_t cache_bytes = bench.backend.device().cache_bytes;
     const MadeFor scope(bench.backend.memory(), Use::weights);
@@ -38,7 +41,8 @@ class LinearSubject final : public Subject {
       weights_.emplace_back(bench.backend.memory(), shape_.dtype, shape_.hidden, shape_.ffn);
       bench.backend.fill(weights_.back(), workload_.field(Parameter::w1), 0);
     }
-    inputs_ = make_inputs(workload_, bench.ranks.rank(), false, input_sets_of(measured, cache_bytes), bench.backend);
+    inputs_ = make_inputs(workload_, bench.ranks.rank(), false, input_sets_of(measured, cache_bytes),
+                          bench.backend);
   }
 
   void run(Pass, int step, Trace&) override {
@@ -52,13 +56,15 @@ class LinearSubject final : public Subject {
     NoTrace trace;
     bench_.backend.poison(y_);
     run(Pass::forward, 0, trace);
-    const auto x = download(bench_.backend, inputs_[0].x), w = download(bench_.backend, weights_[0]), y = download(bench_.backend, y_);
+    const auto x = download(bench_.backend, inputs_[0].x), w = download(bench_.backend, weights_[0]),
+               y = download(bench_.backend, y_);
     const bool full = mode == CheckMode::full;
     Difference difference;
     for (const std::int64_t t : spread(y_.view().rows, full ? y_.view().rows : kSampledTokens))
       for (const std::int64_t j : spread(shape_.ffn, full ? shape_.ffn : 64)) {
         double sum = 0;
-        for (std::int64_t i = 0; i < shape_.hidden; ++i) sum += double{x[t * shape_.hidden + i]} * w[i * shape_.ffn + j];
+        for (std::int64_t i = 0; i < shape_.hidden; ++i)
+          sum += double{x[t * shape_.hidden + i]} * w[i * shape_.ffn + j];
         difference.add(y[t * shape_.ffn + j], sum);
       }
     std::vector<CheckItem> items{{"y", difference.relative(), error_bound(shape_.dtype)}};
@@ -67,8 +73,10 @@ class LinearSubject final : public Subject {
   }
 
   StageCost cost(Pass) const override {
-    const auto t = static_cast<double>(y_.view().rows), h = static_cast<double>(shape_.hidden), f = static_cast<double>(shape_.ffn);
-    return {.flops = 2 * t * h * f, .bytes = (t * h + h * f + t * f) * static_cast<double>(size_of(shape_.dtype))};
+    const auto t = static_cast<double>(y_.view().rows), h = static_cast<double>(shape_.hidden),
+               f = static_cast<double>(shape_.ffn);
+    return {.flops = 2 * t * h * f,
+            .bytes = (t * h + h * f + t * f) * static_cast<double>(size_of(shape_.dtype))};
   }
 
  private:
@@ -92,11 +100,19 @@ Shape dense_shape(Shape shape) {
 class DenseSubject final : public Subject {
  public:
   DenseSubject(const Case& measured, Bench bench)
-      : case_(measured), shape_(dense_shape(measured.shape)), bench_(bench), backward_(measured.passes != PassSet::fwd),
-        workload_(shape_, {}, measured.seed), parameters_(shape_, bench.ranks.rank(), bench.backend, backward_),
-        engine_(bench.backend.make_engine("loop", {.hidden = shape_.hidden, .ffn = shape_.ffn, .experts = 1,
-                                                   .activation = shape_.activation, .bias = shape_.bias,
-                                                   .dtype = shape_.dtype, .backward = backward_})),
+      : case_(measured),
+        shape_(dense_shape(measured.shape)),
+        bench_(bench),
+        backward_(measured.passes != PassSet::fwd),
+        workload_(shape_, {}, measured.seed),
+        parameters_(shape_, bench.ranks.rank(), bench.backend, backward_),
+        engine_(bench.backend.make_engine("loop", {.hidden = shape_.hidden,
+                                                   .ffn = shape_.ffn,
+                                                   .experts = 1,
+                                                   .activation = shape_.activation,
+                                                   .bias = shape_.bias,
+                                                   .dtype = shape_.dtype,
+                                                   .backward = backward_})),
         offsets_(bench.backend.memory(), 2 * sizeof(std::int32_t)),
         comm_(connect(bench, [](auto comm) { return comm; })) {
     Memory& memory = bench.backend.memory();
@@ -115,8 +131,11 @@ class DenseSubject final : public Subject {
 
   void run(Pass pass, int step, Trace&) override {
     const InputSet& input = inputs_[static_cast<std::size_t>(step) % inputs_.size()];
-    const ExpertsForward forward{.x = input.x, .offsets = {offsets_.as<std::int32_t>(), 2}, .host_offsets = host_offsets_,
-                                 .weights = parameters_.values(), .out = y_};
+    const ExpertsForward forward{.x = input.x,
+                                 .offsets = {offsets_.as<std::int32_t>(), 2},
+                                 .host_offsets = host_offsets_,
+                                 .weights = parameters_.values(),
+                                 .out = y_};
     if (pass == Pass::forward) engine_->forward(forward);
     if (pass == Pass::backward) engine_->backward({forward, input.dy, dx_, parameters_.gradients()});
     if (pass == Pass::sync) sync();
@@ -166,14 +185,16 @@ class DenseSubject final : public Subject {
 
   StageCost cost(Pass pass) const override {
     if (pass == Pass::sync) return cost_of(shape_, {}, pass);
-    return cost_of(shape_, {.tokens = y_.view().rows, .rows = y_.view().rows, .active_experts = 1}, Stage::experts, pass);
+    return cost_of(shape_, {.tokens = y_.view().rows, .rows = y_.view().rows, .active_experts = 1},
+                   Stage::experts, pass);
   }
 
  private:
   /// What the gate of a layer with one expert would choose.
   Selection all_to_one_expert() const {
     const auto tokens = static_cast<std::size_t>(shape_.tokens);
-    return {std::vector<std::int32_t>(tokens), std::vector<float>(tokens, 1.0f), std::vector<float>(tokens, 1.0f)};
+    return {std::vector<std::int32_t>(tokens), std::vector<float>(tokens, 1.0f),
+            std::vector<float>(tokens, 1.0f)};
   }
   /// Every rank holds the whole network: its gradients are summed over all, as the oracle sums over all tokens.
   void sync() {
@@ -193,7 +214,8 @@ class DenseSubject final : public Subject {
       for (std::int64_t i = 0; i < shape_.hidden; ++i) {
         dw2.add(w2[units[u] * shape_.hidden + i], expected[u].dw2[i]);
         for (std::int64_t c = 0; c < columns; ++c)
-          dw1.add(w1[i * shape_.w1_cols() + c * shape_.ffn + units[u]], expected[u].dw1[c * shape_.hidden + i]);
+          dw1.add(w1[i * shape_.w1_cols() + c * shape_.ffn + units[u]],
+                  expected[u].dw1[c * shape_.hidden + i]);
       }
     items.push_back({"dw1", dw1.relative(), error_bound(shape_.dtype)});
     items.push_back({"dw2", dw2.relative(), error_bound(shape_.dtype)});
@@ -221,11 +243,15 @@ MemoryEstimate estimate_subject(const Case& measured, std::size_t cache_bytes) {
   const int input_sets = input_sets_of(measured, cache_bytes);
   const bool backward = measured.passes != PassSet::fwd;
   if (measured.subject == SubjectKind::layer) return estimate_memory(measured.shape, backward, input_sets);
-  if (measured.subject == SubjectKind::dense) return estimate_memory(dense_shape(measured.shape), backward, input_sets);
+  if (measured.subject == SubjectKind::dense)
+    return estimate_memory(dense_shape(measured.shape), backward, input_sets);
   const Shape& shape = measured.shape;
-  const auto s = static_cast<double>(size_of(shape.dtype)), t = static_cast<double>(shape.tokens_of(shape.ranks - 1));
+  const auto s = static_cast<double>(size_of(shape.dtype)),
+             t = static_cast<double>(shape.tokens_of(shape.ranks - 1));
   const auto h = static_cast<double>(shape.hidden), f = static_cast<double>(shape.ffn);
-  return {.weights = weights_of(measured, cache_bytes) * h * f * s, .activations = t * f * s, .inputs = input_sets * t * h * s};
+  return {.weights = weights_of(measured, cache_bytes) * h * f * s,
+          .activations = t * f * s,
+          .inputs = input_sets * t * h * s};
 }
 
 }  // namespace

@@ -33,9 +33,16 @@ void DeviceState::Seen::fold(const Seen& other) {
 void DeviceState::add(std::span<const TimedReading> readings, int iterations, double round_s) {
   for (const auto& [at, reading] : readings) {
     const double sm = reading.sm_mhz, memory = reading.memory_mhz, power = reading.power_w;
-    seen_.fold({.readings = 1, .sm_min = sm, .sm_max = sm, .memory_min = memory, .memory_max = memory,
-                .temperature_max = reading.temperature_c, .power_max = power, .power_sum = known(power),
-                .power_readings = std::isnan(power) ? 0.0 : 1.0, .limits = static_cast<double>(reading.limits)});
+    seen_.fold({.readings = 1,
+                .sm_min = sm,
+                .sm_max = sm,
+                .memory_min = memory,
+                .memory_max = memory,
+                .temperature_max = reading.temperature_c,
+                .power_max = power,
+                .power_sum = known(power),
+                .power_readings = std::isnan(power) ? 0.0 : 1.0,
+                .limits = static_cast<double>(reading.limits)});
   }
   const auto power = mean_power(readings, kLeastRound_s);
   if (!power) return;
@@ -45,7 +52,8 @@ void DeviceState::add(std::span<const TimedReading> readings, int iterations, do
   if (!power->counted) seen_.counted = 0;
 }
 
-DeviceRecord DeviceState::describe(World& ranks, const Sensors* sensors, const std::string& unknown, double tokens) const {
+DeviceRecord DeviceState::describe(World& ranks, const Sensors* sensors, const std::string& unknown,
+                                   double tokens) const {
   const auto reasons = ranks.gather_text(sensors ? "" : unknown);
   const auto ids = ranks.gather_text(sensors ? sensors->device_id() : "");
   const auto all = gather_all(ranks, std::vector<Seen>{seen_});
@@ -74,7 +82,8 @@ DeviceRecord DeviceState::describe(World& ranks, const Sensors* sensors, const s
   record.power_mean_w = power_mean, record.power_max_w = known(most.power_max);
   record.clock_limits = names_of_limits(static_cast<std::uint32_t>(most.limits));
   if (!all_long_enough) {
-    record.energy_unknown = format("no round of samples was read for %.1f s; a longer --min-time gives longer rounds", kLeastRound_s);
+    record.energy_unknown = format(
+        "no round of samples was read for %.1f s; a longer --min-time gives longer rounds", kLeastRound_s);
   } else if (tokens > 0) {
     record.energy_uj_per_token = joules_per_iteration / tokens * 1e6;
     record.energy_s = most.seconds;

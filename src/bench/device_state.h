@@ -18,7 +18,8 @@ class DeviceState {
   void add(std::span<const TimedReading> readings, int iterations, double round_s);
   /// Collective. The extremes over ranks; energy of each device once, by its id, over the tokens of all ranks. `unknown`:
   /// why this rank has no sensors.
-  DeviceRecord describe(World& ranks, const Sensors* sensors, const std::string& unknown, double tokens) const;
+  DeviceRecord describe(World& ranks, const Sensors* sensors, const std::string& unknown,
+                        double tokens) const;
 
  private:
   /// In this order when ranks tell each other; NaN where unknown.

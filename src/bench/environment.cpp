@@ -212,8 +212,9 @@ bool is_allowed_variable(std::string_view name) {
   constexpr std::array<std::string_view, 4> kNames{"SLURM_JOB_ID", "SLURM_JOB_NODELIST", "SLURM_NTASKS",
                                                    "NVIDIA_TF32_OVERRIDE"};
   // Open MPI's launcher hands its own addresses, directories and a key to each rank.
-  constexpr std::array<std::string_view, 6> kPrivate{"OMPI_MCA_plm_", "OMPI_MCA_orte_", "OMPI_MCA_prte_", "OMPI_MCA_ess",
-                                                     "OMPI_MCA_pmix", "OMPI_MCA_initial_wdir"};
+  constexpr std::array<std::string_view, 6> kPrivate{"OMPI_MCA_plm_",  "OMPI_MCA_orte_",
+                                                     "OMPI_MCA_prte_", "OMPI_MCA_ess",
+                                                     "OMPI_MCA_pmix",  "OMPI_MCA_initial_wdir"};
   const auto begins = [&](std::string_view prefix) { return name.starts_with(prefix); };
   if (std::any_of(kPrivate.begin(), kPrivate.end(), begins)) return false;
   return std::any_of(kPrefixes.begin(), kPrefixes.end(), begins) ||

@@ -10,7 +10,9 @@ namespace moebench {
 class Flush {
  public:
   explicit Flush(Backend& backend)
-      : backend_(backend), from_(backend.memory(), DType::fp32, rows(backend), kCols), to_(backend.memory(), DType::fp32, rows(backend), kCols) {
+      : backend_(backend),
+        from_(backend.memory(), DType::fp32, rows(backend), kCols),
+        to_(backend.memory(), DType::fp32, rows(backend), kCols) {
     backend.fill(from_, {1, 1.0f}, 0);
   }
   /// Returns when it is done.

@@ -22,6 +22,7 @@ int input_sets_needed(const Shape& shape, std::size_t cache_bytes);
 int input_sets_of(const Case& measured, std::size_t cache_bytes);
 
 /// Sets 0 … n-1 hold this rank's tokens of steps 0 … n-1.
-std::vector<InputSet> make_inputs(const Workload& workload, int rank, bool backward, int count, Backend& backend);
+std::vector<InputSet> make_inputs(const Workload& workload, int rank, bool backward, int count,
+                                  Backend& backend);
 
 }  // namespace moebench

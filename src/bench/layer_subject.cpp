@@ -21,7 +21,9 @@ class LayerSubject final : public Subject {
         workload_(measured.shape, measured.skew, measured.seed),
         groups_(connect(bench, [&](auto comm) { return Groups(std::move(comm), measured.shape.ep); })),
         layer_(measured.shape, groups_, bench.backend,
-               {.engine = measured.engine, .backward = backward_, .streams = measured.streams,
+               {.engine = measured.engine,
+                .backward = backward_,
+                .streams = measured.streams,
                 .exchange = parse_exchange(measured.exchange)}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
@@ -29,22 +31,27 @@ class LayerSubject final : public Subject {
     inputs_ = make_inputs(workload_, rank, backward_, sets, bench.backend);
     const MadeFor scope(bench.backend.memory(), Use::inputs);
     y_ = Tensor(bench.backend.memory(), case_.shape.dtype, case_.shape.tokens_of(rank), case_.shape.hidden);
-    if (backward_) dx_ = Tensor(bench.backend.memory(), case_.shape.dtype, y_.view().rows, case_.shape.hidden);
+    if (backward_)
+      dx_ = Tensor(bench.backend.memory(), case_.shape.dtype, y_.view().rows, case_.shape.hidden);
   }
 
   void run(Pass pass, int step, Trace& trace) override {
     const InputSet& input = inputs_[static_cast<std::size_t>(step) % inputs_.size()];
     switch (pass) {
-      case Pass::forward: return layer_.forward(input.x, y_, trace);
-      case Pass::backward: return layer_.backward(input.x, input.dy, dx_, trace);
-      case Pass::sync: return layer_.sync(trace);
+      case Pass::forward:
+        return layer_.forward(input.x, y_, trace);
+      case Pass::backward:
+        return layer_.backward(input.x, input.dy, dx_, trace);
+      case Pass::sync:
+        return layer_.sync(trace);
     }
   }
   int input_sets() const override { return static_cast<int>(inputs_.size()); }
   bool waits_for_device() const override { return layer_.waits_for_device() || sync_waits(case_); }
 
   std::string why_no_graph() override {
-    if (groups_.expert_parallel().size() > 1) return "the host waits to hear how many rows will come from the other ranks";
+    if (groups_.expert_parallel().size() > 1)
+      return "the host waits to hear how many rows will come from the other ranks";
     if (layer_.waits_for_device()) return cat("engine ", case_.engine, " waits for the device");
     return why_no_graph_of_sync(case_);
   }
@@ -107,15 +114,19 @@ std::unique_ptr<Subject> make_layer_subject(const Case& measured, Bench bench) {
 }
 
 CheckRecord record_of(CheckMode mode, std::vector<CheckItem> items) {
-  const bool passed = std::all_of(items.begin(), items.end(), [](const CheckItem& item) { return item.passed(); });
+  const bool passed =
+      std::all_of(items.begin(), items.end(), [](const CheckItem& item) { return item.passed(); });
   return {.mode = std::string(name_of(mode)), .passed = passed, .items = std::move(items)};
 }
 
 std::unique_ptr<Subject> make_subject(const Case& measured, Bench bench) {
   switch (measured.subject) {
-    case SubjectKind::layer: return make_layer_subject(measured, bench);
-    case SubjectKind::linear: return make_linear_subject(measured, bench);
-    case SubjectKind::dense: return make_dense_subject(measured, bench);
+    case SubjectKind::layer:
+      return make_layer_subject(measured, bench);
+    case SubjectKind::linear:
+      return make_linear_subject(measured, bench);
+    case SubjectKind::dense:
+      return make_dense_subject(measured, bench);
   }
   MB_ASSERT(false);
 }

@@ -17,21 +17,34 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double us_since(Clock::time_point start) { return std::chrono::duration<double, std::micro>(Clock::now() - start).count(); }
+double us_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
+}
 
 MemoryEstimate split_of_peak(const Memory& memory) {
   const auto part = [&](Use use) { return static_cast<double>(memory.peak_bytes(use)); };
-  return {.weights = part(Use::weights), .gradients = part(Use::gradients), .activations = part(Use::activations),
-          .inputs = part(Use::inputs), .workspace = part(Use::workspace)};
+  return {.weights = part(Use::weights),
+          .gradients = part(Use::gradients),
+          .activations = part(Use::activations),
+          .inputs = part(Use::inputs),
+          .workspace = part(Use::workspace)};
 }
 
 }  // namespace
 
 Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks,
                          const MemoryRecord& estimated)
-    : case_(measured), sampling_(sampling), bench_(bench), peaks_(peaks), passes_(passes_of(measured.passes)),
-      ranges_(measured, bench.ranks.rank()), watch_(sensors()), stopping_(sampling), slowest_(columns()),
-      rank_total_(static_cast<std::size_t>(bench.ranks.size())), times_slowest_(rank_total_.size()) {
+    : case_(measured),
+      sampling_(sampling),
+      bench_(bench),
+      peaks_(peaks),
+      passes_(passes_of(measured.passes)),
+      ranges_(measured, bench.ranks.rank()),
+      watch_(sensors()),
+      stopping_(sampling),
+      slowest_(columns()),
+      rank_total_(static_cast<std::size_t>(bench.ranks.size())),
+      times_slowest_(rank_total_.size()) {
   bench.backend.memory().reset_peak();
   const auto start = Clock::now();
   {
@@ -69,7 +82,8 @@ bool Measurement::prepare() {
 bool Measurement::judge_check() {
   std::vector<std::string> wrong;
   for (const CheckItem& item : record_.check.items)
-    if (!item.passed()) wrong.push_back(format("%s error %.2g exceeds %.2g", item.name.c_str(), item.error, item.bound));
+    if (!item.passed())
+      wrong.push_back(format("%s error %.2g exceeds %.2g", item.name.c_str(), item.error, item.bound));
   if (wrong.empty()) return true;
   record_.check.passed = false;
   record_.status = Status::incorrect;
@@ -89,7 +103,8 @@ void Measurement::record_graphs() {
   record_.capture_us = us_since(start);
   if (sampling_.check == CheckMode::none) return;
   constexpr std::size_t kQuickBytes = std::size_t{256} << 20;  // larger gradients are left to a full check
-  const std::size_t most = sampling_.check == CheckMode::full ? std::numeric_limits<std::size_t>::max() : kQuickBytes;
+  const std::size_t most =
+      sampling_.check == CheckMode::full ? std::numeric_limits<std::size_t>::max() : kQuickBytes;
   std::vector<CheckItem> items{{"graph", replay_->distance(most), error_bound(case_.shape.dtype)}};
   take_largest(bench_.ranks, items);
   record_.check.items.push_back(items.front());
@@ -141,9 +156,12 @@ bool Measurement::sample() {
     between.push_back(Clock::now());
   }
   watch_.end();
-  device_state_.add(watch_.readings(), static_cast<int>(mine.size()), std::chrono::duration<double>(between.back() - between.front()).count());
-  for (std::size_t i = 0; i < mine.size(); ++i) mine[i].push_back(throttled_between(watch_.readings(), between[i], between[i + 1]));
-  record_.memory.timed_allocations += static_cast<std::int64_t>(bench_.backend.memory().allocations() - allocations);
+  device_state_.add(watch_.readings(), static_cast<int>(mine.size()),
+                    std::chrono::duration<double>(between.back() - between.front()).count());
+  for (std::size_t i = 0; i < mine.size(); ++i)
+    mine[i].push_back(throttled_between(watch_.readings(), between[i], between[i + 1]));
+  record_.memory.timed_allocations +=
+      static_cast<std::int64_t>(bench_.backend.memory().allocations() - allocations);
   keep_round(mine);
   return !stopping_.done();
 }
@@ -155,7 +173,9 @@ void Measurement::keep_round(const std::vector<std::vector<double>>& mine) {
   const auto all = bench_.ranks.gather(flat);
   const std::size_t ranks = rank_total_.size(), total = total_column();
   for (std::size_t i = 0; i < mine.size(); ++i) {
-    const auto at = [&](std::size_t rank, std::size_t column) { return all[rank * flat.size() + i * columns() + column]; };
+    const auto at = [&](std::size_t rank, std::size_t column) {
+      return all[rank * flat.size() + i * columns() + column];
+    };
     std::size_t slowest_rank = 0;
     for (std::size_t column = 0; column < columns(); ++column) {
       double most = 0;
@@ -228,8 +248,10 @@ void Measurement::describe_times() {
     record_.time[std::string(name_of(passes_[p]))] = describe(p, cost);
   }
   TimeRecord& time = record_.time["total"] = describe(total_column(), total);
-  record_.tokens_per_s = time.device.p50 > 0 ? static_cast<double>(case_.shape.tokens) / time.device.p50 * 1e6 : 0;
-  record_.ranks.slowest = static_cast<int>(std::max_element(times_slowest_.begin(), times_slowest_.end()) - times_slowest_.begin());
+  record_.tokens_per_s =
+      time.device.p50 > 0 ? static_cast<double>(case_.shape.tokens) / time.device.p50 * 1e6 : 0;
+  record_.ranks.slowest = static_cast<int>(std::max_element(times_slowest_.begin(), times_slowest_.end()) -
+                                           times_slowest_.begin());
   for (const auto& samples : rank_total_) record_.ranks.median_us.push_back(summarize(samples).p50);
 }
 
@@ -239,7 +261,9 @@ void Measurement::describe_host() {
   if (subject_->waits_for_device() || !bench_.backend.stream().handle) return;
   record_.queue_us = summarize(slowest_[queue_column()]).p50;
   if (record_.queue_us > record_.time.at("total").device.p50)
-    record_.warnings.push_back("the host takes longer to queue an iteration than the device to do it: one after the other they would be launch bound");
+    record_.warnings.push_back(
+        "the host takes longer to queue an iteration than the device to do it: one after the other they "
+        "would be launch bound");
 }
 
 /// Of the fullest rank.
@@ -249,7 +273,9 @@ void Measurement::describe_memory() {
     double bytes;
     MemoryEstimate split;
   };
-  for (const Peak& peak : gather_all(bench_.ranks, std::vector<Peak>{{static_cast<double>(memory.peak_bytes()), split_of_peak(memory)}})) {
+  for (const Peak& peak :
+       gather_all(bench_.ranks,
+                  std::vector<Peak>{{static_cast<double>(memory.peak_bytes()), split_of_peak(memory)}})) {
     if (peak.bytes <= record_.memory.peak_bytes) continue;
     record_.memory.peak_bytes = peak.bytes;
     record_.memory.at_peak = peak.split;
@@ -259,13 +285,15 @@ void Measurement::describe_memory() {
 void Measurement::describe_device() {
   Backend& backend = bench_.backend;
   const std::string unknown = sampling_.sensors ? backend.why_no_sensors() : "not read: --no-sensors";
-  record_.device = device_state_.describe(bench_.ranks, sensors(), unknown, static_cast<double>(case_.shape.tokens));
+  record_.device =
+      device_state_.describe(bench_.ranks, sensors(), unknown, static_cast<double>(case_.shape.tokens));
   const std::vector<double>& throttled = slowest_[throttled_column()];
   for (std::size_t i = 0; i < throttled.size(); ++i)
     if (throttled[i] > 0) record_.device.throttled_at.push_back(static_cast<double>(i));
   record_.device.throttled_samples = static_cast<int>(record_.device.throttled_at.size());
   if (record_.device.throttled_samples > 0)
-    record_.warnings.push_back(cat("the device lowered its clocks while samples were taken: ", join(record_.device.clock_limits, ", ")));
+    record_.warnings.push_back(cat("the device lowered its clocks while samples were taken: ",
+                                   join(record_.device.clock_limits, ", ")));
 }
 
 /// A pass of its own: the marks between stages would disturb the whole-layer times, so those are taken without them.
@@ -279,7 +307,8 @@ void Measurement::sample_stages() {
   mine.resize(work.size() * static_cast<std::size_t>(iterations));
   for (std::size_t i = 0; i < static_cast<std::size_t>(iterations); ++i) {
     iterate(step_++, &clock);
-    for (std::size_t s = 0; s < work.size(); ++s) mine[s * iterations + i] = clock.us(work[s].stage, work[s].pass);
+    for (std::size_t s = 0; s < work.size(); ++s)
+      mine[s * iterations + i] = clock.us(work[s].stage, work[s].pass);
   }
   const auto all = bench_.ranks.gather(mine);
   const auto last_work = subject_->stages();
@@ -302,14 +331,22 @@ void Measurement::sample_stages() {
 /// The work and floor of the rank whose floor is highest: it sets the pace.
 StageRecord Measurement::describe_stage(const StageWork& work, const Summary& time) {
   const Floor floor = floor_of(work.cost, peaks_);
-  const std::array mine{floor.us, work.cost.flops, work.cost.bytes, work.cost.link_bytes, static_cast<double>(floor.bound)};
+  const std::array mine{floor.us, work.cost.flops, work.cost.bytes, work.cost.link_bytes,
+                        static_cast<double>(floor.bound)};
   const auto all = bench_.ranks.gather(mine);
   std::size_t busiest = 0;
   for (std::size_t at = 0; at < all.size(); at += mine.size())
     if (all[at] > all[busiest]) busiest = at;
   const double* of = &all[busiest];
-  return {.stage = work.stage, .pass = work.pass, .fused_into = work.fused_into, .time = time, .flops = of[1], .bytes = of[2],
-          .link_bytes = of[3], .floor_us = of[0], .limit_pct = limit_pct(of[0], time.p50),
+  return {.stage = work.stage,
+          .pass = work.pass,
+          .fused_into = work.fused_into,
+          .time = time,
+          .flops = of[1],
+          .bytes = of[2],
+          .link_bytes = of[3],
+          .floor_us = of[0],
+          .limit_pct = limit_pct(of[0], time.p50),
           .bound = static_cast<Bound>(static_cast<int>(of[4]))};
 }
 

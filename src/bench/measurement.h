@@ -20,7 +20,8 @@ namespace moebench {
 class Measurement {
  public:
   /// Builds the subject. `estimated` goes into the record. Throws what building throws.
-  Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks, const MemoryRecord& estimated);
+  Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks,
+              const MemoryRecord& estimated);
 
   /// Why the case cannot be measured as it asks to be; empty if it can. The same on every rank.
   std::string why_not() const { return case_.graph ? subject_->why_no_graph() : std::string(); }

@@ -20,9 +20,12 @@ struct Payload {
 };
 
 constexpr nvtxPayloadSchemaEntry_t kFields[] = {
-    {.type = NVTX_PAYLOAD_ENTRY_TYPE_UINT64, .name = "case"},  {.type = NVTX_PAYLOAD_ENTRY_TYPE_INT64, .name = "rank"},
-    {.type = NVTX_PAYLOAD_ENTRY_TYPE_INT64, .name = "tokens"}, {.type = NVTX_PAYLOAD_ENTRY_TYPE_INT64, .name = "hidden"},
-    {.type = NVTX_PAYLOAD_ENTRY_TYPE_INT64, .name = "ffn"},    {.type = NVTX_PAYLOAD_ENTRY_TYPE_INT64, .name = "experts"},
+    {.type = NVTX_PAYLOAD_ENTRY_TYPE_UINT64, .name = "case"},
+    {.type = NVTX_PAYLOAD_ENTRY_TYPE_INT64, .name = "rank"},
+    {.type = NVTX_PAYLOAD_ENTRY_TYPE_INT64, .name = "tokens"},
+    {.type = NVTX_PAYLOAD_ENTRY_TYPE_INT64, .name = "hidden"},
+    {.type = NVTX_PAYLOAD_ENTRY_TYPE_INT64, .name = "ffn"},
+    {.type = NVTX_PAYLOAD_ENTRY_TYPE_INT64, .name = "experts"},
     {.type = NVTX_PAYLOAD_ENTRY_TYPE_INT64, .name = "top-k"},
 };
 
@@ -76,7 +79,8 @@ struct Ranges::Open {
     return work(&attributes);
   }
   void push(std::string_view word) {
-    with(word, [](const nvtxEventAttributes_t* attributes) { return nvtxDomainRangePushEx(domain(), attributes); });
+    with(word,
+         [](const nvtxEventAttributes_t* attributes) { return nvtxDomainRangePushEx(domain(), attributes); });
     ++depth;
   }
   void pop() {
@@ -92,7 +96,12 @@ Ranges::Ranges(const Case& measured, int rank) {
   if (!heard()) return;
   const Shape& shape = measured.shape;
   open_ = std::make_unique<Open>();
-  open_->payload = {std::stoull(id_of(measured), nullptr, 16), rank, shape.tokens, shape.hidden, shape.ffn, shape.experts,
+  open_->payload = {std::stoull(id_of(measured), nullptr, 16),
+                    rank,
+                    shape.tokens,
+                    shape.hidden,
+                    shape.ffn,
+                    shape.experts,
                     shape.top_k};
   open_->range = open_->with(name_of(measured.subject), [](const nvtxEventAttributes_t* attributes) {
     return nvtxDomainRangeStartEx(domain(), attributes);

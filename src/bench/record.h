@@ -120,8 +120,9 @@ struct Record {
   RanksRecord ranks;
   MemoryRecord memory;
   DeviceRecord device;
-  std::string math;     ///< how matrices are multiplied: "bf16 tensor cores, fp32 accumulation"
-  double queue_us = 0;  ///< median of the host's time to queue an iteration; 0 where it waits for the device in between
+  std::string math;  ///< how matrices are multiplied: "bf16 tensor cores, fp32 accumulation"
+  double queue_us =
+      0;  ///< median of the host's time to queue an iteration; 0 where it waits for the device in between
   double setup_us = 0;  ///< building the subject, before the first iteration
   double comm_us = 0;   ///< of that: connecting the ranks
   double first_iteration_us = 0;

@@ -43,13 +43,18 @@ void together(World& ranks, Work work) {
   const auto failures = ranks.gather_text(failure);
   for (std::size_t rank = 0; rank < failures.size(); ++rank)
     if (!failures[rank].empty())
-      throw CaseEnded{Status::failed, ranks.size() == 1 ? failures[rank] : cat("rank ", rank, ": ", failures[rank])};
+      throw CaseEnded{Status::failed,
+                      ranks.size() == 1 ? failures[rank] : cat("rank ", rank, ": ", failures[rank])};
 }
 
 MemoryRecord estimate(const Case& measured, const Bench& bench) {
   const MemoryEstimate need = estimate_memory(measured, bench.backend.device().cache_bytes);
-  return {.estimated_bytes = need.total(), .weights_bytes = need.weights, .gradients_bytes = need.gradients,
-          .activations_bytes = need.activations, .inputs_bytes = need.inputs, .workspace_bytes = need.workspace};
+  return {.estimated_bytes = need.total(),
+          .weights_bytes = need.weights,
+          .gradients_bytes = need.gradients,
+          .activations_bytes = need.activations,
+          .inputs_bytes = need.inputs,
+          .workspace_bytes = need.workspace};
 }
 
 /// "17.6 TB"
@@ -77,7 +82,8 @@ void require_memory(const MemoryRecord& need, const Bench& bench) {
 /// Runs the cases of one sweep on the worlds they need.
 class Runner {
  public:
-  Runner(const Sampling& sampling, Bench bench, RunObserver& observer) : sampling_(sampling), bench_(bench), observer_(observer) {}
+  Runner(const Sampling& sampling, Bench bench, RunObserver& observer)
+      : sampling_(sampling), bench_(bench), observer_(observer) {}
 
   RunOutcome run(std::span<const Case> cases) {
     try {
@@ -110,7 +116,8 @@ class Runner {
     if (ranks > bench_.ranks.size()) {
       for (const Case& measured : cases) {
         tell([&] { observer_.begin(measured); });
-        end({.measured = measured, .status = Status::skipped,
+        end({.measured = measured,
+             .status = Status::skipped,
              .reason = cat("needs ", ranks, " ranks, but ", bench_.ranks.size(),
                            bench_.ranks.size() == 1 ? " runs" : " run", "; start with mpirun -np ", ranks)});
       }
@@ -147,8 +154,11 @@ class Runner {
     turn.record.measured = measured;
     turn.record.memory = estimate(measured, bench);
     require_memory(turn.record.memory, bench);
-    const Peaks peaks = sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, measured.shape.dtype);
-    together(bench.ranks, [&] { turn.measurement = std::make_unique<Measurement>(measured, sampling_, bench, peaks, turn.record.memory); });
+    const Peaks peaks =
+        sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, measured.shape.dtype);
+    together(bench.ranks, [&] {
+      turn.measurement = std::make_unique<Measurement>(measured, sampling_, bench, peaks, turn.record.memory);
+    });
     if (const std::string why = turn.measurement->why_not(); !why.empty())
       throw CaseEnded{Status::skipped, cat("cannot be replayed as a graph: ", why)};
     bool right = true;
@@ -217,16 +227,20 @@ class Runner {
     }
   }
   void end(const Record& record) {
-    if (record.status == Status::incorrect) outcome_.code = ExitCode::incorrect;
-    else if (record.status != Status::ok && outcome_.code == ExitCode::ok) outcome_.code = ExitCode::partial;
+    if (record.status == Status::incorrect)
+      outcome_.code = ExitCode::incorrect;
+    else if (record.status != Status::ok && outcome_.code == ExitCode::ok)
+      outcome_.code = ExitCode::partial;
     tell([&] { observer_.end(record); });
   }
 
   /// What remains to be said when the sweep cannot go on.
   RunOutcome stop(const Error& error) const {
     const bool alone = bench_.ranks.size() == 1;
-    const bool says_who = dynamic_cast<const TimeoutError*>(&error) != nullptr;  // "rank 0 waited 300 s for …"
-    return {error.code(), alone || says_who ? error.what() : cat("rank ", bench_.ranks.rank(), ": ", error.what()), !alone};
+    const bool says_who =
+        dynamic_cast<const TimeoutError*>(&error) != nullptr;  // "rank 0 waited 300 s for …"
+    return {error.code(),
+            alone || says_who ? error.what() : cat("rank ", bench_.ranks.rank(), ": ", error.what()), !alone};
   }
 
   Sampling sampling_;
@@ -251,7 +265,8 @@ void refuse_impossible(const Case& measured, const Backend& backend) {
     throw UsageError(cat("subject linear has no ", name_of(measured.passes), " pass; valid: fwd"));
 }
 
-RunOutcome run_cases(std::span<const Case> cases, const Sampling& sampling, Bench bench, RunObserver& observer) {
+RunOutcome run_cases(std::span<const Case> cases, const Sampling& sampling, Bench bench,
+                     RunObserver& observer) {
   for (const Case& measured : cases) refuse_impossible(measured, bench.backend);
   return Runner(sampling, bench, observer).run(cases);
 }

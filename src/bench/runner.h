@@ -39,6 +39,7 @@ void refuse_impossible(const Case& measured, const Backend& backend);
 /// more is skipped with the reason. A case that fails or does not fit is recorded and the next one runs.
 /// With sampling.interleave, cases on the same ranks take turns, a round of samples each. With sampling.check_only,
 /// each case is verified and nothing is timed.
-RunOutcome run_cases(std::span<const Case> cases, const Sampling& sampling, Bench bench, RunObserver& observer);
+RunOutcome run_cases(std::span<const Case> cases, const Sampling& sampling, Bench bench,
+                     RunObserver& observer);
 
 }  // namespace moebench

@@ -10,7 +10,9 @@ namespace moebench {
 class Stopwatch {
  public:
   explicit Stopwatch(double& us) : us_(us) {}
-  ~Stopwatch() { us_ += std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start_).count(); }
+  ~Stopwatch() {
+    us_ += std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start_).count();
+  }
   Stopwatch(const Stopwatch&) = delete;
 
  private:

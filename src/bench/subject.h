@@ -20,7 +20,7 @@ namespace moebench {
 
 /// What a subject runs on. All outlive it.
 struct Bench {
-  World& ranks;      ///< the ranks of the case, and no others
+  World& ranks;  ///< the ranks of the case, and no others
   Backend& backend;
   ThreadPool& pool;  ///< for the oracle
 };
@@ -75,7 +75,9 @@ class Subject {
 /// Bytes that one rank of the case needs on a device with this last-level cache, without building it.
 MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes);
 /// Whether an iteration of the case sums gradients over ranks.
-inline bool syncs_ranks(const Case& measured) { return measured.passes == PassSet::step && measured.shape.ranks > 1; }
+inline bool syncs_ranks(const Case& measured) {
+  return measured.passes == PassSet::step && measured.shape.ranks > 1;
+}
 /// Whether summing them makes the host wait: over NCCL it is queued like the rest.
 inline bool sync_waits(const Case& measured) { return syncs_ranks(measured) && measured.comm != "nccl"; }
 /// Why the sums cannot be replayed in a graph; empty if there are none.

@@ -36,7 +36,8 @@ std::optional<MeanPower> mean_power(std::span<const TimedReading> readings, doub
   return MeanPower{sum / static_cast<double>(readings.size()), false};
 }
 
-bool throttled_between(std::span<const TimedReading> readings, WatchClock::time_point from, WatchClock::time_point to) {
+bool throttled_between(std::span<const TimedReading> readings, WatchClock::time_point from,
+                       WatchClock::time_point to) {
   bool before = false;  // at the last reading before `from`
   for (const TimedReading& reading : readings) {
     const bool now = is_throttled(reading.reading.limits);

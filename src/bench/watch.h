@@ -31,7 +31,8 @@ struct MeanPower {
 std::optional<MeanPower> mean_power(std::span<const TimedReading> readings, double least_s);
 
 /// Whether clocks were throttled at any reading from the last one before `from` to the first one after `to`.
-bool throttled_between(std::span<const TimedReading> readings, WatchClock::time_point from, WatchClock::time_point to);
+bool throttled_between(std::span<const TimedReading> readings, WatchClock::time_point from,
+                       WatchClock::time_point to);
 
 /// Reads once at begin(), once at end(), and from a thread of its own in between. Without sensors it does nothing.
 class Watch {

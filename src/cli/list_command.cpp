@@ -30,13 +30,15 @@ void list_presets() {
 void list_engines() {
   for (const std::string& backend : backend_names())
     std::cout << format("  %-6s ", backend.c_str()) << join(engines_of(backend), " ") << '\n';
-  std::cout << "  auto: on cuda, grouped in bf16 and fp16 up to 1536 rows per expert or hidden 2048, else streams; on cpu, loop\n";
+  std::cout << "  auto: on cuda, grouped in bf16 and fp16 up to 1536 rows per expert or hidden 2048, else "
+               "streams; on cpu, loop\n";
 }
 
 void list_backends() {
   for (const std::string& name : backend_names())
     std::cout << "  " << name << (name == best_backend() ? "  (auto)" : "")
-              << (name == "cuda" && !why_no_gpu().empty() ? cat("  (not here: ", why_no_gpu(), ")") : "") << '\n';
+              << (name == "cuda" && !why_no_gpu().empty() ? cat("  (not here: ", why_no_gpu(), ")") : "")
+              << '\n';
 }
 
 void list_comms() {

@@ -124,11 +124,12 @@ std::vector<OptionFlag> sampling_flags() {
 std::vector<OptionFlag> output_flags() {
   constexpr std::string_view kGroup = "Output";
   return {
-      {kGroup, "json", "FILE|DIR/", "", "write the report here; in DIR/ it is named after device and commit", kRun,
-       [](Options& o, std::string_view v) { o.json = v; }},
+      {kGroup, "json", "FILE|DIR/", "", "write the report here; in DIR/ it is named after device and commit",
+       kRun, [](Options& o, std::string_view v) { o.json = v; }},
       {kGroup, "csv", "FILE", "", "write the table here as CSV", kRun,
        [](Options& o, std::string_view v) { o.csv = v; }},
-      {kGroup, "trace", "FILE", "", "write a timeline of a few iterations of one case for Perfetto; time nothing", kRun,
+      {kGroup, "trace", "FILE", "",
+       "write a timeline of a few iterations of one case for Perfetto; time nothing", kRun,
        [](Options& o, std::string_view v) { o.trace = v; }},
       {kGroup, "samples", "", "", "keep every sample in the report", kRun,
        [](Options& o, std::string_view v) { o.samples = on(v); }},

@@ -24,7 +24,8 @@ std::string_view launcher_of(const Launch& launch) {
 
 }  // namespace
 
-std::string repro_line(const std::vector<std::string>& argv, const Launch& launch, const Variables& environment) {
+std::string repro_line(const std::vector<std::string>& argv, const Launch& launch,
+                       const Variables& environment) {
   std::vector<std::string> words;
   bool writes = false, forces = false;
   for (const auto& [name, value] : environment) {
@@ -32,7 +33,8 @@ std::string repro_line(const std::vector<std::string>& argv, const Launch& launc
     writes |= name == "MOEBENCH_JSON" || name == "MOEBENCH_CSV";
     words.push_back(cat(name, "=", quoted(value)));
   }
-  if (launch.size > 1 && launch.launcher != "moebench") words.push_back(cat(launcher_of(launch), " ", launch.size));
+  if (launch.size > 1 && launch.launcher != "moebench")
+    words.push_back(cat(launcher_of(launch), " ", launch.size));
   words.emplace_back("moebench");
   for (std::size_t i = 1; i < argv.size(); ++i) {
     if (argv[i] == "--resume") continue;

@@ -12,6 +12,7 @@ namespace moebench {
 
 /// "MOEBENCH_ENGINE=loop mpirun -np 4 moebench run --experts 8": quoted for a POSIX shell, without --resume, and with
 /// --force where a file is written, since it exists by now. Ranks that moebench started itself need no launcher.
-std::string repro_line(const std::vector<std::string>& argv, const Launch& launch, const Variables& environment);
+std::string repro_line(const std::vector<std::string>& argv, const Launch& launch,
+                       const Variables& environment);
 
 }  // namespace moebench

@@ -101,8 +101,10 @@ Document head_of(const std::vector<std::string>& argv, Machine machine) {
 std::string slug(std::string_view text) {
   std::string result;
   for (const char c : text)
-    if (std::isalnum(static_cast<unsigned char>(c))) result += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    else if (!result.empty() && result.back() != '-') result += '-';
+    if (std::isalnum(static_cast<unsigned char>(c)))
+      result += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    else if (!result.empty() && result.back() != '-')
+      result += '-';
   return result;
 }
 
@@ -112,7 +114,8 @@ std::filesystem::path report_path(const std::string& given, const Document& head
   std::error_code error;
   std::filesystem::create_directories(given, error);
   if (error) throw EnvironmentError(cat("cannot make the directory ", given, ": ", error.message()));
-  const std::string& device = head.machine.gpus.empty() ? head.environment.cpu.model : head.machine.gpus.front().name;
+  const std::string& device =
+      head.machine.gpus.empty() ? head.environment.cpu.model : head.machine.gpus.front().name;
   const std::string commit = head.tool.commit.empty() ? "no-commit" : head.tool.commit.substr(0, 10);
   return cat(given, slug(device), "-", commit, head.tool.dirty ? "-modified" : "", ".json");
 }
@@ -121,7 +124,8 @@ std::filesystem::path report_path(const std::string& given, const Document& head
 std::unique_ptr<Journal> open_journal(const Options& options, Document head) {
   if (!options.csv.empty()) require_writable(options.csv);
   std::error_code error;
-  if (!options.csv.empty() && !options.force && !options.resume && std::filesystem::exists(options.csv, error))
+  if (!options.csv.empty() && !options.force && !options.resume &&
+      std::filesystem::exists(options.csv, error))
     throw UsageError(cat(options.csv, " already exists; give --force to replace it"));
   if (options.json.empty()) return nullptr;
   const auto path = report_path(options.json, head);
@@ -203,8 +207,8 @@ void leave(World& world, const RunOutcome& outcome) {
 ExitCode run_command(const Options& options, const std::vector<std::string>& argv) {
   if (const auto code = start_ranks(options, argv)) return *code;
   Workplace workplace(only_word(options.sweep, "backend"), {.comm = only_word(options.sweep, "comm"),
-                                                             .rendezvous = options.rendezvous,
-                                                             .timeout_s = options.timeout_s});
+                                                            .rendezvous = options.rendezvous,
+                                                            .timeout_s = options.timeout_s});
   World& world = workplace.world();
   const Sweep sweep = expand_sweep(options.sweep, workplace.available());
   if (options.plan) {

@@ -39,12 +39,10 @@ std::optional<ExitCode> start_ranks(const Options& options, const std::vector<st
   if (std::find(backends.begin(), backends.end(), backend) == backends.end())
     throw_unknown("backend", backend, backends);
   // What is wrong with the sweep is said here, once, and not by each rank and a launcher.
-  expand_sweep(
-      options.sweep,
-      {.ranks = ranks,
-       .backend = backend,
-       .comm = "mpi",
-       .words = {{"backend", backend_names()}, {"engine", engines_of(backend)}}});
+  expand_sweep(options.sweep, {.ranks = ranks,
+                               .backend = backend,
+                               .comm = "mpi",
+                               .words = {{"backend", backend_names()}, {"engine", engines_of(backend)}}});
   if (comm == "nccl" || (comm == "auto" && backend == "cuda" && why_not_comm("nccl", ranks).empty()))
     return static_cast<ExitCode>(run_local_ranks(ranks, argv));
   become_mpirun(ranks, argv);

@@ -65,10 +65,11 @@ std::vector<std::string> engines_of(std::string_view backend) {
 
 Workplace::Workplace(std::string_view backend, WorldRequest request)
     : backend_name_(backend == "auto" ? best_backend() : std::string(backend)),
-      world_(timed(ranks_us_, [&] {
-        request.gpu = backend_name_ == "cuda";
-        return make_world(request);
-      })),
+      world_(timed(ranks_us_,
+                   [&] {
+                     request.gpu = backend_name_ == "cuda";
+                     return make_world(request);
+                   })),
       pool_(std::make_unique<ThreadPool>(threads_of(*world_))),
       backend_(timed(backend_us_, [&] { return open_backend(backend_name_, *world_); })) {}
 
@@ -93,9 +94,9 @@ Machine Workplace::describe() {
   machine.libraries = device.versions;
   if (world_->name() == "nccl") machine.libraries.emplace_back("nccl", world_->library());
   const std::string separator("\n");
-  const auto ranks =
-      world_->gather_text(cat(host_name(), separator, getpid(), separator, device.name, ", ", device.units,
-                              device.kind == "cpu" ? " thread" : " multiprocessor", device.units == 1 ? "" : "s"));
+  const auto ranks = world_->gather_text(
+      cat(host_name(), separator, getpid(), separator, device.name, ", ", device.units,
+          device.kind == "cpu" ? " thread" : " multiprocessor", device.units == 1 ? "" : "s"));
   for (int rank = 0; rank < world_->size(); ++rank) {
     const auto parts = split(ranks[static_cast<std::size_t>(rank)], '\n');
     machine.ranks.push_back({rank, parts[0], to_int(parts[1]).value_or(0), parts[2]});

@@ -44,7 +44,8 @@ struct CheckItem {
 inline std::vector<std::int64_t> spread(std::int64_t count, std::int64_t wanted) {
   std::vector<std::int64_t> indices;
   wanted = std::min(wanted, count);
-  for (std::int64_t i = 0; i < wanted; ++i) indices.push_back(wanted == 1 ? 0 : i * (count - 1) / (wanted - 1));
+  for (std::int64_t i = 0; i < wanted; ++i)
+    indices.push_back(wanted == 1 ? 0 : i * (count - 1) / (wanted - 1));
   return indices;
 }
 

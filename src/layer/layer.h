@@ -75,9 +75,9 @@ class Layer {
   Parameters parameters_;
   Routing routing_;
   // Rows where the tokens are, [S, H]; and where the experts are, [n, H]. Alone, one tensor is both.
-  Tensor rows_home_, rows_away_;  ///< what goes into the experts
-  Tensor out_home_, out_away_;    ///< what comes out of them
-  Tensor dout_home_, dout_away_;  ///< its gradient
+  Tensor rows_home_, rows_away_;    ///< what goes into the experts
+  Tensor out_home_, out_away_;      ///< what comes out of them
+  Tensor dout_home_, dout_away_;    ///< its gradient
   Tensor drows_home_, drows_away_;  ///< the gradient of what went in
 };
 

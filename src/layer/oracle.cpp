@@ -12,9 +12,7 @@ namespace {
 
 double cdf(double x) { return 0.5 * std::erfc(-x * std::numbers::sqrt2 / 2); }
 double gelu(double x) { return x * cdf(x); }
-double gelu_slope(double x) {
-  return cdf(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * std::numbers::pi);
-}
+double gelu_slope(double x) { return cdf(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * std::numbers::pi); }
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 double silu(double x) { return x * sigmoid(x); }
 double silu_slope(double x) { return sigmoid(x) * (1 + x * (1 - sigmoid(x))); }
@@ -55,7 +53,8 @@ Oracle::Oracle(const Workload& workload, int step, Selection selection, ThreadPo
 }
 
 double Oracle::weight(Parameter parameter, std::int64_t index) const {
-  return round_to(shape_.dtype, fields_[static_cast<std::size_t>(parameter)].at(static_cast<std::uint64_t>(index)));
+  return round_to(shape_.dtype,
+                  fields_[static_cast<std::size_t>(parameter)].at(static_cast<std::uint64_t>(index)));
 }
 
 void Oracle::score_token(std::int64_t token, OracleToken& result) const {
@@ -63,7 +62,8 @@ void Oracle::score_token(std::int64_t token, OracleToken& result) const {
   const auto zeros = [](std::int64_t count) { return std::vector<double>(static_cast<std::size_t>(count)); };
   result = {zeros(e), zeros(k), zeros(k), zeros(k), zeros(h), zeros(h)};
   for (std::int64_t i = 0; i < h; ++i)
-    for (std::int64_t j = 0; j < e; ++j) result.logits[j] += double{x_[token * h + i]} * weight(Parameter::gate, i * e + j);
+    for (std::int64_t j = 0; j < e; ++j)
+      result.logits[j] += double{x_[token * h + i]} * weight(Parameter::gate, i * e + j);
   double sum = 0;
   const auto logit = [&](std::int64_t j) { return result.logits[selection_.expert_of[token * k + j]]; };
   for (std::int64_t j = 0; j < k; ++j) sum += result.score[j] = std::exp(logit(j) - logit(0));
@@ -121,8 +121,12 @@ void Oracle::run_expert(std::int64_t expert, std::span<const Row> rows, std::spa
   const auto load_row = [&](Parameter parameter, std::int64_t row, std::int64_t cols) {
     for (std::int64_t j = 0; j < cols; ++j) weights[j] = weight(parameter, row * cols + j);
   };
-  const auto out = [&](std::int64_t r) -> std::vector<double>& { return y_rows[rows[r].sample * shape_.top_k + rows[r].choice]; };
-  const auto dx = [&](std::int64_t r) -> std::vector<double>& { return dx_rows[rows[r].sample * shape_.top_k + rows[r].choice]; };
+  const auto out = [&](std::int64_t r) -> std::vector<double>& {
+    return y_rows[rows[r].sample * shape_.top_k + rows[r].choice];
+  };
+  const auto dx = [&](std::int64_t r) -> std::vector<double>& {
+    return dx_rows[rows[r].sample * shape_.top_k + rows[r].choice];
+  };
 
   if (shape_.bias) load_row(Parameter::b1, expert, w1);
   for (std::int64_t r = 0; r < n && shape_.bias; ++r) std::copy_n(weights.begin(), w1, pre.begin() + r * w1);
@@ -177,9 +181,11 @@ std::vector<OracleUnit> Oracle::units(std::int64_t expert, std::span<const std::
     std::vector<double> w1_columns(columns * h), w2_row(h);
     for (std::int64_t u = begin; u < end; ++u) {
       const std::int64_t j = units[u];
-      OracleUnit& result = results[u] = {std::vector<double>(columns * h), std::vector<double>(columns), std::vector<double>(h)};
+      OracleUnit& result = results[u] = {std::vector<double>(columns * h), std::vector<double>(columns),
+                                         std::vector<double>(h)};
       for (std::int64_t i = 0; i < h; ++i) {
-        for (std::int64_t c = 0; c < columns; ++c) w1_columns[c * h + i] = weight(Parameter::w1, (expert * h + i) * w1 + c * f + j);
+        for (std::int64_t c = 0; c < columns; ++c)
+          w1_columns[c * h + i] = weight(Parameter::w1, (expert * h + i) * w1 + c * f + j);
         w2_row[i] = weight(Parameter::w2, (expert * f + j) * h + i);
       }
       for (const std::int64_t slot : slots) {
@@ -219,7 +225,8 @@ std::vector<double> Oracle::dgate() const {
   std::vector<double> gradient(static_cast<std::size_t>(h * e));
   for (std::int64_t t = 0; t < shape_.tokens; ++t) {
     double mean = 0;
-    for (std::int64_t j = 0; j < k; ++j) mean += double{selection_.score[t * k + j]} * selection_.dscore[t * k + j];
+    for (std::int64_t j = 0; j < k; ++j)
+      mean += double{selection_.score[t * k + j]} * selection_.dscore[t * k + j];
     for (std::int64_t j = 0; j < k; ++j) {
       const double dlogit = selection_.score[t * k + j] * (selection_.dscore[t * k + j] - mean);
       const std::int64_t expert = selection_.expert_of[t * k + j];

@@ -23,7 +23,8 @@ class Carver {
 
 }  // namespace
 
-Routing::Routing(const Shape& shape, std::int64_t tokens, Memory& memory) : storage_(memory, 0), expert_of_row_(memory, 0) {
+Routing::Routing(const Shape& shape, std::int64_t tokens, Memory& memory)
+    : storage_(memory, 0), expert_of_row_(memory, 0) {
   const std::int64_t slots = tokens * shape.top_k, local = shape.experts_per_rank();
   const auto carve_all = [&](Carver carver) {
     carver.carve(logits, tokens * shape.experts);

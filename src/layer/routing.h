@@ -17,15 +17,16 @@ struct Routing {
   Routing(const Shape& shape, std::int64_t tokens, Memory& memory);
 
   // In backend memory, made where the tokens are.
-  std::span<float> logits, dlogits;          // [T, E]
-  std::span<float> score, dscore;            // [T, K]
-  std::span<std::int32_t> expert_of;         // [T, K]
-  std::span<std::int32_t> counts, offsets;   // [E], [E + 1] of the packed rows
-  std::span<std::int32_t> row_of, slot_of;   // [S] slot → row, and back; the latter only for engines that take tokens
+  std::span<float> logits, dlogits;         // [T, E]
+  std::span<float> score, dscore;           // [T, K]
+  std::span<std::int32_t> expert_of;        // [T, K]
+  std::span<std::int32_t> counts, offsets;  // [E], [E + 1] of the packed rows
+  std::span<std::int32_t> row_of,
+      slot_of;  // [S] slot → row, and back; the latter only for engines that take tokens
 
   // In backend memory, made where the experts are; with one rank the offsets above are these.
-  std::span<std::int32_t> local_offsets;     // [e + 1] of the received rows
-  std::span<std::int32_t> expert_of_row;     // [n], only for engines that want rows by token
+  std::span<std::int32_t> local_offsets;  // [e + 1] of the received rows
+  std::span<std::int32_t> expert_of_row;  // [n], only for engines that want rows by token
 
   // On the host, with several ranks only.
   std::vector<std::int64_t> sent, received;  // [P, e] rows to and from each peer, per expert

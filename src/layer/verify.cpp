@@ -23,10 +23,15 @@ std::vector<T> read(Memory& memory, std::span<const T> device) {
 /// One verification: the layer's results on the host, and the comparisons made so far.
 class Verification {
  public:
-  Verification(Layer& layer, const Workload& workload, World& world, Backend& backend, const VerifyOptions& options,
-               Trace& trace)
-      : layer_(layer), shape_(workload.shape()), world_(world), backend_(backend), options_(options),
-        first_(shape_.first_token(world.rank())), tokens_(shape_.tokens_of(world.rank())) {
+  Verification(Layer& layer, const Workload& workload, World& world, Backend& backend,
+               const VerifyOptions& options, Trace& trace)
+      : layer_(layer),
+        shape_(workload.shape()),
+        world_(world),
+        backend_(backend),
+        options_(options),
+        first_(shape_.first_token(world.rank())),
+        tokens_(shape_.tokens_of(world.rank())) {
     run(workload, trace);
   }
 
@@ -120,8 +125,10 @@ class Verification {
     double worst_taken = std::numeric_limits<double>::infinity(), best_left = -worst_taken, largest = 0;
     for (std::int64_t e = 0; e < shape_.experts; ++e) {
       largest = std::max(largest, std::abs(logits[e]));
-      if (std::find(chosen, end, e) != end) worst_taken = std::min(worst_taken, logits[e]);
-      else best_left = std::max(best_left, logits[e]);
+      if (std::find(chosen, end, e) != end)
+        worst_taken = std::min(worst_taken, logits[e]);
+      else
+        best_left = std::max(best_left, logits[e]);
     }
     return largest > 0 ? std::max(0.0, (best_left - worst_taken) / largest) : 0;
   }
@@ -140,16 +147,19 @@ class Verification {
     const std::int64_t first = shape_.first_expert(world_.rank());
     Parameters& parameters = layer_.parameters();
     Difference dw1, db1, dw2, db2;
-    for (const std::int64_t e : spread(shape_.experts_per_rank(), options_.full ? shape_.experts : kSampledExperts)) {
+    for (const std::int64_t e :
+         spread(shape_.experts_per_rank(), options_.full ? shape_.experts : kSampledExperts)) {
       const auto units = spread(f, options_.full ? f : kSampledUnits);
       const auto expected = oracle.units(first + e, units);
       const auto w1_out = download(parameters.gradient(Parameter::w1), e * h, h);
       const auto w2_out = download(parameters.gradient(Parameter::w2), e * f, f);
-      const auto b1_out = shape_.bias ? download(parameters.gradient(Parameter::b1), e, 1) : std::vector<float>();
+      const auto b1_out =
+          shape_.bias ? download(parameters.gradient(Parameter::b1), e, 1) : std::vector<float>();
       for (std::size_t u = 0; u < units.size(); ++u) {
         for (std::int64_t i = 0; i < h; ++i) dw2.add(w2_out[units[u] * h + i], expected[u].dw2[i]);
         for (std::int64_t c = 0; c < w1 / f; ++c) {
-          for (std::int64_t i = 0; i < h; ++i) dw1.add(w1_out[i * w1 + c * f + units[u]], expected[u].dw1[c * h + i]);
+          for (std::int64_t i = 0; i < h; ++i)
+            dw1.add(w1_out[i * w1 + c * f + units[u]], expected[u].dw1[c * h + i]);
           if (shape_.bias) db1.add(b1_out[c * f + units[u]], expected[u].db1[c]);
         }
       }
@@ -172,7 +182,9 @@ class Verification {
     return host;
   }
 
-  void add(std::string name, double error, double bound) { items_.push_back({std::move(name), error, bound}); }
+  void add(std::string name, double error, double bound) {
+    items_.push_back({std::move(name), error, bound});
+  }
   void add(std::string name, double error) { add(std::move(name), error, error_bound(shape_.dtype)); }
 
   Layer& layer_;
@@ -187,15 +199,15 @@ class Verification {
 
 }  // namespace
 
-std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& world, Backend& backend, ThreadPool& pool,
-                              const VerifyOptions& options, Trace& trace) {
+std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& world, Backend& backend,
+                              ThreadPool& pool, const VerifyOptions& options, Trace& trace) {
   Verification verification(layer, workload, world, backend, options, trace);
   verification.compare(workload, pool);
   return verification.items();
 }
 
-std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& world, Backend& backend, ThreadPool& pool,
-                              const VerifyOptions& options) {
+std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& world, Backend& backend,
+                              ThreadPool& pool, const VerifyOptions& options) {
   NoTrace trace;
   return verify(layer, workload, world, backend, pool, options, trace);
 }
@@ -212,10 +224,14 @@ void take_largest(World& world, std::vector<CheckItem>& items) {
 
 double error_bound(DType dtype) {
   switch (dtype) {
-    case DType::fp32: return 1e-5;   // 2^-24 per rounding, sums of up to 2^14 terms
-    case DType::tf32: return 2e-3;   // 2^-11 per operand
-    case DType::fp16: return 2e-3;   // 2^-11 per stored value
-    case DType::bf16: return 1.5e-2; // 2^-8 per stored value
+    case DType::fp32:
+      return 1e-5;  // 2^-24 per rounding, sums of up to 2^14 terms
+    case DType::tf32:
+      return 2e-3;  // 2^-11 per operand
+    case DType::fp16:
+      return 2e-3;  // 2^-11 per stored value
+    case DType::bf16:
+      return 1.5e-2;  // 2^-8 per stored value
   }
   return 0;
 }

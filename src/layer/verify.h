@@ -20,10 +20,10 @@ struct VerifyOptions {
 
 /// Collective over `world`, the ranks of the layer. Loads the weights, runs forward (backward and sync) of one step, and
 /// compares this rank's part. The same items on every rank. Uses fresh tensors; leaves the layer's weights loaded.
-std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& world, Backend& backend, ThreadPool& pool,
-                              const VerifyOptions& options, Trace& trace);
-std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& world, Backend& backend, ThreadPool& pool,
-                              const VerifyOptions& options);
+std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& world, Backend& backend,
+                              ThreadPool& pool, const VerifyOptions& options, Trace& trace);
+std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& world, Backend& backend,
+                              ThreadPool& pool, const VerifyOptions& options);
 
 /// Makes each item's error the largest over ranks, NaN above all. Collective; the same items on every rank.
 void take_largest(World& world, std::vector<CheckItem>& items);

@@ -43,36 +43,46 @@ StageCost forward_cost(const Terms& t, const RankLoad& load, Stage stage) {
   switch (stage) {
     case Stage::gate:
       return {.flops = 2 * t.T * t.H * t.E, .bytes = t.T * t.row + t.E * t.row + t.S * (kIndex + kScore)};
-    case Stage::plan: return {.bytes = 2 * t.S * kIndex + (2 * t.E + 1) * kIndex};
-    case Stage::pack: return {.bytes = (t.T + t.S) * t.row + t.S * kIndex};
+    case Stage::plan:
+      return {.bytes = 2 * t.S * kIndex + (2 * t.E + 1) * kIndex};
+    case Stage::pack:
+      return {.bytes = (t.T + t.S) * t.row + t.S * kIndex};
     case Stage::sizes:
       if (load.peers == 0) return {};
       return {.link_bytes = static_cast<double>(load.peers) * t.e * 8, .messages = 1};
     case Stage::dispatch:
-    case Stage::collect: return exchange(t, load);
+    case Stage::collect:
+      return exchange(t, load);
     case Stage::experts:
       return {.flops = 2 * t.n * t.weights, .bytes = t.a * t.weights * t.s + 2 * t.n * t.row};
-    case Stage::combine: return {.bytes = (t.S + t.T) * t.row + t.S * (kIndex + kScore)};
-    case Stage::sync: break;
+    case Stage::combine:
+      return {.bytes = (t.S + t.T) * t.row + t.S * (kIndex + kScore)};
+    case Stage::sync:
+      break;
   }
   return {};
 }
 
 StageCost backward_cost(const Terms& t, const RankLoad& load, Stage stage) {
   switch (stage) {
-    case Stage::combine:  // dscore = <dy, out> needs no reading of out: it is <dact, act> as well, inside the experts
+    case Stage::
+        combine:  // dscore = <dy, out> needs no reading of out: it is <dact, act> as well, inside the experts
       return {.bytes = (t.T + t.S) * t.row + t.S * (kIndex + 2 * kScore)};
     case Stage::collect:
-    case Stage::dispatch: return exchange(t, load);
+    case Stage::dispatch:
+      return exchange(t, load);
     case Stage::experts:  // reads x, dout, the pre-activation and the weights; writes dx and every gradient
       return {.flops = 4 * t.n * t.weights,
               .bytes = (t.a + t.e) * t.weights * t.s + t.n * (3 * t.row + t.W1 * t.s)};
-    case Stage::pack: return {.bytes = (t.S + t.T) * t.row + t.S * kIndex};
+    case Stage::pack:
+      return {.bytes = (t.S + t.T) * t.row + t.S * kIndex};
     case Stage::gate:  // reads x, dx and the weight; writes dx and dweight
-      return {.flops = 4 * t.T * t.H * t.E, .bytes = 3 * t.T * t.row + 2 * t.E * t.row + t.S * (kIndex + 2 * kScore)};
+      return {.flops = 4 * t.T * t.H * t.E,
+              .bytes = 3 * t.T * t.row + 2 * t.E * t.row + t.S * (kIndex + 2 * kScore)};
     case Stage::plan:
     case Stage::sizes:
-    case Stage::sync: break;
+    case Stage::sync:
+      break;
   }
   return {};
 }
@@ -81,7 +91,9 @@ StageCost backward_cost(const Terms& t, const RankLoad& load, Stage stage) {
 StageCost sync_cost(const Shape& shape) {
   StageCost cost;
   for (const ParameterSpec& spec : parameters_of(shape, 0)) {
-    const int group = spec.tag == Tag::world ? shape.ranks : spec.tag == Tag::data_parallel ? shape.ranks / shape.ep : 1;
+    const int group = spec.tag == Tag::world           ? shape.ranks
+                      : spec.tag == Tag::data_parallel ? shape.ranks / shape.ep
+                                                       : 1;
     if (group == 1) continue;
     const double bytes = static_cast<double>(spec.elements()) * static_cast<double>(size_of(shape.dtype));
     cost.link_bytes += 2.0 * (group - 1) / group * bytes;
@@ -104,9 +116,12 @@ StageCost& StageCost::operator+=(const StageCost& other) {
 StageCost cost_of(const Shape& shape, const RankLoad& load, Stage stage, Pass pass) {
   const Terms terms(shape, load);
   switch (pass) {
-    case Pass::forward: return forward_cost(terms, load, stage);
-    case Pass::backward: return backward_cost(terms, load, stage);
-    case Pass::sync: return stage == Stage::sync ? sync_cost(shape) : StageCost{};
+    case Pass::forward:
+      return forward_cost(terms, load, stage);
+    case Pass::backward:
+      return backward_cost(terms, load, stage);
+    case Pass::sync:
+      return stage == Stage::sync ? sync_cost(shape) : StageCost{};
   }
   return {};
 }
@@ -120,11 +135,13 @@ StageCost cost_of(const Shape& shape, const RankLoad& load, Pass pass) {
 
 MemoryEstimate estimate_memory(const Shape& shape, bool backward, int input_sets) {
   const double s = static_cast<double>(size_of(shape.dtype));
-  const double T = static_cast<double>(shape.tokens_of(shape.ranks - 1)), H = static_cast<double>(shape.hidden);
+  const double T = static_cast<double>(shape.tokens_of(shape.ranks - 1)),
+               H = static_cast<double>(shape.hidden);
   const double S = T * static_cast<double>(shape.top_k), W1 = static_cast<double>(shape.w1_cols());
   const double F = static_cast<double>(shape.ffn), E = static_cast<double>(shape.experts);
   double parameters = 0;
-  for (const ParameterSpec& spec : parameters_of(shape, 0)) parameters += static_cast<double>(spec.elements());
+  for (const ParameterSpec& spec : parameters_of(shape, 0))
+    parameters += static_cast<double>(spec.elements());
   // Rows [S, H]: packed and computed, and with several ranks received and collected; backward as many again.
   const double row_tensors = (shape.ep > 1 ? 4 : 2) * (backward ? 2 : 1);
   const double inside = W1 + F + (backward ? W1 + F : 0);  // pre-activation, activation, and their gradients

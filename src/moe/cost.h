@@ -12,12 +12,12 @@ namespace moebench {
 
 /// The data-dependent part of a rank's work in one step.
 struct RankLoad {
-  std::int64_t tokens = 0;         ///< tokens this rank holds
-  std::int64_t rows = 0;           ///< rows its experts receive
-  std::int64_t active_experts = 0; ///< local experts with at least one row
-  std::int64_t sent_rows = 0;      ///< rows that leave for another rank in dispatch
-  std::int64_t received_rows = 0;  ///< rows that arrive from another rank in dispatch
-  int peers = 0;                   ///< other ranks of the expert-parallel group
+  std::int64_t tokens = 0;          ///< tokens this rank holds
+  std::int64_t rows = 0;            ///< rows its experts receive
+  std::int64_t active_experts = 0;  ///< local experts with at least one row
+  std::int64_t sent_rows = 0;       ///< rows that leave for another rank in dispatch
+  std::int64_t received_rows = 0;   ///< rows that arrive from another rank in dispatch
+  int peers = 0;                    ///< other ranks of the expert-parallel group
 };
 
 /// Least work of one stage on one rank. `bytes`: each input read once, each output written once.

@@ -19,8 +19,8 @@ std::vector<ParameterSpec> parameters_of(const Shape& shape, int rank) {
   const Tag expert = shape.ranks > shape.ep ? Tag::data_parallel : Tag::none;
   const std::int64_t e = shape.experts_per_rank(), first = shape.first_expert(rank);
   std::vector<ParameterSpec> specs;
-  const auto add = [&](Parameter id, Tag tag, std::int64_t count, std::int64_t rows,
-                       std::int64_t cols, std::int64_t first_matrix) {
+  const auto add = [&](Parameter id, Tag tag, std::int64_t count, std::int64_t rows, std::int64_t cols,
+                       std::int64_t first_matrix) {
     specs.push_back({id, name_of(id), tag, count, rows, cols, first_matrix * rows * cols});
   };
   add(Parameter::gate, Tag::world, 1, shape.hidden, shape.experts, 0);

@@ -22,11 +22,11 @@ enum class Parameter { gate, w1, b1, w2, b2 };
 /// One parameter as one rank holds it: a block of `count` matrices [rows, cols], row-major, dense.
 struct ParameterSpec {
   Parameter id;
-  std::string_view name;        ///< "gate", "w1", …: the word in records and checks
+  std::string_view name;  ///< "gate", "w1", …: the word in records and checks
   Tag tag;
-  std::int64_t count;           ///< 1, or this rank's experts
+  std::int64_t count;  ///< 1, or this rank's experts
   std::int64_t rows, cols;
-  std::int64_t first_element;   ///< index of its first element in the global tensor [E·rows, cols]
+  std::int64_t first_element;  ///< index of its first element in the global tensor [E·rows, cols]
 
   std::int64_t elements() const { return count * rows * cols; }
 };

@@ -42,21 +42,22 @@ void validate(const Shape& shape) {
   require_positive("ep", shape.ep);
   if (shape.top_k > shape.experts)
     throw UsageError(cat("top_k ", shape.top_k, " exceeds experts ", shape.experts));
-  if (shape.ep > shape.ranks)
-    throw UsageError(cat("ep ", shape.ep, " exceeds ranks ", shape.ranks));
+  if (shape.ep > shape.ranks) throw UsageError(cat("ep ", shape.ep, " exceeds ranks ", shape.ranks));
   if (shape.ranks % shape.ep != 0)
     throw UsageError(cat("ep ", shape.ep, " does not divide ranks ", shape.ranks));
   if (shape.experts % shape.ep != 0)
     throw UsageError(cat("experts ", shape.experts, " cannot be dealt evenly to ep ", shape.ep,
                          " ranks; use a multiple of ", shape.ep));
   require_countable("expert weights", shape.experts, shape.hidden, shape.w1_cols());
-  require_countable("tokens", shape.tokens, shape.top_k, shape.hidden > shape.w1_cols() ? shape.hidden : shape.w1_cols());
+  require_countable("tokens", shape.tokens, shape.top_k,
+                    shape.hidden > shape.w1_cols() ? shape.hidden : shape.w1_cols());
   // Rows are numbered in 32 bits on every backend; the worst case is every row on one rank.
   constexpr std::int64_t kRowLimit = std::numeric_limits<std::int32_t>::max();
   if (shape.tokens * shape.top_k > kRowLimit)
     throw UsageError(cat("tokens ", shape.tokens, " x top_k ", shape.top_k, " exceeds ", kRowLimit, " rows"));
   if (shape.tokens > kRowLimit / shape.experts)
-    throw UsageError(cat("tokens ", shape.tokens, " x experts ", shape.experts, " exceeds ", kRowLimit, " logits"));
+    throw UsageError(
+        cat("tokens ", shape.tokens, " x experts ", shape.experts, " exceeds ", kRowLimit, " logits"));
 }
 
 }  // namespace moebench

@@ -17,13 +17,13 @@ Activation parse_activation(std::string_view word);
 
 /// T, H, F, E, K, R of one layer. Plain data; `validate` says whether it can exist.
 struct Shape {
-  std::int64_t tokens = 0;  ///< T: over all ranks
-  std::int64_t hidden = 0;  ///< H: width of a token, d_m in the paper
-  std::int64_t ffn = 0;     ///< F: width inside an expert, d_h in the paper
-  std::int64_t experts = 0; ///< E: over one expert-parallel group
-  std::int64_t top_k = 1;   ///< K: experts per token
-  int ranks = 1;            ///< R
-  int ep = 1;               ///< expert-parallel size: ranks that share the E experts; divides R
+  std::int64_t tokens = 0;   ///< T: over all ranks
+  std::int64_t hidden = 0;   ///< H: width of a token, d_m in the paper
+  std::int64_t ffn = 0;      ///< F: width inside an expert, d_h in the paper
+  std::int64_t experts = 0;  ///< E: over one expert-parallel group
+  std::int64_t top_k = 1;    ///< K: experts per token
+  int ranks = 1;             ///< R
+  int ep = 1;                ///< expert-parallel size: ranks that share the E experts; divides R
   Activation activation = Activation::gelu;
   bool bias = false;
   DType dtype = DType::fp32;

@@ -14,10 +14,10 @@ enum class Stage { gate, plan, pack, sizes, dispatch, experts, collect, combine,
 enum class Pass { forward, backward, sync };
 
 inline constexpr std::array kForwardStages{Stage::gate,     Stage::plan,    Stage::pack,    Stage::sizes,
-                                    Stage::dispatch, Stage::experts, Stage::collect, Stage::combine};
+                                           Stage::dispatch, Stage::experts, Stage::collect, Stage::combine};
 /// `plan` and `sizes` are reused from the forward pass: 1 size exchange and 4 row exchanges per step.
 inline constexpr std::array kBackwardStages{Stage::combine,  Stage::collect, Stage::experts,
-                                     Stage::dispatch, Stage::pack,    Stage::gate};
+                                            Stage::dispatch, Stage::pack,    Stage::gate};
 
 constexpr std::string_view name_of(Stage stage) {
   constexpr std::array<std::string_view, 9> kNames{"gate",    "plan",    "pack",    "sizes", "dispatch",

@@ -95,7 +95,8 @@ double fraction(std::uint64_t key, std::uint64_t index) {
 }
 
 /// K distinct experts by the weights under `cumulative`: draws, and draws again on a repeat.
-std::vector<std::int64_t> draw_distinct(const std::vector<double>& cumulative, std::int64_t k, std::uint64_t key) {
+std::vector<std::int64_t> draw_distinct(const std::vector<double>& cumulative, std::int64_t k,
+                                        std::uint64_t key) {
   const auto experts = static_cast<std::int64_t>(cumulative.size());
   std::vector<std::int64_t> chosen;
   constexpr std::uint64_t kDraws = 256;  // then the likeliest that are left: K near E with a steep skew
@@ -129,7 +130,8 @@ std::string name_of(const Skew& skew) {
   return takes_number ? cat(word, ":", skew.parameter) : word;
 }
 
-Workload::Workload(const Shape& shape, Skew skew, std::uint64_t seed) : shape_(shape), skew_(skew), seed_(seed) {
+Workload::Workload(const Shape& shape, Skew skew, std::uint64_t seed)
+    : shape_(shape), skew_(skew), seed_(seed) {
   if (skew.kind == Skew::Kind::random) return;
   if (shape.experts > shape.hidden)
     throw UsageError(cat("routing '", name_of(skew), "' needs experts <= hidden, but experts is ",
@@ -159,11 +161,16 @@ UniformField Workload::field(Parameter parameter) const {
   const auto per_fan_in = [](std::int64_t fan_in) { return kUnit / std::sqrt(static_cast<float>(fan_in)); };
   constexpr float kBias = 0.1f;
   switch (parameter) {
-    case Parameter::gate: return {key_of(seed_, Field::gate), per_fan_in(shape_.hidden)};
-    case Parameter::w1: return {key_of(seed_, Field::w1), per_fan_in(shape_.hidden)};
-    case Parameter::b1: return {key_of(seed_, Field::b1), kBias};
-    case Parameter::w2: return {key_of(seed_, Field::w2), per_fan_in(shape_.ffn)};
-    case Parameter::b2: return {key_of(seed_, Field::b2), kBias};
+    case Parameter::gate:
+      return {key_of(seed_, Field::gate), per_fan_in(shape_.hidden)};
+    case Parameter::w1:
+      return {key_of(seed_, Field::w1), per_fan_in(shape_.hidden)};
+    case Parameter::b1:
+      return {key_of(seed_, Field::b1), kBias};
+    case Parameter::w2:
+      return {key_of(seed_, Field::w2), per_fan_in(shape_.ffn)};
+    case Parameter::b2:
+      return {key_of(seed_, Field::b2), kBias};
   }
   MB_ASSERT(false);
 }
@@ -173,8 +180,10 @@ std::vector<std::int64_t> Workload::planted(int step, std::int64_t token) const 
   const std::uint64_t key = mix(key_of(seed_, Field::skew, step), static_cast<std::uint64_t>(token));
   std::vector<std::int64_t> chosen;
   switch (skew_.kind) {
-    case Skew::Kind::random: break;
-    case Skew::Kind::zipf: return draw_distinct(cumulative_, k, key);
+    case Skew::Kind::random:
+      break;
+    case Skew::Kind::zipf:
+      return draw_distinct(cumulative_, k, key);
     case Skew::Kind::one:
       for (std::int64_t j = 0; j < k; ++j) chosen.push_back(j);
       break;

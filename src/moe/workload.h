@@ -59,8 +59,8 @@ class Workload {
   Shape shape_;
   Skew skew_;
   std::uint64_t seed_;
-  std::vector<float> planting_;    ///< [E, H]: row e raises logit e by 1 and leaves the others; empty if random
-  std::vector<double> cumulative_; ///< [E] of the skew's weights, for zipf
+  std::vector<float> planting_;  ///< [E, H]: row e raises logit e by 1 and leaves the others; empty if random
+  std::vector<double> cumulative_;  ///< [E] of the skew's weights, for zipf
 };
 
 }  // namespace moebench

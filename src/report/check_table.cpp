@@ -21,7 +21,8 @@ std::vector<std::string> compared(std::span<const Record> records) {
 
 std::string error_of(const Record& record, const std::string& name) {
   for (const CheckItem& item : record.check.items)
-    if (item.name == name) return cat(item.error == 0 ? "0" : format("%.0e", item.error), item.passed() ? "" : " !");
+    if (item.name == name)
+      return cat(item.error == 0 ? "0" : format("%.0e", item.error), item.passed() ? "" : " !");
   return "–";
 }
 
@@ -54,7 +55,8 @@ std::string check_table(std::span<const Record> records) {
     grid.add_row(std::move(cells));
     if (!records[i].reason.empty()) grid.add_note(records[i].reason);
   }
-  return cat(caption(records), "\n", grid.text(), "\nrelative error |out - oracle| / |oracle| in double precision; gate: how far the ",
+  return cat(caption(records), "\n", grid.text(),
+             "\nrelative error |out - oracle| / |oracle| in double precision; gate: how far the ",
              "choice of experts is off; d…: gradients\n");
 }
 

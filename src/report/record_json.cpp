@@ -112,13 +112,16 @@ void memory_fields(Io& io, M& memory) {
   io("inputs_bytes", memory.inputs_bytes);
   io("workspace_bytes", memory.workspace_bytes);
   io("peak_bytes", memory.peak_bytes);
-  io.object("at_peak", [&](auto& split) {
-    split("weights_bytes", memory.at_peak.weights);
-    split("gradients_bytes", memory.at_peak.gradients);
-    split("activations_bytes", memory.at_peak.activations);
-    split("inputs_bytes", memory.at_peak.inputs);
-    split("workspace_bytes", memory.at_peak.workspace);
-  }, memory.peak_bytes > 0);
+  io.object(
+      "at_peak",
+      [&](auto& split) {
+        split("weights_bytes", memory.at_peak.weights);
+        split("gradients_bytes", memory.at_peak.gradients);
+        split("activations_bytes", memory.at_peak.activations);
+        split("inputs_bytes", memory.at_peak.inputs);
+        split("workspace_bytes", memory.at_peak.workspace);
+      },
+      memory.peak_bytes > 0);
   io("timed_allocations", memory.timed_allocations);
 }
 
@@ -189,7 +192,8 @@ void timing_fields(Io& io, R& record, bool timed) {
 template <class Io, class R>
 void sensor_fields(Io& io, R& record, bool timed) {
   io.object(
-      "device", [&](auto& device) { device_fields(device, record.device); }, timed && record.device.readings > 0);
+      "device", [&](auto& device) { device_fields(device, record.device); },
+      timed && record.device.readings > 0);
   std::string unknown = timed ? record.device.unknown : std::string();
   io.text("device_unknown", unknown);
   if constexpr (Io::kReads) record.device.unknown = unknown;

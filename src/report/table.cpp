@@ -125,7 +125,8 @@ std::string device_line(const DeviceRecord& device) {
     if (known > 0) parts.push_back(text);
   };
   const bool steady = device.sm_min_mhz == device.sm_max_mhz;
-  add(device.sm_max_mhz, steady ? format("%.0f MHz", device.sm_max_mhz) : format("%.0f–%.0f MHz", device.sm_min_mhz, device.sm_max_mhz));
+  add(device.sm_max_mhz, steady ? format("%.0f MHz", device.sm_max_mhz)
+                                : format("%.0f–%.0f MHz", device.sm_min_mhz, device.sm_max_mhz));
   add(device.temperature_max_c, format("up to %.0f °C", device.temperature_max_c));
   add(device.power_mean_w, format("%.0f W", device.power_mean_w));
   add(device.energy_uj_per_token, format("%.3g µJ per token", device.energy_uj_per_token));

@@ -39,14 +39,17 @@ std::string trace_json(const Timeline& timeline, std::span<const RankInfo> ranks
   Json events = Json::array();
   for (std::size_t rank = 0; rank < timeline.ranks.size(); ++rank) {
     const RankInfo& info = ranks[rank];
-    events.push_back(named("process_name", rank, {{"name", cat("rank ", rank, ": ", info.host, ", ", info.device)}}));
+    events.push_back(
+        named("process_name", rank, {{"name", cat("rank ", rank, ": ", info.host, ", ", info.device)}}));
     events.push_back(named("process_sort_index", rank, {{"sort_index", rank}}));
     events.push_back(named("thread_name", rank, {{"name", std::string(name_of(timeline.traced.subject))}}));
     for (const Slice& slice : timeline.ranks[rank]) events.push_back(event_of(slice, rank));
   }
   Json about{{"version", version}, {"id", id_of(timeline.traced)}};
   for (const auto& [flag, value] : timeline.traced.settings()) about[flag] = value;
-  return Json{{"displayTimeUnit", "ms"}, {"otherData", std::move(about)}, {"traceEvents", std::move(events)}}.dump(1) + "\n";
+  return Json{{"displayTimeUnit", "ms"}, {"otherData", std::move(about)}, {"traceEvents", std::move(events)}}
+             .dump(1) +
+         "\n";
 }
 
 }  // namespace moebench

@@ -18,7 +18,8 @@ struct JsonEntry {
   int line = 0;
   std::vector<std::string> values;  ///< one, or those of an array
   bool is_array = false;
-  bool is_object = false;  ///< it, or with is_array an item of it, is an object: its keys follow as entries of their own
+  bool is_object =
+      false;  ///< it, or with is_array an item of it, is an object: its keys follow as entries of their own
   bool is_string = false;  ///< every value is a string
 };
 

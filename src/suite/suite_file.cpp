@@ -40,7 +40,8 @@ void add_setting(Suite& suite, const JsonEntry& entry) {
   if (entry.values.empty()) throw UsageError(cat("\"", flag.name, "\" has no value"));
   const std::string text = join(entry.values, ",");
   if (entry.section != "axes" && (entry.is_array || expand_axis(flag, text).size() != 1))
-    throw UsageError(cat("\"", flag.name, "\" in \"", entry.section, "\" must be one value; several belong in \"axes\""));
+    throw UsageError(
+        cat("\"", flag.name, "\" in \"", entry.section, "\" must be one value; several belong in \"axes\""));
   set(settings, flag.name, text);
 }
 
@@ -55,7 +56,8 @@ void require_same_flags(const std::vector<Settings>& cases) {
 void add_key(Suite& suite, const JsonEntry& entry) {
   if (std::find(kKeys.begin(), kKeys.end(), entry.key) == kKeys.end()) throw_unknown("key", entry.key, kKeys);
   if (entry.key == "fixed" || entry.key == "axes") {
-    if (!entry.is_object || entry.is_array) throw UsageError(cat("\"", entry.key, "\" must be an object of flags"));
+    if (!entry.is_object || entry.is_array)
+      throw UsageError(cat("\"", entry.key, "\" must be an object of flags"));
     return;  // its flags are entries of their own
   }
   if (entry.key == "cases") {

@@ -43,7 +43,9 @@ std::vector<Settings> merged(const SweepRequest& request, std::vector<std::strin
   const Suite suite = request.suite.empty() ? Suite{} : find_suite(request.suite);
   const auto cases = suite.cases.empty() ? std::vector<Settings>(1) : suite.cases;
   std::vector<std::string> hidden;
-  const auto sets = [&](std::string_view flag) { return suite.settings.contains(flag) || cases.front().contains(flag); };
+  const auto sets = [&](std::string_view flag) {
+    return suite.settings.contains(flag) || cases.front().contains(flag);
+  };
   for (const auto& [flag, value] : preset)
     if (sets(flag) || sets(find_flag(flag).instead)) hidden.push_back(flag);
   if (!hidden.empty())
@@ -52,7 +54,8 @@ std::vector<Settings> merged(const SweepRequest& request, std::vector<std::strin
   std::vector<Settings> all;
   for (const Settings& of_case : cases) {
     Settings& settings = all.emplace_back(defaults());
-    for (const Settings* layer : {&preset, &suite.settings, &of_case, &request.environment, &request.command_line})
+    for (const Settings* layer :
+         {&preset, &suite.settings, &of_case, &request.environment, &request.command_line})
       overlay(settings, *layer);
   }
   return all;
@@ -162,7 +165,8 @@ Sweep expand_sweep(const SweepRequest& request, const Available& machine) {
   Sweep sweep;
   std::vector<Candidate> candidates;
   for (const Settings& settings : merged(request, sweep.notes))
-    for (Candidate& candidate : candidates_of(request, machine, axes_of(settings))) candidates.push_back(std::move(candidate));
+    for (Candidate& candidate : candidates_of(request, machine, axes_of(settings)))
+      candidates.push_back(std::move(candidate));
   if (candidates.empty()) throw UsageError(cat("--filter '", request.filter, "' leaves no case"));
   drop_duplicates(candidates, sweep.notes);
   cut(candidates, request.max_points, sweep.notes);

@@ -28,8 +28,8 @@ struct Sweep {
   std::vector<std::string> notes;  ///< what was dropped or overridden, for the user
 };
 
-/// The cartesian product of all axes, for each case of the suite. Cases that need more ranks than were launched are kept: whoever runs
-/// them skips them. Throws UsageError before anything runs if any case is impossible or none is left.
+/// The cartesian product of all axes, for each case of the suite. Cases that need more ranks than were launched
+/// are kept: the runner skips them. Throws UsageError before anything runs if any case is impossible or none is left.
 Sweep expand_sweep(const SweepRequest& request, const Available& machine);
 
 /// The values one flag takes over the sweep, before filters; empty if it follows from other flags. What to

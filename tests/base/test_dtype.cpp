@@ -10,12 +10,13 @@ namespace moebench {
 namespace {
 
 TEST(DType, NamesGoBothWays) {
-  for (const DType dtype : {DType::fp32, DType::tf32, DType::bf16, DType::fp16}) EXPECT_EQ(parse_dtype(name_of(dtype)), dtype);
+  for (const DType dtype : {DType::fp32, DType::tf32, DType::bf16, DType::fp16})
+    EXPECT_EQ(parse_dtype(name_of(dtype)), dtype);
   EXPECT_THROW(parse_dtype("float"), UsageError);
 }
 
 TEST(DType, RoundsToTheNearestAndTiesToEven) {
-  EXPECT_EQ(round_to(DType::bf16, 1.0f + 1.0f / 256), 1.0f);          // tie: down to the even one
+  EXPECT_EQ(round_to(DType::bf16, 1.0f + 1.0f / 256), 1.0f);               // tie: down to the even one
   EXPECT_EQ(round_to(DType::bf16, 1.0f + 3.0f / 256), 1.0f + 4.0f / 256);  // tie: up to the even one
   EXPECT_EQ(round_to(DType::bf16, 1.0f + 1.1f / 256), 1.0f + 2.0f / 256);
   EXPECT_EQ(round_to(DType::fp16, 1.0f + 1.0f / 2048), 1.0f);

@@ -36,9 +36,7 @@ TEST(MemoryUse, IsSplitAsItWasAtThePeak) {
   }
   EXPECT_EQ(heap.use(), Use::workspace);
   grows.reserve(40);  // is for what it was made for, whenever it grows
-  {
-    const Buffer passing(heap, 500, Use::inputs);
-  }
+  { const Buffer passing(heap, 500, Use::inputs); }
   EXPECT_EQ(heap.peak_bytes(), 647u);
   EXPECT_EQ(heap.peak_bytes(Use::weights), 100u);
   EXPECT_EQ(heap.peak_bytes(Use::activations), 40u);

@@ -13,7 +13,8 @@ namespace {
 TEST(Text, ReadsWholeNumbersStrictly) {
   EXPECT_EQ(to_int("42"), 42);
   EXPECT_EQ(to_int("9223372036854775807"), INT64_MAX);
-  for (const char* bad : {"", "-1", "+1", "1.0", "1 ", " 1", "0x10", "9223372036854775808", "1e3"}) EXPECT_FALSE(to_int(bad)) << bad;
+  for (const char* bad : {"", "-1", "+1", "1.0", "1 ", " 1", "0x10", "9223372036854775808", "1e3"})
+    EXPECT_FALSE(to_int(bad)) << bad;
 }
 
 TEST(Text, ReadsFiniteNumbersStrictly) {
@@ -22,7 +23,8 @@ TEST(Text, ReadsFiniteNumbersStrictly) {
 }
 
 TEST(Text, SplitsAndJoinsBackAndForth) {
-  for (const char* text : {"", "a", "a,b", ",", "a,,b,"}) EXPECT_EQ(split(text, ',').size(), 1u + std::count(text, text + strlen(text), ','));
+  for (const char* text : {"", "a", "a,b", ",", "a,,b,"})
+    EXPECT_EQ(split(text, ',').size(), 1u + std::count(text, text + strlen(text), ','));
   EXPECT_EQ(join({"a", "b", "c"}, ", "), "a, b, c");
   EXPECT_EQ(join({"", "a", ""}, ","), ",a,");
   EXPECT_EQ(trimmed("\t a b \n"), "a b");

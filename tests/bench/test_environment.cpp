@@ -116,9 +116,9 @@ TEST(AllowedVariables, AreThoseThatSteerALibrary) {
   for (const auto* name : {"NCCL_DEBUG", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
                            "OMPI_MCA_btl", "UCX_TLS", "NVSHMEM_X", "MOEBENCH_TOKENS", "SLURM_JOB_ID"})
     EXPECT_TRUE(is_allowed_variable(name)) << name;
-  for (const auto* name : {"HOME", "PATH", "AWS_SECRET_ACCESS_KEY", "SLURM_JWT", "GITHUB_TOKEN", "XNCCL_", "",
-                           "OMPI_MCA_orte_precondition_transports", "OMPI_MCA_orte_hnp_uri",
-                           "OMPI_MCA_plm_rsh_agent"})
+  for (const auto* name :
+       {"HOME", "PATH", "AWS_SECRET_ACCESS_KEY", "SLURM_JWT", "GITHUB_TOKEN", "XNCCL_", "",
+        "OMPI_MCA_orte_precondition_transports", "OMPI_MCA_orte_hnp_uri", "OMPI_MCA_plm_rsh_agent"})
     EXPECT_FALSE(is_allowed_variable(name)) << name;
 }
 

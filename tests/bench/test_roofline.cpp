@@ -18,7 +18,8 @@ TEST(Roofline, TakesTheLongerOfArithmeticAndMemory) {
 }
 
 TEST(Roofline, AddsWhatCannotOverlap) {
-  const Floor floor = floor_of({.bytes = 1e6, .link_bytes = 1e6, .messages = 2}, kPeaks);  // 10 + 100 + 2·5 us
+  const Floor floor =
+      floor_of({.bytes = 1e6, .link_bytes = 1e6, .messages = 2}, kPeaks);  // 10 + 100 + 2·5 us
   EXPECT_DOUBLE_EQ(floor.us, 120);
   EXPECT_EQ(floor.bound, Bound::link);
 }

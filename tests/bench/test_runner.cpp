@@ -14,7 +14,9 @@ namespace {
 struct Kept final : RunObserver {
   std::vector<Record> records;
   std::vector<std::string> events;
-  void begin(const Case& measured) override { events.push_back("begin " + std::to_string(measured.shape.experts)); }
+  void begin(const Case& measured) override {
+    events.push_back("begin " + std::to_string(measured.shape.experts));
+  }
   void sampled(double, double) override { events.push_back("sampled"); }
   void end(const Record& record) override {
     events.push_back("end " + std::to_string(record.measured.shape.experts));
@@ -26,11 +28,17 @@ struct Kept final : RunObserver {
 
 class Running : public testing::Test {
  protected:
-  RunOutcome run(const std::vector<Case>& cases) { return run_cases(cases, sampling_, {*world_, backend_, pool_}, kept_); }
-  static Case with_experts(std::int64_t experts) {
-    return {.shape = {.tokens = 16, .hidden = 8, .ffn = 8, .experts = experts, .top_k = 2}, .backend = "fake"};
+  RunOutcome run(const std::vector<Case>& cases) {
+    return run_cases(cases, sampling_, {*world_, backend_, pool_}, kept_);
   }
-  int warmup() const { return std::max(sampling_.warmup, input_sets_needed(with_experts(4).shape, backend_.device().cache_bytes)); }
+  static Case with_experts(std::int64_t experts) {
+    return {.shape = {.tokens = 16, .hidden = 8, .ffn = 8, .experts = experts, .top_k = 2},
+            .backend = "fake"};
+  }
+  int warmup() const {
+    return std::max(sampling_.warmup,
+                    input_sets_needed(with_experts(4).shape, backend_.device().cache_bytes));
+  }
 
   std::unique_ptr<World> world_ = make_self_world();
   FakeBackend backend_;
@@ -90,7 +98,8 @@ TEST_F(Running, SkipsWhatDoesNotFitBeforeAllocatingIt) {
   const auto allocations = backend_.memory().allocations();
   EXPECT_EQ(run({with_experts(4)}).code, ExitCode::partial);
   EXPECT_EQ(kept_.records[0].status, Status::skipped);
-  EXPECT_NE(kept_.records[0].reason.find("kB on each rank, 5.0 kB are available"), std::string::npos) << kept_.records[0].reason;
+  EXPECT_NE(kept_.records[0].reason.find("kB on each rank, 5.0 kB are available"), std::string::npos)
+      << kept_.records[0].reason;
   EXPECT_EQ(backend_.memory().allocations(), allocations);
 }
 
@@ -126,7 +135,12 @@ TEST_F(Running, RefusesImpossibleCasesBeforeTheFirst) {
 }
 
 TEST_F(Running, TakesTurnsWhenInterleaved) {
-  sampling_ = {.iters = 0, .min_time_s = 0, .max_time_s = 0.05, .noise_pct = 1e-9, .stages = false, .interleave = true};
+  sampling_ = {.iters = 0,
+               .min_time_s = 0,
+               .max_time_s = 0.05,
+               .noise_pct = 1e-9,
+               .stages = false,
+               .interleave = true};
   backend_.script.us = [](int iteration, int) { return 100.0 + iteration % 7; };
   EXPECT_EQ(run({with_experts(4), with_experts(8)}).code, ExitCode::ok);
   ASSERT_GE(kept_.events.size(), 6u);
@@ -163,9 +177,10 @@ TEST_F(Running, MeasuresEveryStageOfBothPasses) {
   std::vector<std::string> seen;
   for (const StageRecord& stage : kept_.records.at(0).stages)
     seen.push_back(std::string(name_of(stage.pass)) + " " + std::string(name_of(stage.stage)));
-  EXPECT_EQ(seen, (std::vector<std::string>{"forward gate", "forward plan", "forward pack", "forward sizes", "forward dispatch",
-                                            "forward experts", "forward collect", "forward combine", "backward combine",
-                                            "backward collect", "backward experts", "backward dispatch", "backward pack",
+  EXPECT_EQ(seen, (std::vector<std::string>{"forward gate", "forward plan", "forward pack", "forward sizes",
+                                            "forward dispatch", "forward experts", "forward collect",
+                                            "forward combine", "backward combine", "backward collect",
+                                            "backward experts", "backward dispatch", "backward pack",
                                             "backward gate", "sync sync"}));
 }
 
@@ -192,7 +207,8 @@ TEST_F(Running, ReplaysOneGraphForEachPassOfEachInputSet) {
   const Record& record = kept_.records.at(0);
   EXPECT_EQ(record.status, Status::ok) << record.reason;
   EXPECT_EQ(backend_.captures, 2 * sets);
-  EXPECT_EQ(backend_.launches, 2 * (2 + record.stop.warmup + record.stop.samples)) << "two of them to compare with";
+  EXPECT_EQ(backend_.launches, 2 * (2 + record.stop.warmup + record.stop.samples))
+      << "two of them to compare with";
   EXPECT_EQ(record.check.items.back().name, "graph");
   EXPECT_EQ(record.check.items.back().error, 0) << "the same work on the same numbers";
   EXPECT_GT(record.first_iteration_us, 0);
@@ -280,7 +296,8 @@ TEST_F(Running, FlagsSamplesTakenWhileClocksWereThrottled) {
   const Record& record = kept_.records.at(1);
   EXPECT_EQ(record.device.throttled_samples, record.stop.samples);
   EXPECT_EQ(record.device.throttled_at.size(), 20u);
-  EXPECT_EQ(record.warnings, std::vector<std::string>{"the device lowered its clocks while samples were taken: power cap"});
+  EXPECT_EQ(record.warnings,
+            std::vector<std::string>{"the device lowered its clocks while samples were taken: power cap"});
 }
 
 TEST_F(Running, SplitsThePeakOfMemoryByWhatItIsFor) {
@@ -341,7 +358,8 @@ TEST(GradientSync, IsNotReplayedAndWaitsUnlessOverNccl) {
   EXPECT_EQ(why_no_graph_of_sync(step), "the gradient sync between ranks waits for the device");
   step.comm = "nccl";
   EXPECT_FALSE(sync_waits(step));
-  EXPECT_EQ(why_no_graph_of_sync(step), "a replayed gradient sync over NCCL would wait for other ranks without a limit");
+  EXPECT_EQ(why_no_graph_of_sync(step),
+            "a replayed gradient sync over NCCL would wait for other ranks without a limit");
   step.shape.ranks = 1;
   EXPECT_EQ(why_no_graph_of_sync(step), "");
   step.shape.ranks = 2;

@@ -12,7 +12,8 @@ namespace moebench {
 namespace {
 
 WatchClock::time_point at(double second) {
-  return WatchClock::time_point{} + std::chrono::duration_cast<WatchClock::duration>(std::chrono::duration<double>(second));
+  return WatchClock::time_point{} +
+         std::chrono::duration_cast<WatchClock::duration>(std::chrono::duration<double>(second));
 }
 
 /// A reading every 20 ms of a device that takes 500 W and counts its energy in steps of 100 ms, out of step with the readings.
@@ -30,7 +31,8 @@ TEST(MeanPower, ComesFromTheStepsOfTheCounter) {
   const auto power = mean_power(readings_of(2), 0.5);
   ASSERT_TRUE(power);
   EXPECT_TRUE(power->counted);
-  EXPECT_NEAR(power->watts, 500, 10) << "a step lies within 20 ms of where it was seen, at either end of 1.8 s";
+  EXPECT_NEAR(power->watts, 500, 10)
+      << "a step lies within 20 ms of where it was seen, at either end of 1.8 s";
 }
 
 TEST(MeanPower, ComesFromThePowerReadingsOfADeviceWithoutACounter) {
@@ -51,7 +53,9 @@ TEST(MeanPower, IsUnknownOfAMomentOrADeviceThatTellsNothing) {
 TEST(Throttled, IsASampleBetweenTwoReadingsOfWhichOneSaysSo) {
   auto readings = readings_of(0.1);  // at 0, 20, 40, 60, 80, 100 ms
   readings[3].reading.limits = bit_of(ClockLimit::power_cap);
-  const auto throttled = [&](double from, double to) { return throttled_between(readings, at(from), at(to)); };
+  const auto throttled = [&](double from, double to) {
+    return throttled_between(readings, at(from), at(to));
+  };
   EXPECT_FALSE(throttled(0.000, 0.015));
   EXPECT_FALSE(throttled(0.021, 0.035)) << "the next reading, at 40 ms, says no";
   EXPECT_TRUE(throttled(0.041, 0.050)) << "the next reading says so";
@@ -96,7 +100,7 @@ TEST(DeviceStates, TellTheExtremesAndTheEnergyOfAToken) {
   DeviceState state;
   auto readings = readings_of(2);
   readings[5].reading.limits = bit_of(ClockLimit::power_cap);
-  state.add(readings, 1000, 2.0);           // 1 J an iteration
+  state.add(readings, 1000, 2.0);            // 1 J an iteration
   state.add(readings_of(0.1), 100000, 0.1);  // too short to say anything of energy
   const DeviceRecord record = state.describe(*world, &sensors, "", 50);
   EXPECT_EQ(record.unknown, "");

@@ -4,8 +4,8 @@
 #include <regex>
 #include <set>
 
-#include "cli/help.h"
 #include "base/text.h"
+#include "cli/help.h"
 #include "cli/options_flags.h"
 #include "suite/expect_usage_error.h"
 #include "suite/flag.h"

@@ -35,7 +35,8 @@ const Maker kBackends[] = {
 template <class T>
 class Array {
  public:
-  Array(Backend& backend, const std::vector<T>& values) : backend_(backend), buffer_(backend.memory(), values.size() * sizeof(T)), size_(values.size()) {
+  Array(Backend& backend, const std::vector<T>& values)
+      : backend_(backend), buffer_(backend.memory(), values.size() * sizeof(T)), size_(values.size()) {
     backend.memory().copy_from_host(buffer_.data(), values.data(), values.size() * sizeof(T));
   }
   Array(Backend& backend, std::size_t size) : Array(backend, std::vector<T>(size, T{-1})) {}
@@ -155,17 +156,21 @@ TEST_P(EveryBackend, GateChoosesAsASortWouldForAnyNumberOfExperts) {
     for (std::int64_t t = 0; t < tokens; ++t) {
       std::vector<std::int32_t> order(experts);
       std::iota(order.begin(), order.end(), 0);
-      std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return values[t * experts + a] > values[t * experts + b]; });
-      for (int j = 0; j < k; ++j) ASSERT_EQ(chosen[t * k + j], order[j]) << experts << " experts, token " << t;
+      std::stable_sort(order.begin(), order.end(),
+                       [&](int a, int b) { return values[t * experts + a] > values[t * experts + b]; });
+      for (int j = 0; j < k; ++j)
+        ASSERT_EQ(chosen[t * k + j], order[j]) << experts << " experts, token " << t;
       EXPECT_NEAR(std::accumulate(&scores[t * k], &scores[t * k] + k, 0.0), 1, 1e-5);
     }
   }
 }
 
 TEST_P(EveryBackend, GateBackwardAddsToDxAndOverwritesDweight) {
-  const Tensor x = of(1, 2, {2, 3}), weight = of(2, 3, {1, 0, 5, 0, 1, 5}), dx = of(1, 2, {10, 20}), dweight = poisoned(2, 3);
+  const Tensor x = of(1, 2, {2, 3}), weight = of(2, 3, {1, 0, 5, 0, 1, 5}), dx = of(1, 2, {10, 20}),
+               dweight = poisoned(2, 3);
   const Array<std::int32_t> expert_of(*backend_, std::vector<std::int32_t>{0, 1});
-  const Array<float> score(*backend_, std::vector<float>{0.25f, 0.75f}), dscore(*backend_, std::vector<float>{4, 8});
+  const Array<float> score(*backend_, std::vector<float>{0.25f, 0.75f}),
+      dscore(*backend_, std::vector<float>{4, 8});
   Array<float> dlogits(*backend_, 3);
   backend_->gate(GateBackward{x, weight, expert_of, score, dscore, dlogits, dx, dweight, 2});
   // mean = 0.25·4 + 0.75·8 = 7; dlogit = 0.25·(4-7), 0.75·(8-7), 0
@@ -176,7 +181,8 @@ TEST_P(EveryBackend, GateBackwardAddsToDxAndOverwritesDweight) {
 TEST_P(EveryBackend, PlanIsAStableCountingSort) {
   const std::vector<std::int32_t> choice{2, 0, 2, 3, 0, 2};
   const Array<std::int32_t> expert_of(*backend_, choice);
-  Array<std::int32_t> counts(*backend_, 5), offsets(*backend_, 6), row_of(*backend_, 6), slot_of(*backend_, 6);
+  Array<std::int32_t> counts(*backend_, 5), offsets(*backend_, 6), row_of(*backend_, 6),
+      slot_of(*backend_, 6);
   backend_->plan({expert_of, RowOrder::by_expert, counts, offsets, row_of, slot_of});
   EXPECT_EQ(counts.host(), (std::vector<std::int32_t>{2, 0, 3, 1, 0}));
   EXPECT_EQ(offsets.host(), (std::vector<std::int32_t>{0, 2, 2, 5, 6, 6}));
@@ -194,7 +200,8 @@ TEST_P(EveryBackend, PlanHoldsForManySlotsAndExperts) {
     std::vector<std::int32_t> choice(slots);
     for (int i = 0; i < slots; ++i) choice[i] = static_cast<std::int32_t>(mix(7, i) % experts);
     const Array<std::int32_t> expert_of(*backend_, choice);
-    Array<std::int32_t> counts(*backend_, experts), offsets(*backend_, experts + 1), row_of(*backend_, slots), slot_of(*backend_, slots);
+    Array<std::int32_t> counts(*backend_, experts), offsets(*backend_, experts + 1), row_of(*backend_, slots),
+        slot_of(*backend_, slots);
     backend_->plan({expert_of, RowOrder::by_expert, counts, offsets, row_of, slot_of});
     std::vector<std::int32_t> order(slots);
     std::iota(order.begin(), order.end(), 0);
@@ -223,7 +230,8 @@ TEST_P(EveryBackend, PackCopiesEachTokenToItsRowsAndItsBackwardIsTheAdjoint) {
     backend_->pack(PackForward{x, row_of, rows, k});
     const auto in = host(x), out = host(rows);
     for (int r = 0; r < tokens * k; ++r)
-      for (int i = 0; i < hidden; ++i) ASSERT_EQ(out[r * hidden + i], in[permutation.slot_of[r] / k * hidden + i]);
+      for (int i = 0; i < hidden; ++i)
+        ASSERT_EQ(out[r * hidden + i], in[permutation.slot_of[r] / k * hidden + i]);
     const Tensor drows = random(tokens * k, hidden, 2), dx = poisoned(tokens, hidden);
     backend_->pack(PackBackward{drows, row_of, dx, k});
     EXPECT_NEAR(dot(dx, x), dot(drows, rows), 1e-4 * std::sqrt(tokens * k * hidden));
@@ -243,7 +251,8 @@ TEST_P(EveryBackend, CombineWeighsRowsByScoreAndItsBackwardIsTheAdjoint) {
     for (int t = 0; t < tokens; ++t)
       for (int i = 0; i < hidden; ++i) {
         double sum = 0;
-        for (int j = 0; j < k; ++j) sum += double{weights[t * k + j]} * in[permutation.row_of[t * k + j] * hidden + i];
+        for (int j = 0; j < k; ++j)
+          sum += double{weights[t * k + j]} * in[permutation.row_of[t * k + j] * hidden + i];
         ASSERT_NEAR(out[t * hidden + i], sum, 1e-5);
       }
     const Tensor dy = random(tokens, hidden, 5), drows = poisoned(tokens * k, hidden);
@@ -253,7 +262,7 @@ TEST_P(EveryBackend, CombineWeighsRowsByScoreAndItsBackwardIsTheAdjoint) {
     EXPECT_NEAR(dot(drows, rows), forward, 1e-4 * std::sqrt(tokens * k * hidden));  // linear in the rows
     const auto gradients = dscore.host();
     EXPECT_NEAR(std::inner_product(gradients.begin(), gradients.end(), weights.begin(), 0.0), forward,
-                1e-4 * std::sqrt(tokens * k * hidden));  // and in the scores
+                1e-4 * std::sqrt(tokens * k * hidden));   // and in the scores
     const Tensor without = poisoned(tokens * k, hidden);  // rows and dscore are somebody else's
     backend_->combine(CombineBackward{dy, {}, row_of, score, without, {}, k});
     EXPECT_EQ(host(without), host(drows));
@@ -277,7 +286,8 @@ TEST_P(EveryBackend, MultipliesMatricesOfAnyShape) {
 TEST_P(EveryBackend, ActivatesOverTheWholeRangeOfInputs) {
   std::vector<float> in;
   for (float v = -100; v <= 100; v += 0.37f) in.push_back(v);
-  for (const float v : {0.0f, -0.0f, 1e-30f, -1e-6f, 6.0f, -6.0f, 88.0f, -88.0f, 1e30f, -1e30f}) in.push_back(v);
+  for (const float v : {0.0f, -0.0f, 1e-30f, -1e-6f, 6.0f, -6.0f, 88.0f, -88.0f, 1e30f, -1e30f})
+    in.push_back(v);
   const auto n = static_cast<std::int64_t>(in.size());
   const Tensor out = poisoned(1, n);
   backend_->activate(Activation::gelu, of(1, n, in), out);
@@ -303,7 +313,8 @@ TEST_P(EveryBackend, CopiesEveryByte) {
 }
 
 TEST_P(EveryBackend, TakesEmptyTensors) {
-  const Tensor x = random(0, 8, 1), weight = random(8, 4, 2), rows = random(0, 8, 3), y(backend_->memory(), DType::fp32, 0, 8);
+  const Tensor x = random(0, 8, 1), weight = random(8, 4, 2), rows = random(0, 8, 3),
+               y(backend_->memory(), DType::fp32, 0, 8);
   Array<float> none(*backend_, 0);
   Array<std::int32_t> no_index(*backend_, 0), counts(*backend_, 4), offsets(*backend_, 5);
   backend_->gate(GateForward{x, weight, none, no_index, none, 2});
@@ -368,7 +379,8 @@ TEST_P(EveryBackend, DescribesItsDevice) {
   EXPECT_GT(device.cache_bytes, 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backend, EveryBackend, testing::ValuesIn(kBackends), [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Backend, EveryBackend, testing::ValuesIn(kBackends),
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace moebench

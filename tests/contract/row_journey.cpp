@@ -70,7 +70,8 @@ void expect_same(Memory& memory, const TensorView& tensor, const std::vector<std
                 << " is wrong from byte " << at % tensor.row_bytes();
 }
 
-void travel_as(ExchangeForm form, Comm& comm, Memory& memory, int experts, const RowCount& rows, const RowFormat& format) {
+void travel_as(ExchangeForm form, Comm& comm, Memory& memory, int experts, const RowCount& rows,
+               const RowFormat& format) {
   const Places places = places_of(comm, experts, rows);
   const Tensor home(memory, format.dtype, places.home_rows, format.cols);
   const Tensor away(memory, format.dtype, places.away_rows, format.cols);

@@ -17,9 +17,9 @@ struct Script {
   /// Microseconds between two neighbouring marks, by how many times mark 0 was recorded: the iteration.
   std::function<double(int iteration, int mark)> us = [](int, int) { return 100.0; };
   std::size_t available_bytes = std::size_t{1} << 28;  ///< little: ceilings are measured on what fits
-  std::function<void()> before_combine = [] {};  ///< may throw
+  std::function<void()> before_combine = [] {};        ///< may throw
   std::function<void(bool open)> profile = [](bool) {};
-  bool spoil_output = false;                     ///< combine writes a wrong number
+  bool spoil_output = false;  ///< combine writes a wrong number
   bool has_graphs = true;
   bool has_queue = false;      ///< as a device that works while the host queues
   bool lose_launches = false;  ///< a graph that is launched does nothing
@@ -39,8 +39,12 @@ class FakeMemory final : public Memory {
     inner_.deallocate(pointer, bytes);
     count_deallocation(bytes);
   }
-  void copy_to_host(void* host, const void* device, std::size_t bytes) override { inner_.copy_to_host(host, device, bytes); }
-  void copy_from_host(void* device, const void* host, std::size_t bytes) override { inner_.copy_from_host(device, host, bytes); }
+  void copy_to_host(void* host, const void* device, std::size_t bytes) override {
+    inner_.copy_to_host(host, device, bytes);
+  }
+  void copy_from_host(void* device, const void* host, std::size_t bytes) override {
+    inner_.copy_from_host(device, host, bytes);
+  }
   std::size_t available_bytes() const override { return script_.available_bytes; }
 
  private:
@@ -66,7 +70,8 @@ class FakeMarks final : public Marks {
 /// Runs when launched, as a graph does, and not when it is recorded.
 class FakeGraph final : public Graph {
  public:
-  FakeGraph(const Script& script, std::function<void()> work, int& launches) : script_(script), work_(std::move(work)), launches_(launches) {}
+  FakeGraph(const Script& script, std::function<void()> work, int& launches)
+      : script_(script), work_(std::move(work)), launches_(launches) {}
   void launch() override {
     ++launches_;
     if (!script_.lose_launches) work_();
@@ -97,9 +102,9 @@ class FakeEngine final : public Engine {
 class FakeBackend final : public Backend {
  public:
   Script script;
-  int captures = 0, launches = 0;    ///< graphs recorded and replayed
+  int captures = 0, launches = 0;            ///< graphs recorded and replayed
   std::unique_ptr<FakeSensors> instruments;  ///< none unless a test puts them there
-  std::vector<const void*> copied;   ///< where copy() wrote
+  std::vector<const void*> copied;           ///< where copy() wrote
 
   std::string_view name() const override { return "fake"; }
   const DeviceInfo& device() const override { return inner_->device(); }
@@ -121,7 +126,9 @@ class FakeBackend final : public Backend {
   }
   Sensors* sensors() override { return instruments.get(); }
   std::string why_no_sensors() const override { return "a fake feels nothing"; }
-  void fill(TensorView tensor, const UniformField& field, std::int64_t first) override { inner_->fill(tensor, field, first); }
+  void fill(TensorView tensor, const UniformField& field, std::int64_t first) override {
+    inner_->fill(tensor, field, first);
+  }
   void poison(TensorView tensor) override { inner_->poison(tensor); }
   void upload(TensorView tensor, std::span<const float> host) override { inner_->upload(tensor, host); }
   void download(std::span<float> host, TensorView tensor) override { inner_->download(host, tensor); }
@@ -137,7 +144,9 @@ class FakeBackend final : public Backend {
   }
   void combine(const CombineBackward& args) override { inner_->combine(args); }
   void gemm(TensorView, TensorView, TensorView) override {}
-  void activate(Activation activation, TensorView in, TensorView out) override { inner_->activate(activation, in, out); }
+  void activate(Activation activation, TensorView in, TensorView out) override {
+    inner_->activate(activation, in, out);
+  }
   void copy(TensorView, TensorView to) override { copied.push_back(to.data); }
 
  private:

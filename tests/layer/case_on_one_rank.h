@@ -11,7 +11,8 @@
 namespace moebench {
 
 struct CaseOnOneRank {
-  CaseOnOneRank(const Shape& shape, const std::string& engine, Skew skew = {}, std::uint64_t seed = 1, int threads = 2)
+  CaseOnOneRank(const Shape& shape, const std::string& engine, Skew skew = {}, std::uint64_t seed = 1,
+                int threads = 2)
       : world(make_self_world()),
         backend(make_cpu_backend(threads)),
         pool(threads),

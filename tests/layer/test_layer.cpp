@@ -27,14 +27,37 @@ const Named kCases[] = {
     {"small", kSmall},
     {"swiglu", with(kSmall, [](Shape& s) { s.activation = Activation::swiglu; })},
     {"bias", with(kSmall, [](Shape& s) { s.bias = true; })},
-    {"swiglu_bias", with(kSmall, [](Shape& s) { s.activation = Activation::swiglu; s.bias = true; })},
+    {"swiglu_bias", with(kSmall,
+                         [](Shape& s) {
+                           s.activation = Activation::swiglu;
+                           s.bias = true;
+                         })},
     {"one_token", with(kSmall, [](Shape& s) { s.tokens = 1; })},
     {"no_token", with(kSmall, [](Shape& s) { s.tokens = 0; })},
-    {"one_expert", with(kSmall, [](Shape& s) { s.experts = 1; s.top_k = 1; })},
+    {"one_expert", with(kSmall,
+                        [](Shape& s) {
+                          s.experts = 1;
+                          s.top_k = 1;
+                        })},
     {"every_expert", with(kSmall, [](Shape& s) { s.top_k = 6; })},
-    {"width_one", with(kSmall, [](Shape& s) { s.hidden = 1; s.ffn = 1; })},
-    {"odd_widths", with(kSmall, [](Shape& s) { s.hidden = 17; s.ffn = 31; s.experts = 5; s.top_k = 3; })},
-    {"more_experts_than_rows", with(kSmall, [](Shape& s) { s.tokens = 3; s.experts = 64; s.hidden = 72; })},
+    {"width_one", with(kSmall,
+                       [](Shape& s) {
+                         s.hidden = 1;
+                         s.ffn = 1;
+                       })},
+    {"odd_widths", with(kSmall,
+                        [](Shape& s) {
+                          s.hidden = 17;
+                          s.ffn = 31;
+                          s.experts = 5;
+                          s.top_k = 3;
+                        })},
+    {"more_experts_than_rows", with(kSmall,
+                                    [](Shape& s) {
+                                      s.tokens = 3;
+                                      s.experts = 64;
+                                      s.hidden = 72;
+                                    })},
     {"all_to_one", kSmall, {Skew::Kind::one}},
     {"zipf", with(kSmall, [](Shape& s) { s.tokens = 200; }), {Skew::Kind::zipf, 1.5}},
     {"hot", with(kSmall, [](Shape& s) { s.tokens = 200; }), {Skew::Kind::hot, 0.9}},
@@ -55,11 +78,13 @@ TEST_P(EveryEngine, AgreesWithTheOracleInEveryOutputAndGradient) {
   CaseOnOneRank rig(named.shape, engine, named.skew);
   const auto items = rig.verify_all();
   EXPECT_EQ(items.size(), named.shape.bias ? 10u : 8u);
-  for (const CheckItem& item : items) EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
+  for (const CheckItem& item : items)
+    EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
 }
 
 INSTANTIATE_TEST_SUITE_P(Layer, EveryEngine,
-                         testing::Combine(testing::ValuesIn(make_cpu_backend(1)->engines()), testing::ValuesIn(kCases)),
+                         testing::Combine(testing::ValuesIn(make_cpu_backend(1)->engines()),
+                                          testing::ValuesIn(kCases)),
                          [](const auto& test) {
                            std::string name = std::get<0>(test.param) + "_" + std::get<1>(test.param).name;
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -70,7 +95,8 @@ TEST(Layer, AllocatesNothingAfterTheFirstStep) {
   for (const std::string& engine : make_cpu_backend(1)->engines()) {
     CaseOnOneRank rig(kSmall, engine);
     rig.verify_all();
-    Tensor x(rig.backend->memory(), DType::fp32, kSmall.tokens, kSmall.hidden), y(rig.backend->memory(), DType::fp32, kSmall.tokens, kSmall.hidden);
+    Tensor x(rig.backend->memory(), DType::fp32, kSmall.tokens, kSmall.hidden),
+        y(rig.backend->memory(), DType::fp32, kSmall.tokens, kSmall.hidden);
     rig.backend->fill(x, {7, 1.0f}, 0);
     NoTrace trace;
     const auto before = rig.backend->memory().allocations();
@@ -117,7 +143,8 @@ TEST(Verify, FindsAWrongScore) {
   EXPECT_EQ(failures(rig.verify_all()), std::vector<std::string>{});
   Careless careless;
   careless.score = rig.layer.routing().score;
-  const auto items = verify(rig.layer, rig.workload, *rig.world, *rig.backend, rig.pool, {.full = true}, careless);
+  const auto items =
+      verify(rig.layer, rig.workload, *rig.world, *rig.backend, rig.pool, {.full = true}, careless);
   const auto failed = failures(items);
   EXPECT_NE(std::find(failed.begin(), failed.end(), "score"), failed.end());
   EXPECT_NE(std::find(failed.begin(), failed.end(), "y"), failed.end());
@@ -134,7 +161,8 @@ TEST(Verify, FindsAnOutputThatIsNotANumber) {
   CaseOnOneRank rig(kSmall, "loop");
   Poisoner poisoner;
   poisoner.weight = rig.layer.parameters().value(Parameter::w2);
-  const auto failed = failures(verify(rig.layer, rig.workload, *rig.world, *rig.backend, rig.pool, {.full = true}, poisoner));
+  const auto failed =
+      failures(verify(rig.layer, rig.workload, *rig.world, *rig.backend, rig.pool, {.full = true}, poisoner));
   EXPECT_NE(std::find(failed.begin(), failed.end(), "y"), failed.end());
 }
 

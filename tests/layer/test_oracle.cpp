@@ -30,7 +30,8 @@ Values score_of(const Inputs& in, std::int64_t t) {
   Values score(in.s.top_k);
   for (std::int64_t j = 0; j < in.s.top_k; ++j) {
     double logit = 0;
-    for (std::int64_t i = 0; i < in.s.hidden; ++i) logit += in.x[t * in.s.hidden + i] * in.gate[i * in.s.experts + in.expert_of[t * in.s.top_k + j]];
+    for (std::int64_t i = 0; i < in.s.hidden; ++i)
+      logit += in.x[t * in.s.hidden + i] * in.gate[i * in.s.experts + in.expert_of[t * in.s.top_k + j]];
     score[j] = std::exp(logit);
   }
   const double sum = std::reduce(score.begin(), score.end());
@@ -40,11 +41,13 @@ Values score_of(const Inputs& in, std::int64_t t) {
 
 Values expert_out(const Inputs& in, std::int64_t e, const double* x) {
   const std::int64_t h = in.s.hidden, f = in.s.ffn, w = in.s.w1_cols();
-  Values pre(in.b1.begin() + e * w, in.b1.begin() + (e + 1) * w), out(in.b2.begin() + e * h, in.b2.begin() + (e + 1) * h);
+  Values pre(in.b1.begin() + e * w, in.b1.begin() + (e + 1) * w),
+      out(in.b2.begin() + e * h, in.b2.begin() + (e + 1) * h);
   for (std::int64_t i = 0; i < h; ++i)
     for (std::int64_t j = 0; j < w; ++j) pre[j] += x[i] * in.w1[(e * h + i) * w + j];
   for (std::int64_t j = 0; j < f; ++j) {
-    const double act = w == f ? pre[j] * 0.5 * (1 + std::erf(pre[j] / std::sqrt(2.0))) : pre[j] / (1 + std::exp(-pre[j])) * pre[f + j];
+    const double act = w == f ? pre[j] * 0.5 * (1 + std::erf(pre[j] / std::sqrt(2.0)))
+                              : pre[j] / (1 + std::exp(-pre[j])) * pre[f + j];
     for (std::int64_t i = 0; i < h; ++i) out[i] += act * in.w2[(e * f + j) * h + i];
   }
   return out;
@@ -78,8 +81,15 @@ double slope(Inputs& in, Values Inputs::*array, std::int64_t index) {
 class OracleGradients : public testing::TestWithParam<Activation> {
  protected:
   OracleGradients()
-      : shape_{.tokens = 9, .hidden = 6, .ffn = 5, .experts = 4, .top_k = 2, .activation = GetParam(), .bias = true},
-        workload_(shape_, {}, 11), in_{.s = shape_} {
+      : shape_{.tokens = 9,
+               .hidden = 6,
+               .ffn = 5,
+               .experts = 4,
+               .top_k = 2,
+               .activation = GetParam(),
+               .bias = true},
+        workload_(shape_, {}, 11),
+        in_{.s = shape_} {
     const std::int64_t h = shape_.hidden, e = shape_.experts, w = shape_.w1_cols();
     std::vector<float> x(shape_.tokens * h), dy(x.size());
     workload_.input(0, 0, shape_.tokens, x);
@@ -91,13 +101,16 @@ class OracleGradients : public testing::TestWithParam<Activation> {
     in_.b1 = values_of(workload_, Parameter::b1, e * w);
     in_.w2 = values_of(workload_, Parameter::w2, e * shape_.ffn * h);
     in_.b2 = values_of(workload_, Parameter::b2, e * h);
-    for (std::int64_t t = 0; t < shape_.tokens; ++t) in_.expert_of.insert(in_.expert_of.end(), {static_cast<std::int32_t>(t % 4), static_cast<std::int32_t>((t + 1 + t / 4) % 4)});
+    for (std::int64_t t = 0; t < shape_.tokens; ++t)
+      in_.expert_of.insert(in_.expert_of.end(), {static_cast<std::int32_t>(t % 4),
+                                                 static_cast<std::int32_t>((t + 1 + t / 4) % 4)});
     all_.resize(shape_.tokens);
     std::iota(all_.begin(), all_.end(), 0);
   }
   /// The oracle, told the scores and their gradients that it found itself.
   Oracle oracle() {
-    Selection selection{in_.expert_of, std::vector<float>(in_.expert_of.size()), std::vector<float>(in_.expert_of.size())};
+    Selection selection{in_.expert_of, std::vector<float>(in_.expert_of.size()),
+                        std::vector<float>(in_.expert_of.size())};
     const auto tokens = Oracle(workload_, 0, selection, pool_).tokens(all_);
     for (std::size_t slot = 0; slot < selection.score.size(); ++slot) {
       selection.score[slot] = static_cast<float>(tokens[slot / 2].score[slot % 2]);
@@ -105,7 +118,9 @@ class OracleGradients : public testing::TestWithParam<Activation> {
     }
     return Oracle(workload_, 0, selection, pool_);
   }
-  void expect_near(double found, double expected) { EXPECT_NEAR(found, expected, 2e-6 * std::max(1.0, std::abs(expected))); }
+  void expect_near(double found, double expected) {
+    EXPECT_NEAR(found, expected, 2e-6 * std::max(1.0, std::abs(expected)));
+  }
 
   Shape shape_;
   Workload workload_;
@@ -133,7 +148,8 @@ TEST_P(OracleGradients, OfTheScoresAreSumsOfTermsOfTheirNorm) {
 
 TEST_P(OracleGradients, OfTheInputMatchFiniteDifferences) {
   const auto tokens = oracle().tokens(all_);
-  for (std::int64_t i = 0; i < std::ssize(in_.x); ++i) expect_near(tokens[i / shape_.hidden].dx[i % shape_.hidden], slope(in_, &Inputs::x, i));
+  for (std::int64_t i = 0; i < std::ssize(in_.x); ++i)
+    expect_near(tokens[i / shape_.hidden].dx[i % shape_.hidden], slope(in_, &Inputs::x, i));
 }
 
 TEST_P(OracleGradients, OfTheGateMatchFiniteDifferences) {
@@ -151,9 +167,11 @@ TEST_P(OracleGradients, OfTheExpertsMatchFiniteDifferences) {
     for (std::int64_t j = 0; j < f; ++j) {
       for (std::int64_t c = 0; c < w / f; ++c) {
         expect_near(found[j].db1[c], slope(in_, &Inputs::b1, e * w + c * f + j));
-        for (std::int64_t i = 0; i < h; ++i) expect_near(found[j].dw1[c * h + i], slope(in_, &Inputs::w1, (e * h + i) * w + c * f + j));
+        for (std::int64_t i = 0; i < h; ++i)
+          expect_near(found[j].dw1[c * h + i], slope(in_, &Inputs::w1, (e * h + i) * w + c * f + j));
       }
-      for (std::int64_t i = 0; i < h; ++i) expect_near(found[j].dw2[i], slope(in_, &Inputs::w2, (e * f + j) * h + i));
+      for (std::int64_t i = 0; i < h; ++i)
+        expect_near(found[j].dw2[i], slope(in_, &Inputs::w2, (e * f + j) * h + i));
     }
     const auto db2 = exact.db2(e);
     for (std::int64_t i = 0; i < h; ++i) expect_near(db2[i], slope(in_, &Inputs::b2, e * h + i));

@@ -45,8 +45,10 @@ Results run(Shape shape, int ep, const LayerOptions& options, Skew skew, World& 
   Layer layer(shape, groups, *backend, options);
   layer.load(workload);
   const std::int64_t first = shape.first_token(world.rank()), tokens = shape.tokens_of(world.rank());
-  Tensor x(backend->memory(), DType::fp32, tokens, shape.hidden), y(backend->memory(), DType::fp32, tokens, shape.hidden);
-  Tensor dy(backend->memory(), DType::fp32, tokens, shape.hidden), dx(backend->memory(), DType::fp32, tokens, shape.hidden);
+  Tensor x(backend->memory(), DType::fp32, tokens, shape.hidden),
+      y(backend->memory(), DType::fp32, tokens, shape.hidden);
+  Tensor dy(backend->memory(), DType::fp32, tokens, shape.hidden),
+      dx(backend->memory(), DType::fp32, tokens, shape.hidden);
   std::vector<float> host(static_cast<std::size_t>(tokens * shape.hidden));
   workload.input(0, first, tokens, host);
   backend->upload(x, host);
@@ -57,12 +59,15 @@ Results run(Shape shape, int ep, const LayerOptions& options, Skew skew, World& 
   layer.backward(x, dy, dx, trace);
   layer.sync(trace);
 
-  Results results{{"y", gather_all(world, download(*backend, y))}, {"dx", gather_all(world, download(*backend, dx))}};
+  Results results{{"y", gather_all(world, download(*backend, y))},
+                  {"dx", gather_all(world, download(*backend, dx))}};
   for (const ParameterTensors& parameter : layer.parameters().all()) {
     const auto mine = download(*backend, parameter.gradient);
     auto all = gather_all(world, mine);
-    const std::size_t one_copy = parameter.spec.tag == Tag::world ? mine.size() : mine.size() * static_cast<std::size_t>(ep);
-    for (std::size_t i = one_copy; i < all.size(); ++i) replicas_agree = replicas_agree && all[i] == all[i % one_copy];
+    const std::size_t one_copy =
+        parameter.spec.tag == Tag::world ? mine.size() : mine.size() * static_cast<std::size_t>(ep);
+    for (std::size_t i = one_copy; i < all.size(); ++i)
+      replicas_agree = replicas_agree && all[i] == all[i % one_copy];
     all.resize(one_copy);
     results[std::string(parameter.spec.name)] = all;
   }
@@ -79,8 +84,10 @@ struct Named {
 
 const Named kCases[] = {
     {"even", {.tokens = 32, .hidden = 16, .ffn = 24, .experts = 8, .top_k = 2}},
-    {"uneven_tokens_and_bias", {.tokens = 37, .hidden = 17, .ffn = 9, .experts = 4, .top_k = 3, .bias = true}},
-    {"swiglu", {.tokens = 30, .hidden = 16, .ffn = 24, .experts = 8, .top_k = 2, .activation = Activation::swiglu}},
+    {"uneven_tokens_and_bias",
+     {.tokens = 37, .hidden = 17, .ffn = 9, .experts = 4, .top_k = 3, .bias = true}},
+    {"swiglu",
+     {.tokens = 30, .hidden = 16, .ffn = 24, .experts = 8, .top_k = 2, .activation = Activation::swiglu}},
     {"ranks_without_tokens", {.tokens = 2, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 1}},
     {"no_tokens_at_all", {.tokens = 0, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 1}},
     {"all_to_one", {.tokens = 21, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 1}, {Skew::Kind::one}},
@@ -89,8 +96,15 @@ const Named kCases[] = {
     {"naive_mask", {.tokens = 29, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2}, {}, "naive-mask"},
     {"naive_rau", {.tokens = 29, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2}, {}, "naive-rau"},
     {"naive_sample", {.tokens = 29, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2}, {}, "naive-sample"},
-    {"per_expert", {.tokens = 33, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 3}, {}, "loop", ExchangeForm::per_expert},
-    {"per_expert_zipf", {.tokens = 50, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 1}, {Skew::Kind::zipf, 3}, "loop",
+    {"per_expert",
+     {.tokens = 33, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 3},
+     {},
+     "loop",
+     ExchangeForm::per_expert},
+    {"per_expert_zipf",
+     {.tokens = 50, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 1},
+     {Skew::Kind::zipf, 3},
+     "loop",
      ExchangeForm::per_expert},
 };
 
@@ -117,13 +131,21 @@ TEST_P(Ranks, AgreeWithOneRankInOutputsAndGradients) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Layer, Ranks, testing::ValuesIn(kCases), [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Layer, Ranks, testing::ValuesIn(kCases),
+                         [](const auto& test) { return test.param.name; });
 
 TEST(RanksAndOracle, AgreeOnEveryRank) {
   World& world = world_under_test();
   for (int ep = 1; ep <= world.size(); ++ep) {
     if (world.size() % ep != 0) continue;
-    const Shape shape{.tokens = 41, .hidden = 12, .ffn = 20, .experts = 8, .top_k = 2, .ranks = world.size(), .ep = ep, .bias = true};
+    const Shape shape{.tokens = 41,
+                      .hidden = 12,
+                      .ffn = 20,
+                      .experts = 8,
+                      .top_k = 2,
+                      .ranks = world.size(),
+                      .ep = ep,
+                      .bias = true};
     const auto backend = make_backend();
     ThreadPool pool(1);
     Groups groups(world.make_comm(backend->memory(), backend->stream()), ep);
@@ -135,7 +157,13 @@ TEST(RanksAndOracle, AgreeOnEveryRank) {
 
 TEST(Ranks, ReceiveMoreRowsWithoutAllocatingOnceWarm) {
   World& world = world_under_test();
-  const Shape shape{.tokens = 64, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2, .ranks = world.size(), .ep = world.size()};
+  const Shape shape{.tokens = 64,
+                    .hidden = 8,
+                    .ffn = 8,
+                    .experts = 8,
+                    .top_k = 2,
+                    .ranks = world.size(),
+                    .ep = world.size()};
   const auto backend = make_backend();
   Groups groups(world.make_comm(backend->memory(), backend->stream()), shape.ep);
   const Workload workload(shape, {}, 1);

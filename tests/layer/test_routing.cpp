@@ -9,7 +9,8 @@ namespace {
 
 TEST(Routing, LaysRowsOutByPeerAtHomeAndByExpertWhereTheyAreComputed) {
   const auto backend = make_cpu_backend(1);
-  Routing routing({.tokens = 8, .hidden = 1, .ffn = 1, .experts = 4, .ranks = 2, .ep = 2}, 4, backend->memory());
+  Routing routing({.tokens = 8, .hidden = 1, .ffn = 1, .experts = 4, .ranks = 2, .ep = 2}, 4,
+                  backend->memory());
   routing.sent = {1, 0, 2, 3};      // to peer 0: experts 0, 1; to peer 1: its experts 0, 1
   routing.received = {1, 4, 5, 0};  // from peer 0: my experts 0, 1; from peer 1: my experts 0, 1
   routing.lay_out_rows();

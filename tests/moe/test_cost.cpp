@@ -34,7 +34,8 @@ TEST(Cost, CountsBytesEachReadAndWrittenOnce) {
   // combine backward: dy 4096 rows in, 8192 rows out; index, score and its gradient per slot
   EXPECT_EQ(cost_of(kPaper, kAll, Stage::combine, Pass::backward).bytes, 12288.0 * 4096 + 8192 * 12);
   // experts: 8 experts x 2 x 4 Mi weights x 4 bytes, rows in and out
-  EXPECT_EQ(cost_of(kPaper, kAll, Stage::experts, Pass::forward).bytes, 8.0 * 8388608 * 4 + 2 * 8192 * 4096.0);
+  EXPECT_EQ(cost_of(kPaper, kAll, Stage::experts, Pass::forward).bytes,
+            8.0 * 8388608 * 4 + 2 * 8192 * 4096.0);
 }
 
 TEST(Cost, ReadsOnlyTheWeightsOfExpertsThatHaveRows) {
@@ -55,7 +56,12 @@ TEST(Cost, CountsTheLargerDirectionOfAnExchange) {
   Shape shape = kPaper;
   shape.ranks = shape.ep = 2;
   shape.tokens = 8192;
-  const RankLoad load{.tokens = 4096, .rows = 9000, .active_experts = 4, .sent_rows = 4000, .received_rows = 4808, .peers = 1};
+  const RankLoad load{.tokens = 4096,
+                      .rows = 9000,
+                      .active_experts = 4,
+                      .sent_rows = 4000,
+                      .received_rows = 4808,
+                      .peers = 1};
   const StageCost cost = cost_of(shape, load, Stage::dispatch, Pass::forward);
   EXPECT_EQ(cost.link_bytes, 4808.0 * 4096);
   EXPECT_EQ(cost.bytes, 2.0 * (8192 - 4000) * 4096);  // rows that stay are copied
@@ -69,7 +75,8 @@ TEST(Cost, SynchronisesByTag) {
   shape.ep = 4;  // every expert on one rank: only the gate is summed, over 4 ranks
   EXPECT_EQ(cost_of(shape, kAll, Pass::sync).link_bytes, 2.0 * 3 / 4 * 1024 * 8 * 4);
   shape.ep = 2;  // two replicas of each expert; 4 experts per rank
-  EXPECT_EQ(cost_of(shape, kAll, Pass::sync).link_bytes, 2.0 * 3 / 4 * 1024 * 8 * 4 + 2.0 * 1 / 2 * 4 * 8388608 * 4);
+  EXPECT_EQ(cost_of(shape, kAll, Pass::sync).link_bytes,
+            2.0 * 3 / 4 * 1024 * 8 * 4 + 2.0 * 1 / 2 * 4 * 8388608 * 4);
 }
 
 TEST(Cost, AddsUpOverAPass) {

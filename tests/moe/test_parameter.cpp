@@ -6,7 +6,8 @@
 namespace moebench {
 namespace {
 
-const Shape kShape{.tokens = 8, .hidden = 4, .ffn = 6, .experts = 8, .top_k = 2, .ranks = 4, .ep = 2, .bias = true};
+const Shape kShape{
+    .tokens = 8, .hidden = 4, .ffn = 6, .experts = 8, .top_k = 2, .ranks = 4, .ep = 2, .bias = true};
 
 TEST(Parameters, AreSharedByTheWorldOrByReplicasOrByNobody) {
   for (const ParameterSpec& spec : parameters_of(kShape, 0))

@@ -41,9 +41,17 @@ TEST(Shape, SaysWhatIsImpossible) {
 
 TEST(Shape, RefusesSizesThatOverflow) {
   constexpr std::int64_t kHuge = std::int64_t{1} << 40;
-  EXPECT_NE(refusal(with([](Shape& s) { s.hidden = kHuge; s.ffn = kHuge; })).find("overflows"), std::string::npos);
+  EXPECT_NE(refusal(with([](Shape& s) {
+              s.hidden = kHuge;
+              s.ffn = kHuge;
+            })).find("overflows"),
+            std::string::npos);
   EXPECT_NE(refusal(with([](Shape& s) { s.tokens = kHuge; })).find("exceeds 2147483647"), std::string::npos);
-  EXPECT_NE(refusal(with([](Shape& s) { s.tokens = INT64_MAX; s.hidden = INT64_MAX; })).find("overflows"), std::string::npos);
+  EXPECT_NE(refusal(with([](Shape& s) {
+              s.tokens = INT64_MAX;
+              s.hidden = INT64_MAX;
+            })).find("overflows"),
+            std::string::npos);
 }
 
 TEST(Shape, DealsEveryTokenToExactlyOneRank) {

@@ -25,7 +25,8 @@ std::set<std::int64_t> top_k(const Workload& workload, const float* x) {
   std::vector<std::pair<double, std::int64_t>> logits;
   for (std::int64_t e = 0; e < s.experts; ++e) {
     double logit = 0;
-    for (std::int64_t i = 0; i < s.hidden; ++i) logit += double{x[i]} * workload.field(Parameter::gate).at(i * s.experts + e);
+    for (std::int64_t i = 0; i < s.hidden; ++i)
+      logit += double{x[i]} * workload.field(Parameter::gate).at(i * s.experts + e);
     logits.push_back({-logit, e});
   }
   std::sort(logits.begin(), logits.end());
@@ -63,14 +64,18 @@ TEST_P(EverySkew, IsWhatTheGateThenChooses) {
   for (std::int64_t t = 0; t < kShape.tokens; ++t) {
     const auto planted = workload.planted(0, t);
     EXPECT_EQ(planted.size(), 2u);
-    EXPECT_EQ(top_k(workload, &x[t * kShape.hidden]), std::set<std::int64_t>(planted.begin(), planted.end())) << "token " << t;
+    EXPECT_EQ(top_k(workload, &x[t * kShape.hidden]), std::set<std::int64_t>(planted.begin(), planted.end()))
+        << "token " << t;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Workload, EverySkew, testing::Values("balanced", "zipf:0", "zipf:1.2", "zipf:10", "hot:0.5", "hot:1", "one"),
+INSTANTIATE_TEST_SUITE_P(Workload, EverySkew,
+                         testing::Values("balanced", "zipf:0", "zipf:1.2", "zipf:10", "hot:0.5", "hot:1",
+                                         "one"),
                          [](const auto& test) {
                            std::string name = test.param;
-                           std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
+                           std::replace_if(
+                               name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
                            return name;
                          });
 
@@ -105,7 +110,8 @@ TEST(Skew, OfZipfStillFindsEveryExpertWhenAllAreWanted) {
 TEST(Skew, IsReadStrictly) {
   EXPECT_EQ(name_of(parse_skew("zipf:1.5")), "zipf:1.5");
   EXPECT_EQ(name_of(parse_skew("random")), "random");
-  for (const char* bad : {"zipf", "zipf:", "zipf:-1", "zipf:11", "hot:2", "one:1", "zipf:1:2", "zapf:1", "", "hot:nan"})
+  for (const char* bad :
+       {"zipf", "zipf:", "zipf:-1", "zipf:11", "hot:2", "one:1", "zipf:1:2", "zapf:1", "", "hot:nan"})
     EXPECT_THROW(parse_skew(bad), UsageError) << bad;
 }
 

@@ -51,10 +51,13 @@ nvtxRangeId_t start(nvtxDomainHandle_t, const nvtxEventAttributes_t* attributes)
   write("start", attributes);
   return 7;
 }
-void end(nvtxDomainHandle_t, nvtxRangeId_t range) { std::fprintf(log_file(), "end %d\n", static_cast<int>(range)); }
+void end(nvtxDomainHandle_t, nvtxRangeId_t range) {
+  std::fprintf(log_file(), "end %d\n", static_cast<int>(range));
+}
 
 std::uint64_t register_schema(nvtxDomainHandle_t, const nvtxPayloadSchemaAttr_t* attributes) {
-  for (std::size_t i = 0; i < attributes->numEntries; ++i) field_names.emplace_back(attributes->entries[i].name);
+  for (std::size_t i = 0; i < attributes->numEntries; ++i)
+    field_names.emplace_back(attributes->entries[i].name);
   return NVTX_PAYLOAD_SCHEMA_ID_DYNAMIC_START;
 }
 
@@ -81,6 +84,7 @@ extern "C" NVTX_DYNAMIC_EXPORT int InitializeInjectionNvtx2(NvtxGetExportTableFu
 /// Without $NVTX_LOG_PAYLOADS it is a profiler of before there were such payloads.
 extern "C" NVTX_DYNAMIC_EXPORT int InitializeInjectionNvtxExtension(nvtxExtModuleInfo_t* module) {
   if (module->moduleId != NVTX_EXT_PAYLOAD_MODULEID || !std::getenv("NVTX_LOG_PAYLOADS")) return 0;
-  module->segments[0].functionSlots[NVTX3EXT_CBID_nvtxPayloadSchemaRegister] = reinterpret_cast<intptr_t>(&register_schema);
+  module->segments[0].functionSlots[NVTX3EXT_CBID_nvtxPayloadSchemaRegister] =
+      reinterpret_cast<intptr_t>(&register_schema);
   return 1;
 }

@@ -58,15 +58,16 @@ inline Record record(int experts, const std::string& engine, double median_us) {
   r.exchange_gbs = 1.25;
   r.stop = {.reason = "noise", .warmup = 3, .samples = 21, .noise_target_pct = 1};
   r.ranks = {.slowest = 1, .median_us = {median_us * 0.9, median_us}};
-  r.memory = {.estimated_bytes = 5e9,
-              .weights_bytes = 1e9,
-              .gradients_bytes = 1e9,
-              .activations_bytes = 2e9,
-              .inputs_bytes = 1e9,
-              .workspace_bytes = 1e8,
-              .peak_bytes = 4.5e9,
-              .at_peak = {.weights = 1e9, .gradients = 1e9, .activations = 1.5e9, .inputs = 0.9e9, .workspace = 1e8},
-              .timed_allocations = 0};
+  r.memory = {
+      .estimated_bytes = 5e9,
+      .weights_bytes = 1e9,
+      .gradients_bytes = 1e9,
+      .activations_bytes = 2e9,
+      .inputs_bytes = 1e9,
+      .workspace_bytes = 1e8,
+      .peak_bytes = 4.5e9,
+      .at_peak = {.weights = 1e9, .gradients = 1e9, .activations = 1.5e9, .inputs = 0.9e9, .workspace = 1e8},
+      .timed_allocations = 0};
   r.device = {.readings = 40,
               .sm_min_mhz = 1620,
               .sm_max_mhz = 1980,

@@ -57,8 +57,8 @@ TEST(RecordJson, ShowsNoTimeOfWhatIsNotOk) {
   for (const Status status :
        {Status::incorrect, Status::failed, Status::skipped, Status::timed_out, Status::interrupted}) {
     const Json json = to_json(example::without_time(8, status, "why"));
-    for (const char* key :
-         {"time", "host", "device", "stages", "rates", "stop", "ranks", "queue_us", "setup_us", "comm_us", "first_iteration_us", "capture_us"})
+    for (const char* key : {"time", "host", "device", "stages", "rates", "stop", "ranks", "queue_us",
+                            "setup_us", "comm_us", "first_iteration_us", "capture_us"})
       EXPECT_TRUE(json[key].is_null()) << key << " of " << name_of(status);
     EXPECT_EQ(json["reason"], "why");
     EXPECT_EQ(json["load"]["rows_per_expert"]["max"], 4096);
@@ -113,7 +113,8 @@ TEST(RecordJson, ReadsAPointFromBeforeSettingsWereAddedAsTheSameCase) {
   older["case"].erase("graph");
   older["case"].erase("cache");
   older["memory"].erase("at_peak");
-  for (const char* key : {"math", "queue_us", "comm_us", "capture_us", "device", "device_unknown"}) older.erase(key);
+  for (const char* key : {"math", "queue_us", "comm_us", "capture_us", "device", "device_unknown"})
+    older.erase(key);
   const Record read = record_from_json(older, "");
   EXPECT_EQ(read.measured.settings(), record.measured.settings());
   EXPECT_EQ(id_of(read.measured), record.id);

@@ -62,7 +62,8 @@ TEST(Table, ShowsEachWarningOnce) {
 
 TEST(Table, OfOneRecordTellsTheStateOfTheDevice) {
   Record record = example::record(8, "loop", 100);
-  EXPECT_TRUE(holds(table(std::vector{record}), "\ndevice: 1620–1980 MHz, up to 55 °C, 612 W, 31.2 µJ per token\n"));
+  EXPECT_TRUE(
+      holds(table(std::vector{record}), "\ndevice: 1620–1980 MHz, up to 55 °C, 612 W, 31.2 µJ per token\n"));
   record.device.sm_min_mhz = record.device.sm_max_mhz;
   record.device.energy_uj_per_token = 0;
   EXPECT_TRUE(holds(table(std::vector{record}), "\ndevice: 1980 MHz, up to 55 °C, 612 W\n"));

@@ -30,16 +30,19 @@ TEST(SuiteFile, ReadsEveryKey) {
 }
 
 TEST(SuiteFile, ReadsCasesWhoseValuesVaryTogether) {
-  const Suite suite = parse_suite(R"({"name": "n", "cases": [{"tokens": 8, "experts": 4}, {"experts": 16, "tokens": 64}],
+  const Suite suite =
+      parse_suite(R"({"name": "n", "cases": [{"tokens": 8, "experts": 4}, {"experts": 16, "tokens": 64}],
                                       "axes": {"engine": ["loop", "naive-mask"]}, "fixed": {"hidden": 32}})",
-                                  "x.json");
+                  "x.json");
   EXPECT_EQ(suite.settings, (Settings{{"engine", "loop,naive-mask"}, {"hidden", "32"}}));
-  EXPECT_EQ(suite.cases, (std::vector<Settings>{{{"tokens", "8"}, {"experts", "4"}}, {{"tokens", "64"}, {"experts", "16"}}}));
+  EXPECT_EQ(suite.cases, (std::vector<Settings>{{{"tokens", "8"}, {"experts", "4"}},
+                                                {{"tokens", "64"}, {"experts", "16"}}}));
 }
 
 TEST(SuiteFile, NamesTheLineOfAFlagInACase) {
   const char* text = "{\"name\": \"n\",\n\"cases\": [\n{\"experts\": 8},\n{\"expert\": 8}]}";
-  expect_usage_error([&] { parse_suite(text, "x.json"); }, "x.json:4: unknown flag 'expert'; did you mean 'experts'?");
+  expect_usage_error([&] { parse_suite(text, "x.json"); },
+                     "x.json:4: unknown flag 'expert'; did you mean 'experts'?");
 }
 
 TEST(SuiteFile, NeedsANameOnly) {
@@ -94,7 +97,8 @@ TEST(SuiteFile, RefusesWhatIsMalformedWithItsLine) {
       {R"({"axes": {"experts": true}})", "'on' is not a whole number"},
       {R"({"axes": {"experts": "1:9:0"}})", "step '0'"},
       {R"({"axes": {"activation": "relu"}})", "unknown activation 'relu'"},
-      {R"({"fixed": {"experts": 8}, "axes": {"experts": [4]}})", "is in two of \"fixed\", \"axes\" and \"cases\""},
+      {R"({"fixed": {"experts": 8}, "axes": {"experts": [4]}})",
+       "is in two of \"fixed\", \"axes\" and \"cases\""},
       {R"({"fixed": {"experts": 8}, "cases": [{"experts": 4}]})", "is in two of"},
       {R"({"cases": [{"experts": 4}], "axes": {"experts": [4]}})", "is in two of"},
       {R"({"cases": {"experts": 4}})", "\"cases\" must be an array of objects"},

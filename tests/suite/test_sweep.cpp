@@ -69,16 +69,19 @@ TEST(Sweep, CombinesAxesInTableOrderLastFastest) {
 
 TEST(Sweep, MultipliesTheAxesOutForEachCaseOfASuite) {
   const auto path = std::filesystem::path(testing::TempDir()) / "moebench_cases.json";
-  std::ofstream(path) << R"({"name": "n", "cases": [{"tokens": 8, "experts": 4}, {"tokens": 64, "experts": 16}],
+  std::ofstream(path)
+      << R"({"name": "n", "cases": [{"tokens": 8, "experts": 4}, {"tokens": 64, "experts": 16}],
                              "axes": {"engine": ["loop", "naive-mask"]}})";
   SweepRequest request;
   request.suite = path.string();
   EXPECT_EQ(titles(expand_sweep(request, {})),
-            (std::vector<std::string>{"layer tokens=8 experts=4 engine=loop", "layer tokens=8 experts=4 engine=naive-mask",
-                                      "layer tokens=64 experts=16 engine=loop", "layer tokens=64 experts=16 engine=naive-mask"}));
+            (std::vector<std::string>{
+                "layer tokens=8 experts=4 engine=loop", "layer tokens=8 experts=4 engine=naive-mask",
+                "layer tokens=64 experts=16 engine=loop", "layer tokens=64 experts=16 engine=naive-mask"}));
   EXPECT_EQ(values_of(request, "experts"), (std::vector<std::string>{"4", "16"}));
   request.command_line = {{"experts", "2"}, {"engine", "loop"}};  // replaces it in every case
-  EXPECT_EQ(titles(expand_sweep(request, {})), (std::vector<std::string>{"layer tokens=8", "layer tokens=64"}));
+  EXPECT_EQ(titles(expand_sweep(request, {})),
+            (std::vector<std::string>{"layer tokens=8", "layer tokens=64"}));
   std::filesystem::remove(path);
 }
 
@@ -94,7 +97,9 @@ TEST(Sweep, CountsStreamsOnlyWhereTheEngineHasThem) {
 TEST(Sweep, NamesTheEngineThatAutoStandsFor) {
   SweepRequest request;
   request.command_line = {{"dtype", "fp32,bf16"}, {"engine", "auto"}};
-  const Sweep sweep = expand_sweep(request, {.engine = [](const Shape& shape) { return shape.dtype == DType::bf16 ? "grouped" : "loop"; }});
+  const Sweep sweep = expand_sweep(request, {.engine = [](const Shape& shape) {
+                                     return shape.dtype == DType::bf16 ? "grouped" : "loop";
+                                   }});
   ASSERT_EQ(sweep.cases.size(), 2u);
   EXPECT_EQ(sweep.cases[0].engine, "loop");
   EXPECT_EQ(sweep.cases[1].engine, "grouped");
@@ -102,11 +107,16 @@ TEST(Sweep, NamesTheEngineThatAutoStandsFor) {
 
 TEST(Sweep, MeasuresASubjectWithoutExpertsOnceForAllEngines) {
   const Sweep sweep = sweep_of({{"subject", "dense,layer"}, {"engine", "naive-mask,naive-rau"}});
-  EXPECT_EQ(titles(sweep), (std::vector<std::string>{"dense engine=loop", "layer engine=naive-mask", "layer engine=naive-rau"}));
+  EXPECT_EQ(titles(sweep), (std::vector<std::string>{"dense engine=loop", "layer engine=naive-mask",
+                                                     "layer engine=naive-rau"}));
   EXPECT_EQ(sweep.cases[0].engine, "loop");
   SweepRequest request;
   request.command_line = {{"subject", "linear"}, {"engine", "lop"}};
-  expect_usage_error([&] { expand_sweep(request, {.words = {{"engine", {"loop"}}}}); }, "unknown engine 'lop'");
+  expect_usage_error(
+      [&] {
+        expand_sweep(request, {.words = {{"engine", {"loop"}}}});
+      },
+      "unknown engine 'lop'");
 }
 
 TEST(Sweep, ShowsAxesAsTyped) {

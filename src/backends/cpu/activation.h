@@ -29,7 +29,8 @@ inline float exp_fast(float x) {
 inline float normal_cdf(float x, float phi0) {
   const float z = std::fabs(x) * 0.70710678f;
   const float t = 1.0f / (1.0f + 0.3275911f * z);
-  const float p = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
+  const float p =
+      ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
   const float tail = 0.5f * p * phi0;
   return x < 0 ? tail : 1.0f - tail;
 }

@@ -47,7 +47,8 @@ void gemm_here(const Matrix& a, const Matrix& b, float* c, std::int64_t c_stride
                 a.transposed ? a_stride : 1, beta, c, 1);
     return;
   }
-  cblas_sgemm(CblasRowMajor, trans(a), trans(b), m, n, k, 1.0f, a.data, a_stride, b.data, b_stride, beta, c, narrow(c_stride));
+  cblas_sgemm(CblasRowMajor, trans(a), trans(b), m, n, k, 1.0f, a.data, a_stride, b.data, b_stride, beta, c,
+              narrow(c_stride));
 }
 
 void gemm(ThreadPool& pool, const Matrix& a, const Matrix& b, float* c, bool accumulate) {

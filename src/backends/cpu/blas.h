@@ -15,7 +15,8 @@ struct Matrix {
   std::int64_t rows, cols, stride;
   bool transposed = false;  ///< use its transpose
 
-  Matrix(const float* values, std::int64_t row_count, std::int64_t col_count) : Matrix(values, row_count, col_count, col_count) {}
+  Matrix(const float* values, std::int64_t row_count, std::int64_t col_count)
+      : Matrix(values, row_count, col_count, col_count) {}
   Matrix(const float* values, std::int64_t row_count, std::int64_t col_count, std::int64_t row_stride)
       : data(values), rows(row_count), cols(col_count), stride(row_stride) {}
 };

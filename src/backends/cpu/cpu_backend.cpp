@@ -37,7 +37,9 @@ class HostMemory final : public Memory {
     count_deallocation(bytes);
   }
   void copy_to_host(void* host, const void* device, std::size_t bytes) override { copy(host, device, bytes); }
-  void copy_from_host(void* device, const void* host, std::size_t bytes) override { copy(device, host, bytes); }
+  void copy_from_host(void* device, const void* host, std::size_t bytes) override {
+    copy(device, host, bytes);
+  }
   std::size_t available_bytes() const override;
 
  private:
@@ -64,7 +66,8 @@ class HostMarks final : public Marks {
   void record(int mark) override { times_[static_cast<std::size_t>(mark)] = Clock::now(); }
   double elapsed_us(int from, int to) const override {
     return std::chrono::duration<double, std::micro>(times_[static_cast<std::size_t>(to)] -
-                                                     times_[static_cast<std::size_t>(from)]).count();
+                                                     times_[static_cast<std::size_t>(from)])
+        .count();
   }
 
  private:
@@ -80,18 +83,22 @@ std::string processor_name() {
 }
 
 DeviceInfo describe(int threads) {
-  const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE) > 0 ? sysconf(_SC_LEVEL3_CACHE_SIZE) : sysconf(_SC_LEVEL2_CACHE_SIZE);
+  const long cache =
+      sysconf(_SC_LEVEL3_CACHE_SIZE) > 0 ? sysconf(_SC_LEVEL3_CACHE_SIZE) : sysconf(_SC_LEVEL2_CACHE_SIZE);
   return {.name = processor_name(),
           .kind = "cpu",
           .units = threads,
-          .memory_bytes = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE)),
+          .memory_bytes = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
+                          static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE)),
           .cache_bytes = cache > 0 ? static_cast<std::size_t>(cache) : std::size_t{32} << 20,
           .versions = {{"openblas", cpu::blas_version()}}};
 }
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int threads) : pool_(threads), device_(describe(threads)) { cpu::use_one_blas_thread(); }
+  explicit CpuBackend(int threads) : pool_(threads), device_(describe(threads)) {
+    cpu::use_one_blas_thread();
+  }
 
   std::string_view name() const override { return "cpu"; }
   const DeviceInfo& device() const override { return device_; }
@@ -103,7 +110,8 @@ class CpuBackend final : public Backend {
 
   std::vector<std::string> engines() const override { return cpu::engine_names(); }
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
-    if (!supports(shape.dtype)) throw UsageError(cat("backend cpu computes in fp32, not ", name_of(shape.dtype)));
+    if (!supports(shape.dtype))
+      throw UsageError(cat("backend cpu computes in fp32, not ", name_of(shape.dtype)));
     return cpu::make_engine(name, shape, pool_, memory_);
   }
   std::unique_ptr<Marks> make_marks(int count) override { return std::make_unique<HostMarks>(count); }
@@ -141,19 +149,22 @@ class CpuBackend final : public Backend {
   }
   void activate(Activation activation, TensorView in, TensorView out) override {
     pool_.parallel_for(in.rows, 4, [&](std::int64_t begin, std::int64_t end) {
-      cpu::activate_rows(activation, end - begin, out.cols, in.as<float>() + begin * in.cols, out.as<float>() + begin * out.cols);
+      cpu::activate_rows(activation, end - begin, out.cols, in.as<float>() + begin * in.cols,
+                         out.as<float>() + begin * out.cols);
     });
   }
   void copy(TensorView from, TensorView to) override {
     each(to, [&](float* values, std::int64_t begin, std::int64_t end) {
-      std::memcpy(values + begin, from.as<float>() + begin, static_cast<std::size_t>(end - begin) * sizeof(float));
+      std::memcpy(values + begin, from.as<float>() + begin,
+                  static_cast<std::size_t>(end - begin) * sizeof(float));
     });
   }
 
  private:
   template <class Body>
   void each(const TensorView& tensor, Body body) {
-    pool_.parallel_for(tensor.size(), 16384, [&](std::int64_t begin, std::int64_t end) { body(tensor.as<float>(), begin, end); });
+    pool_.parallel_for(tensor.size(), 16384,
+                       [&](std::int64_t begin, std::int64_t end) { body(tensor.as<float>(), begin, end); });
   }
 
   ThreadPool pool_;

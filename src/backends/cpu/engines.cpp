@@ -15,22 +15,29 @@ namespace {
 /// threads by the work they make, whoever's they are: even routing, skew and the number of experts make no difference.
 class LoopEngine final : public Engine {
  public:
-  LoopEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape) : shape_(shape), pool_(pool), ffn_(memory, shape) {}
+  LoopEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape)
+      : shape_(shape), pool_(pool), ffn_(memory, shape) {}
 
   void reserve(std::int64_t rows) override { ffn_.reserve(rows); }
   void forward(const ExpertsForward& args) override {
-    each_block(args, [&](const RowBlock& block) { ffn_.forward(block, args.weights, args.x.as<float>(), args.out.as<float>()); });
+    each_block(args, [&](const RowBlock& block) {
+      ffn_.forward(block, args.weights, args.x.as<float>(), args.out.as<float>());
+    });
   }
   void backward(const ExpertsBackward& args) override {
     const float* dout = args.dout.as<float>();
-    each_block(args.forward, [&](const RowBlock& block) { ffn_.backward(block, args.forward.weights, dout, args.dx.as<float>()); });
+    each_block(args.forward, [&](const RowBlock& block) {
+      ffn_.backward(block, args.forward.weights, dout, args.dx.as<float>());
+    });
     each_unit(args.forward, [&](const RowBlock& block, std::int64_t begin, std::int64_t end) {
       ffn_.weight_gradients(block, begin, end, args.forward.x.as<float>(), dout, args.gradients);
     });
   }
 
  private:
-  static RowBlock block_of(const ExpertsForward& args, std::int64_t e) { return {e, args.offsets[e], args.offsets[e + 1] - args.offsets[e]}; }
+  static RowBlock block_of(const ExpertsForward& args, std::int64_t e) {
+    return {e, args.offsets[e], args.offsets[e + 1] - args.offsets[e]};
+  }
 
   /// body(block) for each thread's share of the rows, cut where an expert ends.
   template <class Body>
@@ -53,8 +60,11 @@ class LoopEngine final : public Engine {
       for (std::int64_t e = 0; e < shape_.experts; ++e) {
         const RowBlock block = block_of(args, e);
         const std::int64_t weight = block.count + 1, before = (block.first + e) * f;
-        const auto unit_at = [&](std::int64_t position) { return std::clamp<std::int64_t>((position - before + weight - 1) / weight, 0, f); };
-        const std::int64_t first = begin <= before ? 0 : unit_at(begin), last = end <= before ? 0 : unit_at(end);
+        const auto unit_at = [&](std::int64_t position) {
+          return std::clamp<std::int64_t>((position - before + weight - 1) / weight, 0, f);
+        };
+        const std::int64_t first = begin <= before ? 0 : unit_at(begin),
+                           last = end <= before ? 0 : unit_at(end);
         if (first < last) body(block, first, last);
       }
     });
@@ -69,14 +79,15 @@ class LoopEngine final : public Engine {
 /// keeps a device busy.
 class BlockByBlock {
  public:
-  BlockByBlock(ThreadPool& pool, Memory& memory, const EngineShape& shape) : ffn_size_(shape.ffn), pool_(pool), ffn_(memory, shape) {}
+  BlockByBlock(ThreadPool& pool, Memory& memory, const EngineShape& shape)
+      : ffn_size_(shape.ffn), pool_(pool), ffn_(memory, shape) {}
 
   void reserve(std::int64_t rows) { ffn_.reserve(rows); }
   void forward(const RowBlock& block, const ExpertTensors& weights, const float* x, float* out) {
     each_row(block, [&](const RowBlock& part) { ffn_.forward(part, weights, x, out); });
   }
-  void backward(const RowBlock& block, const ExpertTensors& weights, const float* x, const float* dout, float* dx,
-                const ExpertTensors& gradients, bool accumulate = false) {
+  void backward(const RowBlock& block, const ExpertTensors& weights, const float* x, const float* dout,
+                float* dx, const ExpertTensors& gradients, bool accumulate = false) {
     each_row(block, [&](const RowBlock& part) { ffn_.backward(part, weights, dout, dx); });
     pool_.parallel_for(ffn_size_, 16, [&](std::int64_t begin, std::int64_t end) {
       ffn_.weight_gradients(block, begin, end, x, dout, gradients, accumulate);
@@ -98,7 +109,8 @@ class BlockByBlock {
 /// Row by row, as a first implementation would: every product has one row, every gradient is added to.
 class SampleEngine final : public Engine {
  public:
-  SampleEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape) : pool_(pool), ffn_(pool, memory, shape) {}
+  SampleEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape)
+      : pool_(pool), ffn_(pool, memory, shape) {}
 
   RowOrder row_order() const override { return RowOrder::by_token; }
   void reserve(std::int64_t rows) override { ffn_.reserve(rows); }
@@ -107,7 +119,9 @@ class SampleEngine final : public Engine {
       ffn_.forward({args.expert_of_row[r], r, 1}, args.weights, args.x.as<float>(), args.out.as<float>());
   }
   void backward(const ExpertsBackward& args) override {
-    for (const TensorView& gradient : {args.gradients.w1, args.gradients.b1, args.gradients.w2, args.gradients.b2}) clear(gradient);
+    for (const TensorView& gradient :
+         {args.gradients.w1, args.gradients.b1, args.gradients.w2, args.gradients.b2})
+      clear(gradient);
     for (std::int64_t r = 0; r < args.dx.rows; ++r)
       ffn_.backward({args.forward.expert_of_row[r], r, 1}, args.forward.weights, args.forward.x.as<float>(),
                     args.dout.as<float>(), args.dx.as<float>(), args.gradients, true);
@@ -128,7 +142,12 @@ class SampleEngine final : public Engine {
 class GatheringEngine : public Engine {
  public:
   GatheringEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape)
-      : shape_(shape), pool_(pool), ffn_(pool, memory, shape), x_(memory, 0), out_(memory, 0), grad_(memory, 0),
+      : shape_(shape),
+        pool_(pool),
+        ffn_(pool, memory, shape),
+        x_(memory, 0),
+        out_(memory, 0),
+        grad_(memory, 0),
         blocks_(static_cast<std::size_t>(shape.experts)) {}
 
   RowOrder row_order() const override { return RowOrder::by_token; }
@@ -142,11 +161,21 @@ class GatheringEngine : public Engine {
  protected:
   /// Sorted rows [block) = rows order_[block) of `from`.
   void gather(const RowBlock& block, const float* from, float* sorted) {
-    move(block, [=](float* row, std::int64_t index, std::int64_t h) { std::memcpy(row, from + index * h, h * sizeof(float)); }, sorted);
+    move(
+        block,
+        [=](float* row, std::int64_t index, std::int64_t h) {
+          std::memcpy(row, from + index * h, h * sizeof(float));
+        },
+        sorted);
   }
   /// The reverse: rows order_[block) of `to` = sorted rows.
   void scatter(const RowBlock& block, float* sorted, float* to) {
-    move(block, [=](float* row, std::int64_t index, std::int64_t h) { std::memcpy(to + index * h, row, h * sizeof(float)); }, sorted);
+    move(
+        block,
+        [=](float* row, std::int64_t index, std::int64_t h) {
+          std::memcpy(to + index * h, row, h * sizeof(float));
+        },
+        sorted);
   }
   float* sorted_x() const { return x_.as<float>(); }
   float* sorted_out() const { return out_.as<float>(); }
@@ -164,7 +193,8 @@ class GatheringEngine : public Engine {
   void move(const RowBlock& block, Move move_row, float* sorted) {
     const std::int64_t h = shape_.hidden;
     pool_.parallel_for(block.count, 16, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = block.first + begin; i < block.first + end; ++i) move_row(sorted + i * h, order_[i], h);
+      for (std::int64_t i = block.first + begin; i < block.first + end; ++i)
+        move_row(sorted + i * h, order_[i], h);
     });
   }
 };
@@ -223,7 +253,8 @@ class RauEngine final : public GatheringEngine {
     const RowBlock all{0, 0, args.dx.rows};
     gather(all, args.dout.as<float>(), sorted_grad());
     for (const RowBlock& block : blocks_)
-      ffn_.backward(block, args.forward.weights, sorted_x(), sorted_grad(), parts_.as<float>(), args.gradients);
+      ffn_.backward(block, args.forward.weights, sorted_x(), sorted_grad(), parts_.as<float>(),
+                    args.gradients);
     concatenate(all);
     scatter(all, sorted_out(), args.dx.as<float>());
   }
@@ -246,7 +277,8 @@ class RauEngine final : public GatheringEngine {
   void concatenate(const RowBlock& all) {
     const std::int64_t h = shape_.hidden;
     pool_.parallel_for(all.count, 16, [&](std::int64_t begin, std::int64_t end) {
-      std::memcpy(sorted_out() + begin * h, parts_.as<float>() + begin * h, (end - begin) * h * sizeof(float));
+      std::memcpy(sorted_out() + begin * h, parts_.as<float>() + begin * h,
+                  (end - begin) * h * sizeof(float));
     });
   }
 
@@ -277,7 +309,8 @@ std::vector<std::string> engine_names() {
   return names;
 }
 
-std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, ThreadPool& pool, Memory& memory) {
+std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, ThreadPool& pool,
+                                    Memory& memory) {
   for (const Entry& entry : kEngines)
     if (entry.name == name) return entry.make(shape, pool, memory);
   throw_unknown("engine", name, engine_names());

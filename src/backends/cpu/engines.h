@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "backends/engine.h"
+#include "base/thread_pool.h"
 
 namespace moebench::cpu {
 
@@ -17,6 +17,7 @@ namespace moebench::cpu {
 /// naive-mask    per expert: find its rows by a mask over all rows, gather, run, write back
 /// naive-rau     sort, one gather, experts in series, concatenate, write back by index
 std::vector<std::string> engine_names();
-std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, ThreadPool& pool, Memory& memory);
+std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, ThreadPool& pool,
+                                    Memory& memory);
 
 }  // namespace moebench::cpu

@@ -38,11 +38,13 @@ MB_VECTORISED void add_row(std::int64_t n, const float* from, float* to) {
 
 void add_to_rows(const RowBlock& block, const TensorView& bias, float* rows, std::int64_t cols) {
   if (!bias.data) return;
-  for (std::int64_t r = 0; r < block.count; ++r) add_row(cols, bias.as<float>() + block.expert * cols, rows + r * cols);
+  for (std::int64_t r = 0; r < block.count; ++r)
+    add_row(cols, bias.as<float>() + block.expert * cols, rows + r * cols);
 }
 
 /// sums [n] = the sum of `count` rows that lie `stride` apart, or that added to what is there.
-void sum_rows(std::int64_t count, const float* rows, std::int64_t stride, std::int64_t n, float* sums, bool accumulate) {
+void sum_rows(std::int64_t count, const float* rows, std::int64_t stride, std::int64_t n, float* sums,
+              bool accumulate) {
   if (!accumulate) std::fill_n(sums, n, 0.0f);
   for (std::int64_t r = 0; r < count; ++r) add_row(n, rows + r * stride, sums);
 }
@@ -86,17 +88,21 @@ void ExpertFfn::backward(const RowBlock& block, const ExpertTensors& weights, co
 
 void ExpertFfn::weight_gradients(const RowBlock& block, std::int64_t begin, std::int64_t end, const float* x,
                                  const float* dout, const ExpertTensors& gradients, bool accumulate) const {
-  const std::int64_t h = shape_.hidden, w1 = shape_.w1_cols(), f = shape_.ffn, n = block.count, units = end - begin;
+  const std::int64_t h = shape_.hidden, w1 = shape_.w1_cols(), f = shape_.ffn, n = block.count,
+                     units = end - begin;
   const float* dout_rows = dout + block.first * h;
   const Matrix act(act_.as<float>() + block.first * f + begin, n, units, f);
-  gemm_here(transposed(act), {dout_rows, n, h}, gradients.w2.as<float>() + (block.expert * f + begin) * h, h, accumulate);
+  gemm_here(transposed(act), {dout_rows, n, h}, gradients.w2.as<float>() + (block.expert * f + begin) * h, h,
+            accumulate);
   for (std::int64_t column = begin; column < w1; column += f) {  // gate, then up
     const Matrix dpre(dpre_.as<float>() + block.first * w1 + column, n, units, w1);
-    gemm_here(transposed({x + block.first * h, n, h}), dpre, gradients.w1.as<float>() + block.expert * h * w1 + column, w1,
-              accumulate);
-    if (gradients.b1.data) sum_rows(n, dpre.data, w1, units, gradients.b1.as<float>() + block.expert * w1 + column, accumulate);
+    gemm_here(transposed({x + block.first * h, n, h}), dpre,
+              gradients.w1.as<float>() + block.expert * h * w1 + column, w1, accumulate);
+    if (gradients.b1.data)
+      sum_rows(n, dpre.data, w1, units, gradients.b1.as<float>() + block.expert * w1 + column, accumulate);
   }
-  if (gradients.b2.data && begin == 0) sum_rows(n, dout_rows, h, h, gradients.b2.as<float>() + block.expert * h, accumulate);
+  if (gradients.b2.data && begin == 0)
+    sum_rows(n, dout_rows, h, h, gradients.b2.as<float>() + block.expert * h, accumulate);
 }
 
 void activate_rows(Activation activation, std::int64_t rows, std::int64_t ffn, const float* pre, float* out) {

@@ -28,8 +28,8 @@ class ExpertFfn {
   /// Gradients that belong to hidden units [begin, end) of the block's expert, over the block's rows: columns of W1 (and
   /// b1), rows of W2; and b2's with unit 0. After backward() of these rows. Overwritten, or added to; an empty block's
   /// gradients are zero.
-  void weight_gradients(const RowBlock& block, std::int64_t begin, std::int64_t end, const float* x, const float* dout,
-                        const ExpertTensors& gradients, bool accumulate = false) const;
+  void weight_gradients(const RowBlock& block, std::int64_t begin, std::int64_t end, const float* x,
+                        const float* dout, const ExpertTensors& gradients, bool accumulate = false) const;
 
  private:
   EngineShape shape_;

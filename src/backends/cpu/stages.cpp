@@ -111,7 +111,8 @@ void pack_forward(ThreadPool& pool, const PackForward& args) {
   const std::int64_t h = args.x.cols;
   pool.parallel_for(args.x.rows, kTokenGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t slot = begin * args.top_k; slot < end * args.top_k; ++slot)
-      std::memcpy(args.rows.as<float>() + std::int64_t{args.row_of[slot]} * h, args.x.as<float>() + slot / args.top_k * h, h * sizeof(float));
+      std::memcpy(args.rows.as<float>() + std::int64_t{args.row_of[slot]} * h,
+                  args.x.as<float>() + slot / args.top_k * h, h * sizeof(float));
   });
 }
 

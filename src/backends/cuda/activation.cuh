@@ -17,7 +17,9 @@ template <>
 struct Functions<float> {
   static __device__ float normal_cdf(float x) { return 0.5f + 0.5f * erff(x * 0.70710678f); }
   static __device__ float gelu(float x) { return x * normal_cdf(x); }
-  static __device__ float gelu_slope(float x) { return normal_cdf(x) + x * 0.39894228f * expf(-0.5f * x * x); }
+  static __device__ float gelu_slope(float x) {
+    return normal_cdf(x) + x * 0.39894228f * expf(-0.5f * x * x);
+  }
   static __device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 };
 

@@ -57,8 +57,9 @@ __global__ void __launch_bounds__(kThreads)
 /// The same without dscore: one warp per token reads its dy once.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
-    weigh_kernel(const T* __restrict__ dy, const std::int32_t* __restrict__ row_of, const float* __restrict__ score,
-                 std::int64_t tokens, std::int64_t cols, int k, T* __restrict__ drows) {
+    weigh_kernel(const T* __restrict__ dy, const std::int32_t* __restrict__ row_of,
+                 const float* __restrict__ score, std::int64_t tokens, std::int64_t cols, int k,
+                 T* __restrict__ drows) {
   wait_for_previous();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
@@ -103,8 +104,9 @@ __global__ void __launch_bounds__(kThreads)
 void collect_dots(cudaStream_t stream, const float* dots, std::int64_t parts, const ScoreGradient& scores) {
   const std::int64_t slots = std::ssize(scores.score);
   if (slots == 0) return;
-  launch_behind("collect_dots_kernel", stream, {grid(blocks_for(slots, kThreads)), kThreads}, collect_dots_kernel, dots,
-                static_cast<int>(parts), scores.row_of.data(), scores.score.data(), slots, scores.dscore.data());
+  launch_behind("collect_dots_kernel", stream, {grid(blocks_for(slots, kThreads)), kThreads},
+                collect_dots_kernel, dots, static_cast<int>(parts), scores.row_of.data(), scores.score.data(),
+                slots, scores.dscore.data());
 }
 
 void combine(cudaStream_t stream, const CombineForward& args) {
@@ -116,15 +118,17 @@ void combine(cudaStream_t stream, const CombineBackward& args) {
   if (args.drows.size() == 0) return;
   if (args.dscore.empty())
     return with_access(args.dy.dtype, args.dy.cols, {args.dy.data, args.drows.data}, [&]<class T, int N>() {
-      launch_behind("weigh_kernel", stream, {grid(blocks_for(tokens, kWarps)), kThreads}, weigh_kernel<T, N>, args.dy.as<const T>(),
-                    args.row_of.data(), args.score.data(), tokens, args.dy.cols, static_cast<int>(args.top_k), args.drows.as<T>());
+      launch_behind("weigh_kernel", stream, {grid(blocks_for(tokens, kWarps)), kThreads}, weigh_kernel<T, N>,
+                    args.dy.as<const T>(), args.row_of.data(), args.score.data(), tokens, args.dy.cols,
+                    static_cast<int>(args.top_k), args.drows.as<T>());
     });
-  with_access(
-      args.dy.dtype, args.dy.cols, {args.dy.data, args.rows.data, args.drows.data}, [&]<class T, int N>() {
-        launch_behind("combine_backward_kernel", stream, {grid(blocks_for(slots, kWarps)), kThreads}, combine_backward_kernel<T, N>,
-                      args.dy.as<const T>(), args.rows.as<const T>(), args.row_of.data(), args.score.data(), slots, args.dy.cols,
-                      static_cast<int>(args.top_k), args.drows.as<T>(), args.dscore.data());
-      });
+  with_access(args.dy.dtype, args.dy.cols, {args.dy.data, args.rows.data, args.drows.data},
+              [&]<class T, int N>() {
+                launch_behind("combine_backward_kernel", stream, {grid(blocks_for(slots, kWarps)), kThreads},
+                              combine_backward_kernel<T, N>, args.dy.as<const T>(), args.rows.as<const T>(),
+                              args.row_of.data(), args.score.data(), slots, args.dy.cols,
+                              static_cast<int>(args.top_k), args.drows.as<T>(), args.dscore.data());
+              });
 }
 
 }  // namespace moebench::cuda

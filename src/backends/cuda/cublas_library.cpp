@@ -11,11 +11,13 @@ namespace {
 CublasLibrary load() {
   CublasLibrary api{};
   const std::string file = cat("libcublas.so.", CUBLAS_VER_MAJOR);
-  const SharedLibrary library("cuBLAS", {file, cat(MOEBENCH_CUDA_LIBRARY_DIR, "/", file), cat("/usr/local/cuda/lib64/", file)});
+  const SharedLibrary library(
+      "cuBLAS", {file, cat(MOEBENCH_CUDA_LIBRARY_DIR, "/", file), cat("/usr/local/cuda/lib64/", file)});
   api.missing = library.missing();
   if (!api.missing.empty()) return api;
-#define MB_FIND(name) \
-  if (!library.find(api.name, #name)) api.missing = "cuBLAS has no " #name ": it is older than this program needs"
+#define MB_FIND(name)                 \
+  if (!library.find(api.name, #name)) \
+  api.missing = "cuBLAS has no " #name ": it is older than this program needs"
   MB_FIND(cublasCreate_v2);
   MB_FIND(cublasDestroy_v2);
   MB_FIND(cublasGetVersion_v2);

@@ -32,7 +32,8 @@ class CudaBackend final : public Backend {
   StreamView stream() const override { return {gpu_.stream.get()}; }
   bool supports(DType) const override { return true; }
   std::string math(DType dtype) const override {
-    return std::string(name_of(dtype)) + (dtype == DType::fp32 ? " SIMT" : " tensor cores") + ", fp32 accumulation";
+    return std::string(name_of(dtype)) + (dtype == DType::fp32 ? " SIMT" : " tensor cores") +
+           ", fp32 accumulation";
   }
 
   std::vector<std::string> engines() const override { return cuda::engine_names(); }

@@ -18,9 +18,8 @@ namespace moebench::cuda {
 /// streams        the same products, expert i on stream i mod n: the FastMoE paper's stream manager
 /// cublas-grouped the same products, all experts in one library call
 /// naive-sample   row by row: products of one row
-/// naive-mask     per expert: find its rows by a mask over all rows, count them on the host, gather, run,
-/// write back naive-rau      sort, one gather, counts on the host, experts in series, concatenate, write back
-/// by index
+/// naive-mask     per expert: find its rows by a mask over all rows, count them on the host, gather, run, write back
+/// naive-rau      sort, one gather, counts on the host, experts in series, concatenate, write back by index
 std::vector<std::string> engine_names();
 /// grouped in 16-bit formats, but not where more than 1536 rows per expert meet a hidden size above 2048: there
 /// cuBLAS's products fill the GPU one by one, and the activation's own pass costs little beside them. (On an H200

@@ -8,8 +8,9 @@
 // sums are added in order. The order of the inner dimension and of the experts within a fragment is free, so each
 // thread loads neighbours: 8 elements of a token, all of its experts of a row of the weight.
 // Layout: logits [T, E] fp32, expert i in lane i mod 32; expert_of, score [T, K].
-// Moves: in one kernel x once and the weight per block from L2 (4096 x 1024, E 8, bf16: 8.4 MB, 2 µs); choose reads 4·T·E and writes 8·T·K bytes (4096 × 64, K 2: 1.1 MB, 0.3 µs at 4 TB/s: latency
-// bound). The gradient writes T·E elements of the layer's format and reads 12·T·K bytes.
+// Moves: in one kernel x once and the weight per block from L2 (4096 x 1024, E 8, bf16: 8.4 MB, 2 µs); choose
+// reads 4·T·E and writes 8·T·K bytes (4096 × 64, K 2: 1.1 MB, 0.3 µs at 4 TB/s: latency bound). The gradient writes
+// T·E elements of the layer's format and reads 12·T·K bytes.
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/storage.cuh"
@@ -28,7 +29,9 @@ __device__ unsigned key_of(float logit) {
 }
 
 /// The logit that a key was made of.
-__device__ float logit_of(unsigned key) { return __uint_as_float(key & 0x80000000u ? key ^ 0x80000000u : ~key); }
+__device__ float logit_of(unsigned key) {
+  return __uint_as_float(key & 0x80000000u ? key ^ 0x80000000u : ~key);
+}
 
 /// The expert with the warp's largest key, the lowest of equals.
 __device__ int best_of_warp(unsigned key, int expert, unsigned top) {
@@ -78,7 +81,8 @@ __device__ void choose(const float* logits, int experts, int k, std::int32_t* ex
       if (i * 32 + lane == chosen) keys[i] = kAbsent;
   }
   if (!few) return softmax_over_kept(logits, expert_of, k, score);
-  const float most = __shfl_sync(kAll, my_logit, 0), weight = lane < k ? expf(my_logit - most) : 0, sum = warp_sum(weight);
+  const float most = __shfl_sync(kAll, my_logit, 0), weight = lane < k ? expf(my_logit - most) : 0,
+              sum = warp_sum(weight);
   if (lane < k) expert_of[lane] = my_expert, score[lane] = weight / sum;
 }
 
@@ -94,11 +98,13 @@ __global__ void __launch_bounds__(kThreads)
 
 /// c [16 x 8] += a [16 x 16] · b [16 x 8].
 template <class T>
-__device__ void multiply_fragment(float (&c)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
-#define MB_MMA(type)                                                                                                   \
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, " \
-               "{%0, %1, %2, %3};"                                                                                     \
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                                        \
+__device__ void multiply_fragment(float (&c)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3,
+                                  unsigned b0, unsigned b1) {
+#define MB_MMA(type)                                                  \
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type \
+               ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "  \
+               "{%0, %1, %2, %3};"                                    \
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])       \
                : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1))
   if constexpr (std::is_same_v<T, __half>)
     MB_MMA("f16");
@@ -112,8 +118,8 @@ constexpr int kGateTokens = 16;
 /// kPer: experts of a thread, side by side in a row of the weight; 8·kPer >= E, kPer divides E. H is a multiple of 32.
 template <class T, int kPer>
 __global__ void __launch_bounds__(kThreads)
-    gate_whole_kernel(const T* __restrict__ x, const T* __restrict__ weight, std::int64_t tokens, int hidden, int experts, int k,
-                      float* logits, std::int32_t* expert_of, float* score) {
+    gate_whole_kernel(const T* __restrict__ x, const T* __restrict__ weight, std::int64_t tokens, int hidden,
+                      int experts, int k, float* logits, std::int32_t* expert_of, float* score) {
   wait_for_previous();
   __shared__ float sums[kWarps][kGateTokens][8 * kPer];
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = lane_of_warp(), row = lane / 4, quad = lane % 4;
@@ -124,20 +130,26 @@ __global__ void __launch_bounds__(kThreads)
   float c[kPer][4] = {};
 #pragma unroll 4
   for (int step = 32 * warp; step < hidden; step += 32 * kWarps) {
-    const int from = step + 8 * quad;  // this thread's 8 of the inner dimension: two products of 16 for the warp
-    const uint4 up = *reinterpret_cast<const uint4*>(upper + from), low = *reinterpret_cast<const uint4*>(lower + from);
+    const int from =
+        step + 8 * quad;  // this thread's 8 of the inner dimension: two products of 16 for the warp
+    const uint4 up = *reinterpret_cast<const uint4*>(upper + from),
+                low = *reinterpret_cast<const uint4*>(lower + from);
     alignas(16) std::uint16_t b[8][kPer] = {};
     if (has_experts) {
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         const T* const at = weight + static_cast<std::int64_t>(from + i) * experts + row * kPer;
-        using Wide = std::conditional_t<kPer == 8, uint4, std::conditional_t<kPer == 4, uint2, std::conditional_t<kPer == 2, unsigned, std::uint16_t>>>;
+        using Wide = std::conditional_t<
+            kPer == 8, uint4,
+            std::conditional_t<kPer == 4, uint2, std::conditional_t<kPer == 2, unsigned, std::uint16_t>>>;
         *reinterpret_cast<Wide*>(b[i]) = *reinterpret_cast<const Wide*>(at);
       }
     }
 #pragma unroll
     for (int e = 0; e < kPer; ++e) {
-      const auto pair = [&](int i) { return static_cast<unsigned>(b[i][e]) | static_cast<unsigned>(b[i + 1][e]) << 16; };
+      const auto pair = [&](int i) {
+        return static_cast<unsigned>(b[i][e]) | static_cast<unsigned>(b[i + 1][e]) << 16;
+      };
       multiply_fragment<T>(c[e], up.x, low.x, up.y, low.y, pair(0), pair(2));
       multiply_fragment<T>(c[e], up.z, low.z, up.w, low.w, pair(4), pair(6));
     }
@@ -232,8 +244,9 @@ void choose_experts(cudaStream_t stream, const GateForward& args) {
   with_keys(experts, [&]<int kKeys>() {
     auto* kernel = gate_rescan_kernel;
     if constexpr (kKeys > 0) kernel = gate_registers_kernel<kKeys>;
-    launch_behind("gate_registers_kernel", stream, {blocks, kThreads}, kernel, args.logits.data(), tokens, static_cast<int>(experts),
-                  static_cast<int>(args.top_k), args.expert_of.data(), args.score.data());
+    launch_behind("gate_registers_kernel", stream, {blocks, kThreads}, kernel, args.logits.data(), tokens,
+                  static_cast<int>(experts), static_cast<int>(args.top_k), args.expert_of.data(),
+                  args.score.data());
   });
 }
 
@@ -247,9 +260,10 @@ bool gate_in_one(cudaStream_t stream, const GateForward& args) {
   with_storage(args.x.dtype, [&]<class T>() {
     const auto launch = [&]<int kPer>() {
       if constexpr (sizeof(T) == 2)
-        launch_behind(
-            "gate_whole_kernel", stream, {grid(blocks_for(tokens, kGateTokens)), kThreads}, gate_whole_kernel<T, kPer>, args.x.as<const T>(), args.weight.as<const T>(), tokens, static_cast<int>(hidden), static_cast<int>(experts),
-            static_cast<int>(args.top_k), args.logits.data(), args.expert_of.data(), args.score.data());
+        launch_behind("gate_whole_kernel", stream, {grid(blocks_for(tokens, kGateTokens)), kThreads},
+                      gate_whole_kernel<T, kPer>, args.x.as<const T>(), args.weight.as<const T>(), tokens,
+                      static_cast<int>(hidden), static_cast<int>(experts), static_cast<int>(args.top_k),
+                      args.logits.data(), args.expert_of.data(), args.score.data());
     };
     if (per == 1) launch.template operator()<1>();
     if (per == 2) launch.template operator()<2>();
@@ -262,9 +276,9 @@ bool gate_in_one(cudaStream_t stream, const GateForward& args) {
 void differentiate_choice(cudaStream_t stream, const GateBackward& args, const TensorView& dlogits) {
   if (dlogits.size() == 0) return;
   with_access(dlogits.dtype, dlogits.cols, {dlogits.data}, [&]<class T, int N>() {
-    launch_behind(
-        "gate_backward_kernel", stream, {grid(blocks_for(dlogits.rows, kWarps)), kThreads}, gate_backward_kernel<T, N>, args.expert_of.data(), args.score.data(), args.dscore.data(), dlogits.rows, dlogits.cols,
-        static_cast<int>(args.top_k), dlogits.as<T>());
+    launch_behind("gate_backward_kernel", stream, {grid(blocks_for(dlogits.rows, kWarps)), kThreads},
+                  gate_backward_kernel<T, N>, args.expert_of.data(), args.score.data(), args.dscore.data(),
+                  dlogits.rows, dlogits.cols, static_cast<int>(args.top_k), dlogits.as<T>());
   });
 }
 

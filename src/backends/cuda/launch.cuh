@@ -28,8 +28,8 @@ cudaLaunchAttribute behind_previous();
 
 /// Launches a kernel that begins with wait_for_previous(). Throws DeviceError with its name.
 template <class... Parameters>
-void launch_behind(const char* name, cudaStream_t stream, const LaunchSize& size, void (*kernel)(Parameters...),
-                   std::type_identity_t<Parameters>... arguments) {
+void launch_behind(const char* name, cudaStream_t stream, const LaunchSize& size,
+                   void (*kernel)(Parameters...), std::type_identity_t<Parameters>... arguments) {
   cudaLaunchAttribute attribute = behind_previous();
   const cudaLaunchConfig_t config{.gridDim = {size.blocks},
                                   .blockDim = {size.threads},

@@ -28,9 +28,10 @@ class NvmlSensors final : public Sensors {
       return told<unsigned>([&](unsigned* mhz) { return ask(library_.nvmlDeviceGetClockInfo, which, mhz); });
     };
     SensorReading reading{.sm_mhz = clock(kSmClock), .memory_mhz = clock(kMemoryClock)};
-    reading.temperature_c =
-        told<unsigned>([&](unsigned* c) { return ask(library_.nvmlDeviceGetTemperature, kGpuTemperature, c); });
-    reading.power_w = told<unsigned>([&](unsigned* mw) { return ask(library_.nvmlDeviceGetPowerUsage, mw); }, 1e-3);
+    reading.temperature_c = told<unsigned>(
+        [&](unsigned* c) { return ask(library_.nvmlDeviceGetTemperature, kGpuTemperature, c); });
+    reading.power_w =
+        told<unsigned>([&](unsigned* mw) { return ask(library_.nvmlDeviceGetPowerUsage, mw); }, 1e-3);
     using Wide = unsigned long long;
     reading.energy_j =
         told<Wide>([&](Wide* mj) { return ask(library_.nvmlDeviceGetTotalEnergyConsumption, mj); }, 1e-3);
@@ -47,7 +48,8 @@ class NvmlSensors final : public Sensors {
 
 }  // namespace
 
-std::unique_ptr<Sensors> make_sensors(const NvmlLibrary& library, const std::string& pci_bus_id, std::string& why) {
+std::unique_ptr<Sensors> make_sensors(const NvmlLibrary& library, const std::string& pci_bus_id,
+                                      std::string& why) {
   why = library.missing;
   if (!why.empty()) return nullptr;
   NvmlDevice device = nullptr;

@@ -11,8 +11,9 @@ NvmlLibrary open_nvml(const char* file) {
   const SharedLibrary library("NVML", {file});
   api.missing = library.missing();
   if (!api.missing.empty()) return api;
-#define MB_NEEDED(name) \
-  if (!library.find(api.name, #name)) api.missing = cat("NVML has no ", #name, ": it is older than this program needs")
+#define MB_NEEDED(name)               \
+  if (!library.find(api.name, #name)) \
+  api.missing = cat("NVML has no ", #name, ": it is older than this program needs")
   MB_NEEDED(nvmlInit_v2);
   MB_NEEDED(nvmlErrorString);
   MB_NEEDED(nvmlDeviceGetHandleByPciBusId_v2);

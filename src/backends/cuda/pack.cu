@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(kThreads)
 template <Move kMove, class Unit>
 void launch_move(cudaStream_t stream, const std::int32_t* index, std::int64_t copies, std::int64_t rows,
                  const TensorView& from, const TensorView& to) {
-  launch_behind("move_rows_kernel", stream, {grid(blocks_for(rows, kWarps)), kThreads}, move_rows_kernel<Unit, kMove>,
-                from.as<const Unit>(), index, static_cast<int>(copies), rows,
+  launch_behind("move_rows_kernel", stream, {grid(blocks_for(rows, kWarps)), kThreads},
+                move_rows_kernel<Unit, kMove>, from.as<const Unit>(), index, static_cast<int>(copies), rows,
                 static_cast<std::int64_t>(to.row_bytes() / sizeof(Unit)), to.as<Unit>());
 }
 

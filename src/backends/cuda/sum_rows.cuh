@@ -48,8 +48,9 @@ void sum_rows(cudaStream_t stream, const TensorView& rows, const std::int32_t* r
               const TensorView& y, std::int64_t top_k) {
   if (y.size() == 0) return;
   with_access(y.dtype, y.cols, {rows.data, y.data}, [&]<class T, int N>() {
-    launch_behind("sum_rows_kernel", stream, {grid(blocks_for(y.rows, kWarps)), kThreads}, sum_rows_kernel<T, N, kScored>,
-                  rows.as<const T>(), row_of, score, y.rows, y.cols, static_cast<int>(top_k), y.as<T>());
+    launch_behind("sum_rows_kernel", stream, {grid(blocks_for(y.rows, kWarps)), kThreads},
+                  sum_rows_kernel<T, N, kScored>, rows.as<const T>(), row_of, score, y.rows, y.cols,
+                  static_cast<int>(top_k), y.as<T>());
   });
 }
 

@@ -14,11 +14,15 @@ namespace {
 NcclLibrary load() {
   NcclLibrary api{};
   const std::string file = "libnccl.so.2";
-  const SharedLibrary library("NCCL", {file, cat(MOEBENCH_NCCL_LIBRARY_DIR, "/", file), cat("/usr/local/cuda/lib64/", file)});
+  const SharedLibrary library(
+      "NCCL", {file, cat(MOEBENCH_NCCL_LIBRARY_DIR, "/", file), cat("/usr/local/cuda/lib64/", file)});
   api.missing = library.missing();
   if (!api.missing.empty()) return api;
-#define MB_FIND(name) \
-  if (!library.find(api.name, #name)) api.missing = "NCCL has no " #name ": this program needs 2.18 or later"
+#define MB_FIND(name)                           \
+  if (!library.find(api.name, #name))           \
+  api.missing = "NCCL has no " #name            \
+                ": this program needs 2.18 or " \
+                "later"
   MB_FIND(ncclGetVersion);
   MB_FIND(ncclGetErrorString);
   MB_FIND(ncclGetLastError);

@@ -51,9 +51,14 @@ double median_us(cuda::Gpu& gpu, const std::function<void()>& work) {
 class Rates {
  public:
   Rates(Backend& backend, cuda::Gpu& gpu, const Sizes& sizes, bool portable)
-      : s_(sizes), portable_(portable), w1_(sizes.swiglu ? 2 * sizes.ffn : sizes.ffn), backend_(backend), gpu_(gpu),
-        multiplier_(!portable && cuda::grouped::sm90_can(gpu, sizes.hidden, sizes.ffn) ? cuda::grouped::make_sm90_multiplier(gpu)
-                                                                                       : cuda::grouped::make_portable_multiplier(gpu)),
+      : s_(sizes),
+        portable_(portable),
+        w1_(sizes.swiglu ? 2 * sizes.ffn : sizes.ffn),
+        backend_(backend),
+        gpu_(gpu),
+        multiplier_(!portable && cuda::grouped::sm90_can(gpu, sizes.hidden, sizes.ffn)
+                        ? cuda::grouped::make_sm90_multiplier(gpu)
+                        : cuda::grouped::make_portable_multiplier(gpu)),
         offsets_(backend.memory(), static_cast<std::size_t>(sizes.experts + 1) * 4),
         slot_of_(backend.memory(), static_cast<std::size_t>(sizes.rows) * 4) {
     std::mt19937 random(1);
@@ -64,35 +69,65 @@ class Rates {
     std::vector<std::int32_t> slots(static_cast<std::size_t>(s_.rows));
     std::iota(slots.begin(), slots.end(), 0);
     std::shuffle(slots.begin(), slots.end(), random);
-    for (std::size_t e = 1; e < bounds_.size(); ++e) std::sort(slots.begin() + bounds_[e - 1], slots.begin() + bounds_[e]);
+    for (std::size_t e = 1; e < bounds_.size(); ++e)
+      std::sort(slots.begin() + bounds_[e - 1], slots.begin() + bounds_[e]);
     backend.memory().copy_from_host(slot_of_.data(), slots.data(), slots.size() * 4);
   }
 
   void measure() {
     const Tensor x = random(s_.rows, s_.hidden, 0.5f), w1 = random(s_.experts * s_.hidden, w1_, 0.05f),
-                 w2 = random(s_.experts * s_.ffn, s_.hidden, 0.05f), pre = random(s_.rows, w1_, 1), act = random(s_.rows, s_.ffn, 1),
-                 out = random(s_.rows, s_.hidden, 1), dout = random(s_.rows, s_.hidden, 1), dpre = random(s_.rows, w1_, 1),
+                 w2 = random(s_.experts * s_.ffn, s_.hidden, 0.05f), pre = random(s_.rows, w1_, 1),
+                 act = random(s_.rows, s_.ffn, 1), out = random(s_.rows, s_.hidden, 1),
+                 dout = random(s_.rows, s_.hidden, 1), dpre = random(s_.rows, w1_, 1),
                  dx = random(s_.rows, s_.hidden, 1), dw1 = random(s_.experts * s_.hidden, w1_, 1),
                  dw2 = random(s_.experts * s_.ffn, s_.hidden, 1);
     const Activation activation = s_.swiglu ? Activation::swiglu : Activation::gelu;
     const std::int64_t h = s_.hidden, f = s_.ffn;
-    std::printf("%lld rows, hidden %lld, ffn %lld, %lld experts, %s\n", static_cast<long long>(s_.rows), static_cast<long long>(h),
-                static_cast<long long>(f), static_cast<long long>(s_.experts), s_.swiglu ? "swiglu" : "gelu");
-    line("up and activation", h, w1_, {.form = Form::forward, .left = x, .right = w1, .out = act, .after = After::activate,
-                                       .activation = activation, .pre = pre});
+    std::printf("%lld rows, hidden %lld, ffn %lld, %lld experts, %s\n", static_cast<long long>(s_.rows),
+                static_cast<long long>(h), static_cast<long long>(f), static_cast<long long>(s_.experts),
+                s_.swiglu ? "swiglu" : "gelu");
+    line("up and activation", h, w1_,
+         {.form = Form::forward,
+          .left = x,
+          .right = w1,
+          .out = act,
+          .after = After::activate,
+          .activation = activation,
+          .pre = pre});
     line("down", f, h, {.form = Form::forward, .left = act, .right = w2, .out = out});
-    line("dact and dpre", h, f, {.form = Form::transposed, .left = dout, .right = w2, .out = dpre, .after = After::differentiate,
-                                 .activation = activation, .pre = pre});
+    line("dact and dpre", h, f,
+         {.form = Form::transposed,
+          .left = dout,
+          .right = w2,
+          .out = dpre,
+          .after = After::differentiate,
+          .activation = activation,
+          .pre = pre});
     line("dx", w1_, h, {.form = Form::transposed, .left = dpre, .right = w1, .out = dx});
     line("dw2", f, h, {.form = Form::gradient, .left = act, .right = dout, .out = dw2});
     line("dw1", h, w1_, {.form = Form::gradient, .left = x, .right = dpre, .out = dw1});
     if (portable_) return;
-    const Tensor dots(backend_.memory(), DType::fp32, s_.rows, cuda::grouped::dots_of(static_cast<int>(f))), tokens = random(s_.rows / kTopK, h, 0.5f);
-    line("dact, and dots", h, f, {.form = Form::transposed, .left = dout, .right = w2, .out = dpre, .after = After::differentiate,
-                                  .activation = activation, .pre = pre, .dots = dots.view().as<float>()});
+    const Tensor dots(backend_.memory(), DType::fp32, s_.rows, cuda::grouped::dots_of(static_cast<int>(f))),
+        tokens = random(s_.rows / kTopK, h, 0.5f);
+    line("dact, and dots", h, f,
+         {.form = Form::transposed,
+          .left = dout,
+          .right = w2,
+          .out = dpre,
+          .after = After::differentiate,
+          .activation = activation,
+          .pre = pre,
+          .dots = dots.view().as<float>()});
     if (s_.swiglu)
-      line("up from tokens", h, w1_, {.form = Form::forward, .left = tokens, .right = w1, .out = act, .after = After::activate,
-                                      .activation = activation, .slot_of = slot_of_.as<std::int32_t>(), .top_k = kTopK});
+      line("up from tokens", h, w1_,
+           {.form = Form::forward,
+            .left = tokens,
+            .right = w1,
+            .out = act,
+            .after = After::activate,
+            .activation = activation,
+            .slot_of = slot_of_.as<std::int32_t>(),
+            .top_k = kTopK});
   }
 
  private:
@@ -110,31 +145,45 @@ class Rates {
     const Tensor left = random(s_.rows, a, 1), right = random(a, b, 1), out = random(s_.rows, b, 1);
     const double ours = median_us(gpu_, [&] { multiplier_->run(product); });
     const double dense = median_us(gpu_, [&] {
-      gpu_.blas.multiply({.a = {left.view().data, s_.rows, a}, .b = {right.view().data, a, b}, .dtype = DType::bf16,
-                          .c = out.view().data, .c_dtype = DType::bf16});
+      gpu_.blas.multiply({.a = {left.view().data, s_.rows, a},
+                          .b = {right.view().data, a, b},
+                          .dtype = DType::bf16,
+                          .c = out.view().data,
+                          .c_dtype = DType::bf16});
     });
     const double loop = median_us(gpu_, [&] {
       for (std::int64_t e = 0; e < s_.experts; ++e) gpu_.blas.multiply(of_expert(product, e, out));
     });
-    std::printf("  %-18s %9.1f us %7.1f TFLOP/s   dense %9.1f us %7.1f TFLOP/s %6.1f %%   loop %9.1f us %7.1f TFLOP/s\n", name, ours,
-                flops / ours * 1e-6, dense, flops / dense * 1e-6, 100 * dense / ours, loop, flops / loop * 1e-6);
+    std::printf(
+        "  %-18s %9.1f us %7.1f TFLOP/s   dense %9.1f us %7.1f TFLOP/s %6.1f %%   loop %9.1f us %7.1f "
+        "TFLOP/s\n",
+        name, ours, flops / ours * 1e-6, dense, flops / dense * 1e-6, 100 * dense / ours, loop,
+        flops / loop * 1e-6);
   }
   /// This expert's part of the product by cuBLAS, rows into `rows_out`.
   cuda::Product of_expert(const Product& product, std::int64_t e, const TensorView& rows_out) const {
     const auto part = [](const TensorView& all, std::int64_t from, std::int64_t rows) {
-      return cuda::matrix_of(all.slice(std::min(from, all.rows - rows), rows));  // as many rows where they would be gathered
+      return cuda::matrix_of(
+          all.slice(std::min(from, all.rows - rows), rows));  // as many rows where they would be gathered
     };
-    const std::int64_t first = bounds_[static_cast<std::size_t>(e)], rows = bounds_[static_cast<std::size_t>(e) + 1] - first;
+    const std::int64_t first = bounds_[static_cast<std::size_t>(e)],
+                       rows = bounds_[static_cast<std::size_t>(e) + 1] - first;
     const cuda::Matrix left = part(product.left, first, rows);
     if (product.form == Form::gradient) {
       const std::int64_t m = product.left.cols;
-      return {.a = cuda::transposed(left), .b = part(product.right, first, rows), .dtype = DType::bf16,
-              .c = product.out.slice(e * m, m).data, .c_dtype = DType::bf16};
+      return {.a = cuda::transposed(left),
+              .b = part(product.right, first, rows),
+              .dtype = DType::bf16,
+              .c = product.out.slice(e * m, m).data,
+              .c_dtype = DType::bf16};
     }
     const std::int64_t k = product.right.rows / s_.experts;
     const cuda::Matrix right = part(product.right, e * k, k);
-    return {.a = left, .b = product.form == Form::transposed ? cuda::transposed(right) : right, .dtype = DType::bf16,
-            .c = rows_out.slice(first, rows).data, .c_dtype = DType::bf16};
+    return {.a = left,
+            .b = product.form == Form::transposed ? cuda::transposed(right) : right,
+            .dtype = DType::bf16,
+            .c = rows_out.slice(first, rows).data,
+            .c_dtype = DType::bf16};
   }
 
   static constexpr std::int64_t kTopK = 8;
@@ -158,9 +207,13 @@ int main(int argc, char** argv) {
   try {
     const bool portable = argc > 1 && std::string_view(argv[1]) == "portable";
     if (portable) --argc, ++argv;
-    std::vector<Sizes> all{{8192, 1024, 4096, 8, false}, {8192, 1024, 4096, 32, false}, {8192, 1024, 4096, 64, false},
-                           {196608, 1536, 256, 128, true}, {16384, 4096, 14336, 8, true}};
-    if (argc > 4) all = {{std::atoll(argv[1]), std::atoll(argv[2]), std::atoll(argv[3]), std::atoll(argv[4]), argc > 5}};
+    std::vector<Sizes> all{{8192, 1024, 4096, 8, false},
+                           {8192, 1024, 4096, 32, false},
+                           {8192, 1024, 4096, 64, false},
+                           {196608, 1536, 256, 128, true},
+                           {16384, 4096, 14336, 8, true}};
+    if (argc > 4)
+      all = {{std::atoll(argv[1]), std::atoll(argv[2]), std::atoll(argv[3]), std::atoll(argv[4]), argc > 5}};
     const auto backend = make_cuda_backend(0);
     cuda::Gpu gpu(0);
     std::printf("%s%s\n", backend->device().name.c_str(), portable ? ", portable" : "");

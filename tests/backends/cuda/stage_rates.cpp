@@ -45,14 +45,18 @@ double median_us(Backend& gpu, int sets, const std::function<void(int)>& work) {
 class Copies {
  public:
   explicit Copies(Backend& gpu)
-      : gpu_(gpu), from_(gpu.memory(), DType::fp32, kRows, kCols), to_(gpu.memory(), DType::fp32, kRows, kCols) {
+      : gpu_(gpu),
+        from_(gpu.memory(), DType::fp32, kRows, kCols),
+        to_(gpu.memory(), DType::fp32, kRows, kCols) {
     gpu.fill(from_, {1, 1.0f}, 0);
   }
   /// Of a copy that reads and writes `bytes` in all, 2 GiB at most, of other memory each time if there is enough.
   double us(double bytes) const {
     const auto rows = std::clamp(static_cast<std::int64_t>(bytes / (2 * 4 * kCols)), std::int64_t{1}, kRows);
     const std::int64_t places = std::min<std::int64_t>(kRows / rows, 8);
-    const auto copy = [&](int i) { gpu_.copy(from_.view().slice(i * rows, rows), to_.view().slice(i * rows, rows)); };
+    const auto copy = [&](int i) {
+      gpu_.copy(from_.view().slice(i * rows, rows), to_.view().slice(i * rows, rows));
+    };
     return median_us(gpu_, static_cast<int>(places), copy);
   }
   static constexpr double kMost = 2.0 * (std::int64_t{1} << 30);
@@ -69,7 +73,8 @@ struct Table {
   double copy_gbs = Copies::kMost / copies.us(Copies::kMost) * 1e-3;
   void line(const char* name, double us, double bytes) const {
     if (bytes == 0) return static_cast<void>(std::printf("  %-18s %9.1f us\n", name, us));
-    const double gbs = bytes / us * 1e-3, as_large = bytes > Copies::kMost ? bytes / copy_gbs * 1e-3 : copies.us(bytes);
+    const double gbs = bytes / us * 1e-3,
+                 as_large = bytes > Copies::kMost ? bytes / copy_gbs * 1e-3 : copies.us(bytes);
     std::printf("  %-18s %9.1f us %9.1f GB/s %6.1f %% of copy, %6.1f %% of a copy as large\n", name, us, gbs,
                 100 * gbs / copy_gbs, 100 * as_large / us);
   }

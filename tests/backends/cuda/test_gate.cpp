@@ -59,21 +59,31 @@ TEST_F(Gate, InOneKernelMakesTheLogitsThatItChoosesFrom) {
     std::int64_t tokens, hidden, experts, k;
   };
   for (const DType dtype : {DType::bf16, DType::fp16})
-    for (const Sizes& s : {Sizes{1, 32, 1, 1}, {16, 32, 8, 2}, {37, 96, 5, 5}, {100, 1024, 8, 2}, {50, 256, 16, 3}, {33, 288, 12, 2},
-                           {70, 512, 24, 4}, {64, 256, 32, 6}, {19, 1536, 64, 8}, {40, 64, 40, 1}}) {
+    for (const Sizes& s : {Sizes{1, 32, 1, 1},
+                           {16, 32, 8, 2},
+                           {37, 96, 5, 5},
+                           {100, 1024, 8, 2},
+                           {50, 256, 16, 3},
+                           {33, 288, 12, 2},
+                           {70, 512, 24, 4},
+                           {64, 256, 32, 6},
+                           {19, 1536, 64, 8},
+                           {40, 64, 40, 1}}) {
       SCOPED_TRACE(cat(name_of(dtype), ", ", s.tokens, " x ", s.hidden, ", ", s.experts, " experts"));
       const Tensor x = random(dtype, s.tokens, s.hidden, 1), weight = random(dtype, s.hidden, s.experts, 2);
       const auto slots = static_cast<std::size_t>(s.tokens * s.k);
       Array<float> logits(*gpu_, static_cast<std::size_t>(s.tokens * s.experts)), score(*gpu_, slots);
       Array<std::int32_t> expert_of(*gpu_, slots);
-      ASSERT_TRUE(cuda::gate_in_one(static_cast<cudaStream_t>(gpu_->stream().handle), {x, weight, logits, expert_of, score, s.k}));
+      ASSERT_TRUE(cuda::gate_in_one(static_cast<cudaStream_t>(gpu_->stream().handle),
+                                    {x, weight, logits, expert_of, score, s.k}));
       gpu_->synchronize();
       const auto a = on_host(x), b = on_host(weight);
       std::vector<float> expected(static_cast<std::size_t>(s.tokens * s.experts));
       for (std::int64_t t = 0; t < s.tokens; ++t)
         for (std::int64_t e = 0; e < s.experts; ++e) {
           double sum = 0;
-          for (std::int64_t i = 0; i < s.hidden; ++i) sum += double{a[t * s.hidden + i]} * b[i * s.experts + e];
+          for (std::int64_t i = 0; i < s.hidden; ++i)
+            sum += double{a[t * s.hidden + i]} * b[i * s.experts + e];
           expected[t * s.experts + e] = static_cast<float>(sum);
         }
       const auto made = logits.host();
@@ -85,8 +95,8 @@ TEST_F(Gate, InOneKernelMakesTheLogitsThatItChoosesFrom) {
 }
 
 TEST_F(Gate, InOneKernelLeavesOtherShapesAlone) {
-  const Tensor x = random(DType::fp32, 4, 32, 1), odd = random(DType::bf16, 4, 31, 1), weight = random(DType::fp32, 32, 8, 2),
-               odd_weight = random(DType::bf16, 31, 8, 2);
+  const Tensor x = random(DType::fp32, 4, 32, 1), odd = random(DType::bf16, 4, 31, 1),
+               weight = random(DType::fp32, 32, 8, 2), odd_weight = random(DType::bf16, 31, 8, 2);
   Array<float> logits(*gpu_, 32), score(*gpu_, 4);
   Array<std::int32_t> expert_of(*gpu_, 4);
   const auto stream = static_cast<cudaStream_t>(gpu_->stream().handle);

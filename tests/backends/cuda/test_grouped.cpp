@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The products of the grouped engine, one by one, by both of its multipliers, against sums in double over the same
 // rounded operands.
-#include "backends/cuda/grouped/product.h"
-
 #include <algorithm>
 #include <functional>
 #include <numeric>
 #include <random>
 
+#include "backends/cuda/grouped/product.h"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/on_gpu.h"
 
@@ -21,7 +20,7 @@ using cuda::grouped::Product;
 struct Sizes {
   const char* name;
   std::vector<std::int32_t> rows;  ///< of each expert
-  std::int64_t k, n;               ///< left has k columns; the product has n (for `gradient` the product is k x n)
+  std::int64_t k, n;  ///< left has k columns; the product has n (for `gradient` the product is k x n)
 };
 
 const Sizes kSizes[] = {
@@ -36,7 +35,10 @@ const Sizes kSizes[] = {
     {"experts", {3, 0, 129, 64, 200, 0, 1}, 192, 320},
     {"many_experts", std::vector<std::int32_t>(77, 5), 72, 264},
     {"none_but_one", {0, 0, 0, 300, 0}, 136, 128},
-    {"every_width", {16, 17, 33, 49, 65, 81, 97, 113, 129, 145, 161, 177, 193, 209, 225, 241, 256, 257}, 128, 264},
+    {"every_width",
+     {16, 17, 33, 49, 65, 81, 97, 113, 129, 145, 161, 177, 193, 209, 225, 241, 256, 257},
+     128,
+     264},
     {"many_rows", {700, 650}, 128, 1280},
     {"wide_to_ffn", {257, 272, 288, 273, 100, 289, 250, 0, 580, 256, 240, 260}, 136, 1032},
     {"wide_to_hidden", {257, 272, 288, 273, 100, 289, 250, 0, 580, 256, 240, 260}, 1032, 136},
@@ -64,7 +66,8 @@ class Grouped : public OnGpu, public testing::WithParamInterface<Parameters> {
     const bool sm90 = std::get<0>(GetParam()) == Kind::sm90;
     if (sm90 && !cuda::grouped::sm90_can(*device_, sizes().k, sizes().n))
       GTEST_SKIP() << "not a Hopper GPU, or widths that are not multiples of 8";
-    multiplier_ = sm90 ? cuda::grouped::make_sm90_multiplier(*device_) : cuda::grouped::make_portable_multiplier(*device_);
+    multiplier_ = sm90 ? cuda::grouped::make_sm90_multiplier(*device_)
+                       : cuda::grouped::make_portable_multiplier(*device_);
     offsets_there_ = std::make_unique<Array<std::int32_t>>(*gpu_, offsets_);
   }
   DType dtype() const { return std::get<1>(GetParam()); }
@@ -138,7 +141,8 @@ TEST_P(Grouped, GradientSumsOverTheRowsOfAnExpert) {
     for (std::int64_t i = 0; i < m; ++i)
       for (std::int64_t c = 0; c < n; ++c) {
         double sum = 0;
-        for (std::int64_t r = offsets_[e]; r < offsets_[e + 1]; ++r) sum += double{a[r * m + i]} * b[r * n + c];
+        for (std::int64_t r = offsets_[e]; r < offsets_[e + 1]; ++r)
+          sum += double{a[r * m + i]} * b[r * n + c];
         expected[(e * m + i) * n + c] = static_cast<float>(sum);
       }
   expect_close(run({.form = Form::gradient, .left = left, .right = right, .out = out}), expected);
@@ -149,24 +153,42 @@ TEST_P(Grouped, ActivatesAndDifferentiatesAsTheKernelsThatDoOnlyThat) {
     SCOPED_TRACE(name_of(activation));
     const std::int64_t k = sizes().k, f = sizes().n, w = activation == Activation::swiglu ? 2 * f : f;
     const Tensor left = random(dtype(), rows(), k, 1), right = random(dtype(), experts() * k, w, 2),
-                 bias = random(dtype(), experts(), w, 3), plain = poisoned(dtype(), rows(), w), pre = poisoned(dtype(), rows(), w),
-                 act = poisoned(dtype(), rows(), f), expected = poisoned(dtype(), rows(), f);
+                 bias = random(dtype(), experts(), w, 3), plain = poisoned(dtype(), rows(), w),
+                 pre = poisoned(dtype(), rows(), w), act = poisoned(dtype(), rows(), f),
+                 expected = poisoned(dtype(), rows(), f);
     const auto apart = run({.form = Form::forward, .left = left, .right = right, .out = plain, .bias = bias});
     gpu_->activate(activation, plain, expected);
-    const auto fused = run({.form = Form::forward, .left = left, .right = right, .out = act, .after = After::activate,
-                            .activation = activation, .bias = bias, .pre = pre});
+    const auto fused = run({.form = Form::forward,
+                            .left = left,
+                            .right = right,
+                            .out = act,
+                            .after = After::activate,
+                            .activation = activation,
+                            .bias = bias,
+                            .pre = pre});
     EXPECT_TRUE(on_host(pre) == apart);
-    EXPECT_TRUE(run({.form = Form::forward, .left = left, .right = right, .out = act, .after = After::activate,
-                     .activation = activation, .bias = bias}) == fused);
+    EXPECT_TRUE(run({.form = Form::forward,
+                     .left = left,
+                     .right = right,
+                     .out = act,
+                     .after = After::activate,
+                     .activation = activation,
+                     .bias = bias}) == fused);
     EXPECT_LE(error_of(fused, on_host(expected)), 3 * rounding(dtype()));
 
-    const Tensor up = random(dtype(), experts() * f, k, 4), dact = poisoned(dtype(), rows(), f), dpre = poisoned(dtype(), rows(), w),
-                 dpre_expected = poisoned(dtype(), rows(), w);
+    const Tensor up = random(dtype(), experts() * f, k, 4), dact = poisoned(dtype(), rows(), f),
+                 dpre = poisoned(dtype(), rows(), w), dpre_expected = poisoned(dtype(), rows(), w);
     run({.form = Form::transposed, .left = left, .right = up, .out = dact});
-    cuda::activate_backward(static_cast<cudaStream_t>(gpu_->stream().handle), activation, pre, dact, dpre_expected);
+    cuda::activate_backward(static_cast<cudaStream_t>(gpu_->stream().handle), activation, pre, dact,
+                            dpre_expected);
     gpu_->synchronize();
-    const auto differentiated = run({.form = Form::transposed, .left = left, .right = up, .out = dpre,
-                                     .after = After::differentiate, .activation = activation, .pre = pre});
+    const auto differentiated = run({.form = Form::transposed,
+                                     .left = left,
+                                     .right = up,
+                                     .out = dpre,
+                                     .after = After::differentiate,
+                                     .activation = activation,
+                                     .pre = pre});
     EXPECT_LE(error_of(differentiated, on_host(dpre_expected)), 3 * rounding(dtype()));
   }
 }
@@ -175,22 +197,26 @@ TEST_P(Grouped, SumsWhatTheScoresGradientsAreMadeOf) {
   if (std::get<0>(GetParam()) == Kind::portable) GTEST_SKIP() << "only Hopper's does";
   for (const Activation activation : {Activation::gelu, Activation::swiglu}) {
     SCOPED_TRACE(name_of(activation));
-    const std::int64_t k = sizes().k, f = sizes().n, w = activation == Activation::swiglu ? 2 * f : f, parts = (f + 63) / 64;
-    const Tensor left = random(dtype(), rows(), k, 1), w2 = random(dtype(), experts() * f, k, 4), pre = random(dtype(), rows(), w, 5),
-                 act = poisoned(dtype(), rows(), f), dact = poisoned(dtype(), rows(), f), dpre = poisoned(dtype(), rows(), w);
+    const std::int64_t k = sizes().k, f = sizes().n, w = activation == Activation::swiglu ? 2 * f : f,
+                       parts = (f + 63) / 64;
+    const Tensor left = random(dtype(), rows(), k, 1), w2 = random(dtype(), experts() * f, k, 4),
+                 pre = random(dtype(), rows(), w, 5), act = poisoned(dtype(), rows(), f),
+                 dact = poisoned(dtype(), rows(), f), dpre = poisoned(dtype(), rows(), w);
     Product product{.form = Form::transposed, .left = left, .right = w2, .out = dact};
     const auto dact_there = run(product);
     gpu_->activate(activation, pre, act);
     gpu_->synchronize();
     const auto act_there = on_host(act);
-    product.out = dpre, product.after = After::differentiate, product.activation = activation, product.pre = pre;
+    product.out = dpre, product.after = After::differentiate, product.activation = activation,
+    product.pre = pre;
     const auto without = run(product);
     const Array<float> dots(*gpu_, static_cast<std::size_t>(rows() * parts));
     product.dots = dots.data();
     EXPECT_TRUE(run(product) == without);
     std::vector<float> expected(static_cast<std::size_t>(rows() * parts));
     for (std::int64_t r = 0; r < rows(); ++r)
-      for (std::int64_t c = 0; c < f; ++c) expected[r * parts + c / 64] += dact_there[r * f + c] * act_there[r * f + c];
+      for (std::int64_t c = 0; c < f; ++c)
+        expected[r * parts + c / 64] += dact_there[r * f + c] * act_there[r * f + c];
     EXPECT_LE(error_of(dots.host(), expected), 2 * rounding(dtype()));
   }
 }
@@ -206,12 +232,19 @@ TEST_P(Grouped, GathersRowsOfTokens) {
   slots.resize(static_cast<std::size_t>(rows()));
   for (const std::int32_t slot : slots) token_of.push_back(slot / kTopK);
   const Array<std::int32_t> slot_of(*gpu_, slots), order(*gpu_, token_of);
-  const Tensor x = random(dtype(), tokens, k, 1), packed = poisoned(dtype(), rows(), k), bias = random(dtype(), experts(), 2 * f, 3),
-               right = random(dtype(), experts() * k, 2 * f, 2), pre = poisoned(dtype(), rows(), 2 * f), act = poisoned(dtype(), rows(), f);
+  const Tensor x = random(dtype(), tokens, k, 1), packed = poisoned(dtype(), rows(), k),
+               bias = random(dtype(), experts(), 2 * f, 3), right = random(dtype(), experts() * k, 2 * f, 2),
+               pre = poisoned(dtype(), rows(), 2 * f), act = poisoned(dtype(), rows(), f);
   cuda::gather_rows(static_cast<cudaStream_t>(gpu_->stream().handle), order.data(), x, packed);
   gpu_->synchronize();
-  Product up{.form = Form::forward, .left = packed, .right = right, .out = act, .after = After::activate,
-             .activation = Activation::swiglu, .bias = bias, .pre = pre};
+  Product up{.form = Form::forward,
+             .left = packed,
+             .right = right,
+             .out = act,
+             .after = After::activate,
+             .activation = Activation::swiglu,
+             .bias = bias,
+             .pre = pre};
   const auto expected = run(up), pre_expected = on_host(pre);
   up.left = x, up.slot_of = slot_of.data(), up.top_k = kTopK;
   EXPECT_TRUE(run(up) == expected);
@@ -222,7 +255,8 @@ TEST_P(Grouped, GathersRowsOfTokens) {
 
 INSTANTIATE_TEST_SUITE_P(Cuda, Grouped,
                          testing::Combine(testing::Values(Kind::sm90, Kind::portable),
-                                          testing::Values(DType::bf16, DType::fp16), testing::ValuesIn(kSizes)),
+                                          testing::Values(DType::bf16, DType::fp16),
+                                          testing::ValuesIn(kSizes)),
                          [](const auto& test) {
                            return cat(std::get<0>(test.param) == Kind::sm90 ? "sm90_" : "portable_",
                                       std::get<2>(test.param).name, "_", name_of(std::get<1>(test.param)));

@@ -160,7 +160,8 @@ std::vector<float> step(Backend& gpu, Rig& rig, const Shape& shape) {
 TEST_P(EveryEngine, GivesTheSameBitsTenTimes) {
   const Shape shape =
       in_format({.tokens = 500, .hidden = 128, .ffn = 256, .experts = 8, .top_k = 2, .bias = true});
-  if (is_refused(engine(), shape)) GTEST_SKIP() << "engine " << engine() << " does not compute in " << name_of(shape.dtype);
+  if (is_refused(engine(), shape))
+    GTEST_SKIP() << "engine " << engine() << " does not compute in " << name_of(shape.dtype);
   Rig rig(*gpu_, shape, engine());
   rig.layer.load(rig.workload);
   const auto first = step(*gpu_, rig, shape);
@@ -169,7 +170,8 @@ TEST_P(EveryEngine, GivesTheSameBitsTenTimes) {
 
 TEST_P(EveryEngine, AllocatesNothingAfterTheFirstStep) {
   const Shape shape = in_format(with(kSmall, [](Shape& s) { s.hidden = 32; }));
-  if (is_refused(engine(), shape)) GTEST_SKIP() << "engine " << engine() << " does not compute in " << name_of(shape.dtype);
+  if (is_refused(engine(), shape))
+    GTEST_SKIP() << "engine " << engine() << " does not compute in " << name_of(shape.dtype);
   Rig rig(*gpu_, shape, engine());
   rig.verify_all();
   const Tensor x(gpu_->memory(), shape.dtype, shape.tokens, shape.hidden),

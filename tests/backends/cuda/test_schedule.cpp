@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // How grouped products are cut into tiles: every row and feature exactly once, and no more waste than promised. Needs
 // no GPU.
-#include "backends/cuda/grouped/schedule.h"
-
 #include <gtest/gtest.h>
 
 #include <vector>
+
+#include "backends/cuda/grouped/schedule.h"
 
 namespace moebench::cuda::grouped {
 namespace {
@@ -93,15 +93,16 @@ TEST(GroupedSchedule, CountsNarrowTilesAsBoundByLoads) {
 
 TEST(GroupedSchedule, IsWideWhereThatSparesAWaveOrManyTiles) {
   const auto wide = [](float rows, int experts, int features, int inner) {
-    return tiles_are_wide({.rows = rows, .experts = experts, .features = features, .inner = inner / kTileInner, .blocks = 132});
+    return tiles_are_wide(
+        {.rows = rows, .experts = experts, .features = features, .inner = inner / kTileInner, .blocks = 132});
   };
-  EXPECT_TRUE(wide(256, 32, 4096, 1024));   // half of the experts have a few rows more than a tile
+  EXPECT_TRUE(wide(256, 32, 4096, 1024));  // half of the experts have a few rows more than a tile
   EXPECT_TRUE(wide(256, 32, 1024, 4096));
   EXPECT_TRUE(wide(1024, 8, 1024, 4096));   // two waves, not three
   EXPECT_FALSE(wide(1024, 8, 4096, 1024));  // eight, not nine
   EXPECT_FALSE(wide(128, 64, 4096, 1024));  // one tile in any case
   EXPECT_FALSE(wide(2048, 8, 4096, 14336));
-  EXPECT_TRUE(wide(255, 12, 1032, 192));    // what the device tests rely on
+  EXPECT_TRUE(wide(255, 12, 1032, 192));  // what the device tests rely on
 }
 
 TEST(GroupedSchedule, LoadsWhatBlocksDoNotShare) {

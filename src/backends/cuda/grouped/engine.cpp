@@ -24,13 +24,15 @@ struct Fusion {
 /// dscore is not <dact, act>.
 Fusion fusion_of(const EngineShape& shape) {
   if (!shape.alone) return {};
-  return {.pack = !shape.backward && shape.activation == Activation::swiglu && grouped::gathers_rows(shape.ffn),
-          .dscore = shape.backward && !shape.bias && grouped::sums_dots(shape.ffn)};
+  return {
+      .pack = !shape.backward && shape.activation == Activation::swiglu && grouped::gathers_rows(shape.ffn),
+      .dscore = shape.backward && !shape.bias && grouped::sums_dots(shape.ffn)};
 }
 
 class GroupedEngine final : public Engine {
  public:
-  GroupedEngine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<grouped::Multiplier> multiplier, const Fusion& fusion)
+  GroupedEngine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<grouped::Multiplier> multiplier,
+                const Fusion& fusion)
       : gpu_(gpu), shape_(shape), multiplier_(std::move(multiplier)), fusion_(fusion) {
     for (Tensor* tensor : {&pre_, &dpre_}) *tensor = Tensor(gpu.memory, shape.dtype, 0, shape.w1_cols());
     act_ = Tensor(gpu.memory, shape.dtype, 0, shape.ffn);
@@ -77,7 +79,8 @@ class GroupedEngine final : public Engine {
          .pre = first(pre_, n),
          .dots = fusion_.dscore ? dots_.view().as<float>() : nullptr},
         forward);
-    if (fusion_.dscore) collect_dots(gpu_.stream.get(), dots_.view().as<float>(), dots_.view().cols, args.scores);
+    if (fusion_.dscore)
+      collect_dots(gpu_.stream.get(), dots_.view().as<float>(), dots_.view().cols, args.scores);
     run({.form = Form::transposed, .left = dpre, .right = forward.weights.w1, .out = args.dx}, forward);
     run({.form = Form::gradient, .left = first(act_, n), .right = args.dout, .out = args.gradients.w2},
         forward);

@@ -36,7 +36,7 @@ struct Sizes {
 
 /// SwiGLU's first product: columns of a tile are 64 of the gate and the 64 of the up of the same features.
 template <After kAfter, Activation kActivation>
-inline constexpr int kParts = kAfter == After::activate && kActivation == Activation::swiglu ? 2 : 1;
+inline constexpr int kParts = (kAfter == After::activate) && (kActivation == Activation::swiglu) ? 2 : 1;
 
 /// How a tile lies: the inner dimension of the product runs along its rows of 32 (inner), or down its rows of 128 (outer).
 enum class Major { inner, outer };
@@ -59,7 +59,9 @@ struct Operand {
   __device__ __forceinline__ void load(uint4* tile, int first_outer, int first_inner) const {
     constexpr int kUnits = (kMajor == Major::inner ? kDepth : kSide) / 8, kPartSide = kSide / kParts;
     int thread = static_cast<int>(threadIdx.x);
-    asm volatile("" : "+r"(thread));  // addresses are worked out again for each tile: the sums need the registers
+    asm volatile(
+        ""
+        : "+r"(thread));  // addresses are worked out again for each tile: the sums need the registers
 #pragma unroll
     for (int i = 0; i < kTileUnits / kThreads; ++i) {
       const int index = thread + i * kThreads, row = index / kUnits, col = index % kUnits * 8;
@@ -182,7 +184,8 @@ __device__ __forceinline__ void finish(const Sizes& s, std::int64_t row, int fea
     A::backward(value[0].x, low, of_low);
     A::backward(value[0].y, high, of_high);
 #pragma unroll
-    for (int i = 0; i < kInputs; ++i) put<T, N>(s.out, at_inputs + i * s.features, both, {of_low[i], of_high[i]});
+    for (int i = 0; i < kInputs; ++i)
+      put<T, N>(s.out, at_inputs + i * s.features, both, {of_low[i], of_high[i]});
   }
 }
 
@@ -227,7 +230,8 @@ __device__ __forceinline__ void finish_tile(const Sizes& s, const Work& w, const
     float2 bias[kParts] = {};
     if (s.bias) {
       const std::int64_t at = std::int64_t{w.expert} * kParts * s.features + feature;
-      for (int part = 0; part < kParts; ++part) bias[part] = get<T, N>(s.bias, at + part * s.features, feature + 1 < s.features);
+      for (int part = 0; part < kParts; ++part)
+        bias[part] = get<T, N>(s.bias, at + part * s.features, feature + 1 < s.features);
     }
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
@@ -249,18 +253,23 @@ template <class T, int N, Form kForm, After kAfter, Activation kActivation>
 __global__ void __launch_bounds__(kThreads, 2) portable_kernel(const Sizes s) {
   constexpr int kParts = grouped::kParts<kAfter, kActivation>, kFeatures = kSide / kParts;
   constexpr bool kGradient = kForm == Form::gradient, kTransposed = kForm == Form::transposed;
-  constexpr Major kLeft = kGradient ? Major::outer : Major::inner, kRight = kTransposed ? Major::inner : Major::outer;
+  constexpr Major kLeft = kGradient ? Major::outer : Major::inner,
+                  kRight = kTransposed ? Major::inner : Major::outer;
   extern __shared__ uint4 stages[];
   const Place place = place_of(static_cast<int>(blockIdx.x), s.slots, ceil_div(s.features, kFeatures));
   const Work w = find<kForm>(s, place.tokens, place.features * kFeatures);
   if (w.row >= w.rows) return;
 
   const int inner = kGradient ? w.count : s.inner, blocks = ceil_div(inner, kDepth);
-  const int left_cols = kGradient ? s.rows : s.inner, right_cols = kTransposed ? s.inner : kParts * s.features;
-  const std::int64_t left_row = w.begin, weights = std::int64_t{w.expert} * (kTransposed ? s.features : s.inner);
+  const int left_cols = kGradient ? s.rows : s.inner,
+            right_cols = kTransposed ? s.inner : kParts * s.features;
+  const std::int64_t left_row = w.begin,
+                     weights = std::int64_t{w.expert} * (kTransposed ? s.features : s.inner);
   const std::int64_t right_row = kGradient ? w.begin : weights;
-  const Operand<T, N, kLeft> left{static_cast<const T*>(s.left) + left_row * left_cols, left_cols, w.rows, inner};
-  const Operand<T, N, kRight, kParts> right{static_cast<const T*>(s.right) + right_row * right_cols, right_cols, s.features, inner};
+  const Operand<T, N, kLeft> left{static_cast<const T*>(s.left) + left_row * left_cols, left_cols, w.rows,
+                                  inner};
+  const Operand<T, N, kRight, kParts> right{static_cast<const T*>(s.right) + right_row * right_cols,
+                                            right_cols, s.features, inner};
   const auto load = [&](int block) {
     if (block < blocks) {
       uint4* const stage = stages + block % kStages * 2 * kTileUnits;
@@ -301,8 +310,10 @@ class PortableMultiplier final : public Multiplier {
   void launch(const Product& p) {
     constexpr int kParts = grouped::kParts<kAfter, kActivation>;
     constexpr bool kGradient = kForm == Form::gradient;
-    const std::int64_t features = kForm == Form::transposed ? p.right.rows / p.experts : p.right.cols / kParts;
-    const std::int64_t slots = kGradient ? p.experts * blocks_for(p.left.cols, kSide) : p.left.rows / kSide + p.experts;
+    const std::int64_t features =
+        kForm == Form::transposed ? p.right.rows / p.experts : p.right.cols / kParts;
+    const std::int64_t slots =
+        kGradient ? p.experts * blocks_for(p.left.cols, kSide) : p.left.rows / kSide + p.experts;
     const Sizes sizes{.offsets = p.offsets,
                       .experts = static_cast<int>(p.experts),
                       .slots = static_cast<int>(slots),
@@ -331,6 +342,8 @@ class PortableMultiplier final : public Multiplier {
 
 }  // namespace
 
-std::unique_ptr<Multiplier> make_portable_multiplier(Gpu& gpu) { return std::make_unique<PortableMultiplier>(gpu); }
+std::unique_ptr<Multiplier> make_portable_multiplier(Gpu& gpu) {
+  return std::make_unique<PortableMultiplier>(gpu);
+}
 
 }  // namespace moebench::cuda::grouped

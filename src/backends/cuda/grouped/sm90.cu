@@ -32,8 +32,8 @@ inline constexpr Major kTokenMajor = kForm == Form::gradient ? Major::outer : Ma
 
 /// Fetches what the copy engine fetches of a stage, for inner block `block`: features first, then tokens. By one thread.
 template <class K>
-__device__ void load_stage(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s, const Work& w, int block,
-                           std::uint32_t to, std::uint32_t full) {
+__device__ void load_stage(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s,
+                           const Work& w, int block, std::uint32_t to, std::uint32_t full) {
   constexpr int kFeatureLoads = 2 * K::kParts, kTokensOfLoad = K::kGradient ? 64 : 32;
   constexpr int kTokenBytes = K::kGradient ? kLoadBytes : kTokenLoadBytes;
   const int rank = static_cast<int>(cluster_rank()), size = static_cast<int>(cluster_size());
@@ -43,7 +43,10 @@ __device__ void load_stage(const CUtensorMap& features, const CUtensorMap& token
   for (int i = K::kGathers ? rank : 0; i < kFeatureLoads; i += K::kGathers ? size : 1) {
     const int feature = w.feature + 64 * (i % 2) + i / 2 * s.features;
     const int x = K::kForm == Form::transposed ? k : feature;
-    const int y = K::kGradient ? w.row + k : K::kForm == Form::transposed ? feature : k, z = K::kGradient ? 0 : w.expert;
+    const int y = K::kGradient                   ? w.row + k
+                  : K::kForm == Form::transposed ? feature
+                                                 : k,
+              z = K::kGradient ? 0 : w.expert;
     if constexpr (K::kGathers)
       load_box_for_all(to + i * kLoadBytes, &features, full, x, y, z, all);
     else
@@ -52,14 +55,15 @@ __device__ void load_stage(const CUtensorMap& features, const CUtensorMap& token
   const std::uint32_t behind = to + kFeatureLoads * kLoadBytes;
   for (int i = rank; i < token_loads; i += size) {
     const int token = w.token + i * kTokensOfLoad;
-    load_box_for_all(behind + i * kTokenBytes, &tokens, full, K::kGradient ? token : k, w.row + (K::kGradient ? k : token), 0, all);
+    load_box_for_all(behind + i * kTokenBytes, &tokens, full, K::kGradient ? token : k,
+                     w.row + (K::kGradient ? k : token), 0, all);
   }
 }
 
 /// By one warp. The next task is published before this one's loads, so that nobody waits for it.
 template <class K>
-__device__ void produce(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s, const Shared<K::kRings>& shared,
-                        Walker<K> walk) {
+__device__ void produce(const CUtensorMap& features, const CUtensorMap& tokens, const Sizes& s,
+                        const Shared<K::kRings>& shared, Walker<K> walk) {
   [[maybe_unused]] RowFetch<K> rows(s);
   Turn<Shared<K::kRings>::kStages> turn;
   Turn<kTasks> task;
@@ -105,7 +109,8 @@ __device__ inline void clear_rows(std::uint32_t box, int valid, int group) {
 
 /// Tells all blocks of the cluster that this warp has read a stage.
 __device__ inline void release(std::uint32_t empty) {
-  if (lane_of_warp() < static_cast<int>(cluster_size())) barrier_arrive_at(empty, static_cast<unsigned>(lane_of_warp()));
+  if (lane_of_warp() < static_cast<int>(cluster_size()))
+    barrier_arrive_at(empty, static_cast<unsigned>(lane_of_warp()));
 }
 
 /// How far a warpgroup has read the ring of stages.
@@ -113,15 +118,16 @@ template <Rings kRings>
 struct Reader {
   Turn<Shared<kRings>::kStages> turn;  ///< the next stage
   bool full = false;                   ///< it is known to be full
-  std::uint32_t before = 0;            ///< the barrier that says the last stage is empty, if that is still being read
+  std::uint32_t before = 0;  ///< the barrier that says the last stage is empty, if that is still being read
 };
 
 /// Inner blocks [from, to) of a tile of kWidth tokens. A warp that issues an instruction waits until it is taken, and
 /// hardly one is queued: what else there is to do is done bit by bit between a block's four instructions, so that none
 /// of them is waited for.
 template <class T, class K, int kWidth>
-__device__ __forceinline__ void multiply_blocks(float (&d)[K::kSums], const Work& w, int from, int to, const Shared<K::kRings>& shared,
-                                                Reader<K::kRings>& reader, int group) {
+__device__ __forceinline__ void multiply_blocks(float (&d)[K::kSums], const Work& w, int from, int to,
+                                                const Shared<K::kRings>& shared, Reader<K::kRings>& reader,
+                                                int group) {
   constexpr Major kA = kFeatureMajor<K::kForm>, kB = kTokenMajor<K::kForm>;
   // An instruction has 256 tokens at most. Where tiles may have more, all widths are split at the same one: otherwise
   // the compiler finds no registers for the sums, and waits for each instruction.
@@ -133,13 +139,16 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[K::kSums], const Work
       fence_async();  // the producer's lanes have written here
     else if constexpr (K::kGradient)
       if (w.rows - block * kTileInner < kTileInner) clear_rows(features, w.rows - block * kTileInner, group);
-    std::uint32_t a = descriptor(features), b = descriptor(shared.stage(reader.turn.place) + 2 * K::kParts * kLoadBytes);
+    std::uint32_t a = descriptor(features),
+                  b = descriptor(shared.stage(reader.turn.place) + 2 * K::kParts * kLoadBytes);
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < kTileInner / 16; ++k) {
       wgmma<T, kHead, kA, kB>(d, a, b, block > 0 || k > 0);
-      if constexpr (kWidth > kHead) wgmma<T, kWidth - kHead, kA, kB>(d + kHead / 2, a, b + (kHead * 128 >> 4), block > 0 || k > 0);
-      if constexpr (K::kParts == 2) wgmma<T, kWidth, kA, kB>(d + K::kSums / 2, a + (2 * kLoadBytes >> 4), b, block > 0 || k > 0);
+      if constexpr (kWidth > kHead)
+        wgmma<T, kWidth - kHead, kA, kB>(d + kHead / 2, a, b + (kHead * 128 >> 4), block > 0 || k > 0);
+      if constexpr (K::kParts == 2)
+        wgmma<T, kWidth, kA, kB>(d + K::kSums / 2, a + (2 * kLoadBytes >> 4), b, block > 0 || k > 0);
       a += kStep<kA>, b += kStep<kB>;
       if (k == 0) {
         wgmma_commit();
@@ -148,7 +157,8 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[K::kSums], const Work
         reader.before = shared.stage_empty(reader.turn.place);
         reader.turn.advance();
       } else if (k == 1) {
-        reader.full = __all_sync(0xFFFFFFFFu, barrier_is_over(shared.stage_full(reader.turn.place), reader.turn.parity));
+        reader.full = __all_sync(0xFFFFFFFFu,
+                                 barrier_is_over(shared.stage_full(reader.turn.place), reader.turn.parity));
       }
     }
     wgmma_commit();
@@ -157,13 +167,14 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[K::kSums], const Work
 
 /// The same for this tile's width.
 template <class T, class K>
-__device__ __forceinline__ void multiply_blocks(float (&d)[K::kSums], const Work& w, int width, int from, int to, const Shared<K::kRings>& shared,
+__device__ __forceinline__ void multiply_blocks(float (&d)[K::kSums], const Work& w, int width, int from,
+                                                int to, const Shared<K::kRings>& shared,
                                                 Reader<K::kRings>& reader, int group) {
   switch (width) {
-#define MB_WIDTH(i)                                                                                       \
-  case i:                                                                                                 \
-    if constexpr (i * kTokenStep <= K::kTokens)                                                           \
-      multiply_blocks<T, K, i * kTokenStep>(d, w, from, to, shared, reader, group);                       \
+#define MB_WIDTH(i)                                                                 \
+  case i:                                                                           \
+    if constexpr (i * kTokenStep <= K::kTokens)                                     \
+      multiply_blocks<T, K, i * kTokenStep>(d, w, from, to, shared, reader, group); \
     break
     MB_WIDTH(1);
     MB_WIDTH(2);
@@ -190,9 +201,11 @@ __device__ __forceinline__ void multiply_blocks(float (&d)[K::kSums], const Work
 /// Sums a tile into d, and hands over what is left of the last one midway, not both warpgroups at the same time.
 /// `read_next` is called once, when the last instructions are under way.
 template <class T, class K, class Last, class ReadNext>
-__device__ __forceinline__ void multiply(float (&d)[K::kSums], const Work& w, const Shared<K::kRings>& shared, Reader<K::kRings>& reader, int group,
-                                         Last& last, ReadNext read_next) {
-  const int width = __shfl_sync(0xFFFFFFFFu, max(1, ceil_div(w.tokens, kTokenStep)), 0), blocks = __shfl_sync(0xFFFFFFFFu, w.inner, 0);
+__device__ __forceinline__ void multiply(float (&d)[K::kSums], const Work& w, const Shared<K::kRings>& shared,
+                                         Reader<K::kRings>& reader, int group, Last& last,
+                                         ReadNext read_next) {
+  const int width = __shfl_sync(0xFFFFFFFFu, max(1, ceil_div(w.tokens, kTokenStep)), 0),
+            blocks = __shfl_sync(0xFFFFFFFFu, w.inner, 0);
   const int midway = max(1, (blocks + group) / 2);
 #pragma unroll 1
   for (int from = 0, to = midway; from < blocks; from = to, to = blocks) {
@@ -210,8 +223,10 @@ __device__ __forceinline__ void multiply(float (&d)[K::kSums], const Work& w, co
 template <class T, bool kGated>
 __device__ void read_bias(const Sizes& s, const Work& w, int group, T (&bias)[2][2]) {
   if (!s.bias) return;
-  const T* of = static_cast<const T*>(s.bias) + static_cast<std::int64_t>(w.expert) * (kGated ? 2 * s.features : s.features);
-  const int first = w.feature + 64 * group + 16 * (static_cast<int>(threadIdx.x) % kGroupThreads / 32) + lane_of_warp() / 4;
+  const T* of = static_cast<const T*>(s.bias) +
+                static_cast<std::int64_t>(w.expert) * (kGated ? 2 * s.features : s.features);
+  const int first =
+      w.feature + 64 * group + 16 * (static_cast<int>(threadIdx.x) % kGroupThreads / 32) + lane_of_warp() / 4;
 #pragma unroll
   for (int part = 0; part < (kGated ? 2 : 1); ++part)
 #pragma unroll
@@ -255,7 +270,8 @@ __global__ void __launch_bounds__(kAllThreads, 1)
   const Walker<K> walk(s, costs);
   sync_cluster();
   // From one lane, so that the compiler knows all have the same: matrix descriptors come from uniform registers.
-  const int warp = __shfl_sync(0xFFFFFFFFu, static_cast<int>(threadIdx.x) / 32, 0), spare = warp - kGroups * kGroupThreads / 32;
+  const int warp = __shfl_sync(0xFFFFFFFFu, static_cast<int>(threadIdx.x) / 32, 0),
+            spare = warp - kGroups * kGroupThreads / 32;
   if (spare >= 0) {
     give_registers<104>();
     if (spare == 0)
@@ -302,7 +318,9 @@ class Sm90Multiplier final : public Multiplier {
 
  private:
   /// Of all experts.
-  static std::int64_t rows_of(const Product& p) { return p.form == Form::gradient ? p.left.rows : p.out.rows; }
+  static std::int64_t rows_of(const Product& p) {
+    return p.form == Form::gradient ? p.left.rows : p.out.rows;
+  }
 
   static std::int64_t columns_of(const Product& p) {
     return p.form == Form::transposed ? p.right.rows / p.experts : p.right.cols;
@@ -336,16 +354,19 @@ class Sm90Multiplier final : public Multiplier {
                       .slot_of = p.slot_of,
                       .dots = p.dots};
     constexpr int kBoxTokensHere = kBoxTokens<K::kParts>;
-    const Tensors tensors{.features = map_of(p.right, {.stacked = kGradient ? 1 : p.experts}),
-                          .tokens = map_of(p.left, {.box_rows = kGradient ? 64 : 32}),
-                          .stored = K::kAfter == After::store
-                                        ? map_of(p.out, {.stacked = kGradient ? p.experts : 1, .box_rows = kBoxTokensHere})
-                                    : K::kAfter == After::activate && p.pre.data ? map_of(p.pre, {.box_rows = kBoxTokensHere})
-                                                                                 : CUtensorMap{}};
+    const Tensors tensors{
+        .features = map_of(p.right, {.stacked = kGradient ? 1 : p.experts}),
+        .tokens = map_of(p.left, {.box_rows = kGradient ? 64 : 32}),
+        .stored = K::kAfter == After::store
+                      ? map_of(p.out, {.stacked = kGradient ? p.experts : 1, .box_rows = kBoxTokensHere})
+                  : K::kAfter == After::activate && p.pre.data ? map_of(p.pre, {.box_rows = kBoxTokensHere})
+                                                               : CUtensorMap{}};
     auto* const kernel = grouped_kernel<T, K>;
-    MB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shared<K::kRings>::kBytes));
-    const auto size = static_cast<unsigned>(K::kGathers ? cluster_of_own(sizes.total_rows / sizes.experts, K::kTokens)
-                                                          : cluster_of(sizes.features));
+    MB_CUDA(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shared<K::kRings>::kBytes));
+    const auto size =
+        static_cast<unsigned>(K::kGathers ? cluster_of_own(sizes.total_rows / sizes.experts, K::kTokens)
+                                          : cluster_of(sizes.features));
     cudaLaunchAttribute attributes[] = {{}, behind_previous()};
     attributes[0].id = cudaLaunchAttributeClusterDimension;
     attributes[0].val.clusterDim = {size, 1, 1};

@@ -28,7 +28,9 @@ namespace moebench::cuda::grouped {
 #define MB_T14 MB_T13 ", %104, %105, %106, %107, %108, %109, %110, %111"
 #define MB_T15 MB_T14 ", %112, %113, %114, %115, %116, %117, %118, %119"
 #define MB_T16 MB_T15 ", %120, %121, %122, %123, %124, %125, %126, %127"
-#define MB_EIGHT(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define MB_EIGHT(i)                                                                           \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
+      "+f"(d[i + 6]), "+f"(d[i + 7])
 #define MB_R1 MB_EIGHT(0)
 #define MB_R2 MB_R1, MB_EIGHT(8)
 #define MB_R3 MB_R2, MB_EIGHT(16)
@@ -46,17 +48,18 @@ namespace moebench::cuda::grouped {
 #define MB_R15 MB_R14, MB_EIGHT(112)
 #define MB_R16 MB_R15, MB_EIGHT(120)
 
-#define MB_WGMMA(type, width, list, a_at, b_at, add_at, ta_at, tb_at, ...)                                          \
-  asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, %" add_at                                                     \
-               ", 0;\nwgmma.mma_async.sync.aligned.m64n" width "k16.f32." type "." type " {" list "}, %" a_at ", %" b_at \
-               ", add, 1, 1, %" ta_at ", %" tb_at ";\n}\n"                                                         \
-               : __VA_ARGS__                                                                                       \
-               : "l"(whole_descriptor(a)), "l"(whole_descriptor(b)), "r"(add), "n"(kA == Major::outer ? 1 : 0), "n"(kB == Major::outer ? 1 : 0))
-#define MB_CASE(n, width, list, i0, i1, i2, i3, i4, ...)                          \
-  if constexpr (kWidth == n && std::is_same_v<T, __half>)                         \
-    MB_WGMMA("f16", width, list, i0, i1, i2, i3, i4, __VA_ARGS__);                \
-  else if constexpr (kWidth == n)                                                 \
-    MB_WGMMA("bf16", width, list, i0, i1, i2, i3, i4, __VA_ARGS__)
+#define MB_WGMMA(type, width, list, a_at, b_at, add_at, ta_at, tb_at, ...)                        \
+  asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, %" add_at                                    \
+               ", 0;\nwgmma.mma_async.sync.aligned.m64n" width "k16.f32." type "." type " {" list \
+               "}, %" a_at ", %" b_at ", add, 1, 1, %" ta_at ", %" tb_at ";\n}\n"                 \
+               : __VA_ARGS__                                                                      \
+               : "l"(whole_descriptor(a)), "l"(whole_descriptor(b)), "r"(add),                    \
+                 "n"(kA == Major::outer ? 1 : 0), "n"(kB == Major::outer ? 1 : 0))
+#define MB_CASE(n, width, list, i0, i1, i2, i3, i4, ...)           \
+  if constexpr (kWidth == n && std::is_same_v<T, __half>)          \
+    MB_WGMMA("f16", width, list, i0, i1, i2, i3, i4, __VA_ARGS__); \
+  else if constexpr (kWidth == n)                                  \
+  MB_WGMMA("bf16", width, list, i0, i1, i2, i3, i4, __VA_ARGS__)
 
 /// d [64 x kWidth, fp32, spread over a warpgroup] = a [64 x 16] · b [16 x kWidth] (+ d if `add`).
 template <class T, int kWidth, Major kA, Major kB>
