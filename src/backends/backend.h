@@ -59,7 +59,7 @@ struct PlanArgs {
   std::span<std::int32_t> counts;   // [E]
   std::span<std::int32_t> offsets;  // [E + 1], exclusive sum of counts
   std::span<std::int32_t> row_of;   // [S] slot → row
-  std::span<std::int32_t> slot_of;  // [S] row → slot; empty if nobody wants it
+  std::span<std::int32_t> slot_of;  // [S] row → slot; empty if it is not needed
 };
 
 /// rows[row_of[t, k]] = x[t].
@@ -87,8 +87,8 @@ struct CombineForward {
   std::int64_t top_k;
 };
 
-/// drows[row_of[t, k]] = score[t, k] · dy[t];  dscore[t, k] = <dy[t], rows[row_of[t, k]]>, or if it is empty somebody
-/// else's: then rows are not read.
+/// drows[row_of[t, k]] = score[t, k] · dy[t];  dscore[t, k] = <dy[t], rows[row_of[t, k]]>, or if dscore is empty,
+/// the engine computes it and rows are not read.
 struct CombineBackward {
   TensorView dy, rows;                   // [T, H], [S, H]
   std::span<const std::int32_t> row_of;  // [S]

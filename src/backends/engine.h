@@ -7,7 +7,6 @@
 
 #include "base/tensor.h"
 #include "moe/shape.h"
-#include "moe/stage.h"
 
 namespace moebench {
 
@@ -34,19 +33,19 @@ struct ExpertTensors {
   TensorView w1, b1, w2, b2;
 };
 
-/// Rows in, rows out. `x` and `out` are in the engine's row_order(); by_token needs one rank.
+/// Rows in, rows out. `x` and `out` are in the order of the engine's traits; by_token needs one rank.
 struct ExpertsForward {
-  TensorView x;  // [n, H]; of an engine that takes_tokens() [T, H]
+  TensorView x;  // [n, H]; of an engine that gathers its input [T, H]
   std::span<const std::int32_t>
       offsets;  // [e + 1] in backend memory: rows of expert i are [offsets[i], offsets[i+1])
   std::span<const std::int64_t> host_offsets;   // the same on the host if already known there, else empty
   std::span<const std::int32_t> expert_of_row;  // [n], by_token only
-  std::span<const std::int32_t> slot_of;        // [n] row → slot, only if the engine takes_tokens()
+  std::span<const std::int32_t> slot_of;        // [n] row → slot, only if the engine gathers its input
   ExpertTensors weights;
   TensorView out;  // [n, H], every element written
 };
 
-/// What an engine that gives_dscore() needs for it and writes, by slot. dout is score · dy.
+/// What an engine that computes_dscore needs for it and writes, by slot. dout is score · dy.
 struct ScoreGradient {
   std::span<const std::int32_t> row_of;  // [S]
   std::span<const float> score;          // [S]
@@ -62,22 +61,23 @@ struct ExpertsBackward {
   ScoreGradient scores = {};
 };
 
+/// What an engine needs of the rows it is given, and what else it computes on the way.
+struct EngineTraits {
+  RowOrder row_order = RowOrder::by_expert;
+  /// x is [T, H]: the engine gathers its rows by slot_of while it loads them, and no stage `pack` runs before it.
+  bool gathers_input = false;
+  /// backward() also computes the gradient of the scores; what forward() returned is then not read again.
+  bool computes_dscore = false;
+  /// Without host_offsets forward() waits for the device: such a pass cannot be captured in a graph.
+  bool waits_for_sizes = false;
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
 
-  virtual RowOrder row_order() const { return RowOrder::by_expert; }
-  /// Whether it finds its rows among the tokens itself: then `pack` is part of `experts`.
-  virtual bool takes_tokens() const { return false; }
-  /// Whether backward() also gives the gradient of the scores, so that nobody needs to read what forward() returned.
-  virtual bool gives_dscore() const { return false; }
-  /// A stage this engine does inside `experts`: the layer skips it and the record says so.
-  bool fuses(Stage stage, Pass pass) const {
-    return stage == Stage::pack && pass == Pass::forward && takes_tokens();
-  }
-  /// Whether forward() waits for the device when it is not given `host_offsets`: such a pass cannot be captured in a graph.
-  virtual bool synchronises_host() const { return false; }
-  /// Makes room for `rows`; called before forward() whenever rows grow, never in a timed region once warm.
+  virtual EngineTraits traits() const { return {}; }
+  /// Allocates for up to `rows` rows; called before forward() whenever rows grow, never in a timed region once warm.
   virtual void reserve(std::int64_t rows) = 0;
   virtual void forward(const ExpertsForward& args) = 0;
   virtual void backward(const ExpertsBackward& args) = 0;

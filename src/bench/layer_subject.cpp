@@ -24,7 +24,7 @@ class LayerSubject final : public Subject {
                {.engine = measured.engine,
                 .backward = backward_,
                 .streams = measured.streams,
-                .exchange = parse_exchange(measured.exchange)}) {
+                .exchange = measured.exchange}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
     const int sets = input_sets_of(measured, bench.backend.device().cache_bytes);
@@ -50,10 +50,8 @@ class LayerSubject final : public Subject {
   bool waits_for_device() const override { return layer_.waits_for_device() || sync_waits(case_); }
 
   std::string why_no_graph() override {
-    if (groups_.expert_parallel().size() > 1)
-      return "the host waits to hear how many rows will come from the other ranks";
-    if (layer_.waits_for_device()) return cat("engine ", case_.engine, " waits for the device");
-    return why_no_graph_of_sync(case_);
+    const std::string why = layer_.why_no_graph();
+    return why.empty() ? why_no_graph_of_sync(case_) : why;
   }
   std::vector<TensorView> outputs() override {
     std::vector<TensorView> outputs{y_};
@@ -79,9 +77,7 @@ class LayerSubject final : public Subject {
     const RankLoad load = layer_.load();
     std::vector<StageWork> work;
     const auto add = [&](Stage stage, Pass pass) {
-      std::optional<Stage> fused_into;
-      if (layer_.fuses(stage, pass)) fused_into = Stage::experts;
-      work.push_back({stage, pass, fused_into, cost(load, stage, pass)});
+      work.push_back({stage, pass, layer_.fused_into(stage, pass), cost(load, stage, pass)});
     };
     for (const Stage stage : kForwardStages) add(stage, Pass::forward);
     if (backward_)
@@ -94,7 +90,7 @@ class LayerSubject final : public Subject {
  private:
   /// None of its own where the engine does it on the way: `experts` reads and writes rows in any case.
   StageCost cost(const RankLoad& load, Stage stage, Pass pass) const {
-    return layer_.fuses(stage, pass) ? StageCost{} : cost_of(case_.shape, load, stage, pass);
+    return layer_.fused_into(stage, pass) ? StageCost{} : cost_of(case_.shape, load, stage, pass);
   }
 
   Case case_;

@@ -23,8 +23,6 @@ struct Segment {
 /// How an exchange is cut. fused: everything at once. per_expert: one segment of each peer at a time, which
 /// is one local expert at a time, each after the other: the FastMoE paper's code (arXiv 2103.13262).
 enum class ExchangeForm { fused, per_expert };
-std::string_view name_of(ExchangeForm form);  // "fused", "per-expert"
-ExchangeForm parse_exchange(std::string_view word);
 
 /// An all-to-all-v of rows. Peer p is sent sends[p·n … p·n + n) and fills recvs[p·n … p·n + n), in that
 /// order, n = segments_per_peer; a segment may be empty. Sizes match on both sides (exchange_sizes first).

@@ -3,15 +3,9 @@
 #include "comm/rows.h"
 
 #include "base/error.h"
-#include "base/text.h"
 
 namespace moebench {
 namespace {
-
-constexpr Words<ExchangeForm, 2> kForms{{{
-    {ExchangeForm::fused, "fused"},
-    {ExchangeForm::per_expert, "per-expert"},
-}}};
 
 void check_segments(std::span<const Segment> segments, const TensorView& tensor) {
   for (const Segment& segment : segments) {
@@ -26,9 +20,6 @@ std::span<const Segment> of_peer(int peer, std::span<const Segment> all, const R
 }
 
 }  // namespace
-
-std::string_view name_of(ExchangeForm form) { return kForms.name(form); }
-ExchangeForm parse_exchange(std::string_view word) { return kForms.parse("exchange", word); }
 
 void check_exchange(const RowExchange& exchange, const Comm& comm) {
   const auto n = static_cast<std::size_t>(exchange.segments_per_peer);

@@ -4,17 +4,16 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "backends/backend.h"
-#include "comm/comm.h"
+#include "layer/dispatch/dispatcher.h"
 #include "layer/groups.h"
 #include "layer/parameters.h"
 #include "layer/routing.h"
 #include "layer/trace.h"
-#include "moe/cost.h"
 #include "moe/workload.h"
 
 namespace moebench {
@@ -24,11 +23,11 @@ struct LayerOptions {
   std::string engine = "loop";
   bool backward = true;  ///< keep what backward() needs
   int streams = 16;      ///< of engine streams
-  ExchangeForm exchange = ExchangeForm::fused;
+  Exchange exchange = Exchange::fused;
 };
 
-/// T, H … below are this rank's. All tensors live in the backend's memory and all work goes to its stream;
-/// alone in its expert-parallel group, and with an engine that does not, no call synchronises the host.
+/// T, H … below are this rank's. All tensors live in the backend's memory and all work goes to its stream. No call
+/// waits for the device unless waits_for_device().
 class Layer {
  public:
   /// `groups` and `backend` outlive the layer. Throws UsageError for an engine that cannot run this shape.
@@ -46,39 +45,32 @@ class Layer {
 
   Parameters& parameters() { return parameters_; }
   const Routing& routing() const { return routing_; }
-  /// Whether the engine does `stage` inside `experts`.
-  bool fuses(Stage stage, Pass pass) const { return engine_->fuses(stage, pass); }
+  /// The stage that does the work of `stage`; none if it runs by itself.
+  std::optional<Stage> fused_into(Stage stage, Pass pass) const {
+    return dispatcher_->fused_into(stage, pass);
+  }
+  /// Why a pass cannot be recorded in a graph: the host waits in it. Empty if it can.
+  std::string why_no_graph() const;
+  /// Every input set has run once: the dispatcher may rely on the row counts seen so far.
+  void settle() { dispatcher_->settle(); }
   /// Whether a pass makes the host wait for queued work: to learn sizes, or because the engine does.
-  bool waits_for_device() const { return !alone() || engine_->synchronises_host(); }
-  /// The work of the last forward pass on this rank. Synchronises.
-  RankLoad load() const;
-  /// Rows of each local expert in the last forward pass. Synchronises.
-  std::vector<std::int64_t> rows_of_experts() const;
+  bool waits_for_device() const { return !why_no_graph().empty(); }
+  /// The work of the last forward pass on this rank. Waits for the device.
+  RankLoad load() const { return dispatcher_->load(); }
+  /// Rows of each local expert in the last forward pass. Waits for the device.
+  std::vector<std::int64_t> rows_of_experts() const { return dispatcher_->rows_of_experts(); }
 
  private:
-  /// Alone in the expert-parallel group: rows never travel, and their number is known beforehand.
-  bool alone() const { return groups_.expert_parallel().size() == 1; }
-  template <class Work>
-  void in(Stage stage, Pass pass, Trace& trace, Work work);
-  void exchange_sizes();
-  void make_room(std::int64_t rows);
-  void send_to_experts(const TensorView& home, const TensorView& away);
-  void send_home(const TensorView& away, const TensorView& home);
-  ExpertsForward experts_args(const TensorView& x) const;
+  ExpertsForward batch() const;
 
   Shape shape_;
   Groups& groups_;
   Backend& backend_;
+  std::string engine_name_;
   std::unique_ptr<Engine> engine_;
-  bool backward_;
-  ExchangeForm exchange_;
   Parameters parameters_;
   Routing routing_;
-  // Rows where the tokens are, [S, H]; and where the experts are, [n, H]. Alone, one tensor is both.
-  Tensor rows_home_, rows_away_;    ///< what goes into the experts
-  Tensor out_home_, out_away_;      ///< what comes out of them
-  Tensor dout_home_, dout_away_;    ///< its gradient
-  Tensor drows_home_, drows_away_;  ///< the gradient of what went in
+  std::unique_ptr<Dispatcher> dispatcher_;
 };
 
 }  // namespace moebench

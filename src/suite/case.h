@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "moe/exchange.h"
 #include "moe/shape.h"
 #include "moe/stage.h"
 #include "moe/workload.h"
@@ -43,7 +44,7 @@ struct Case {
   std::string engine = "loop";
   int streams = 16;  ///< of engine streams
   std::string comm = "self";
-  std::string exchange = "fused";
+  Exchange exchange = Exchange::fused;
   std::string gate = "topk";
   bool graph = false;  ///< passes are replayed as graphs of the device, not queued call by call
   CacheState cache = CacheState::cold;

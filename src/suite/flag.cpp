@@ -188,12 +188,8 @@ constexpr Flag kFlags[] = {
      .standard = "fused",
      .help = "rows travel at once, or one local expert after the other as in the paper's code",
      .added = true,
-     .read = [](const Case& c) { return c.shape.ep > 1 ? c.exchange : std::string(); },
-     .write =
-         [](Case& c, std::string_view v) {
-           if (v != "fused" && v != "per-expert") throw_unknown("exchange", v, {"fused", "per-expert"});
-           c.exchange = v;
-         }},
+     .read = [](const Case& c) { return c.shape.ep > 1 ? std::string(name_of(c.exchange)) : std::string(); },
+     .write = [](Case& c, std::string_view v) { c.exchange = parse_exchange(v); }},
     {.name = "pass",
      .value = "fwd|fwd+bwd|step",
      .standard = "fwd+bwd",

@@ -97,7 +97,7 @@ void travel_as(ExchangeForm form, Comm& comm, Memory& memory, int experts, const
 
 void travel(Comm& comm, Memory& memory, int experts, const RowCount& rows, const RowFormat& format) {
   for (const ExchangeForm form : {ExchangeForm::fused, ExchangeForm::per_expert}) {
-    SCOPED_TRACE(name_of(form));
+    SCOPED_TRACE(form == ExchangeForm::fused ? "fused" : "per expert");
     travel_as(form, comm, memory, experts, rows, format);
   }
 }

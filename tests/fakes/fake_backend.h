@@ -86,10 +86,11 @@ class FakeGraph final : public Graph {
 class FakeEngine final : public Engine {
  public:
   FakeEngine(std::unique_ptr<Engine> inner, bool waits) : inner_(std::move(inner)), waits_(waits) {}
-  RowOrder row_order() const override { return inner_->row_order(); }
-  bool takes_tokens() const override { return inner_->takes_tokens(); }
-  bool gives_dscore() const override { return inner_->gives_dscore(); }
-  bool synchronises_host() const override { return waits_; }
+  EngineTraits traits() const override {
+    EngineTraits traits = inner_->traits();
+    traits.waits_for_sizes = waits_;
+    return traits;
+  }
   void reserve(std::int64_t rows) override { inner_->reserve(rows); }
   void forward(const ExpertsForward& args) override { inner_->forward(args); }
   void backward(const ExpertsBackward& args) override { inner_->backward(args); }

@@ -79,7 +79,7 @@ struct Named {
   Shape shape;
   Skew skew = {};
   std::string engine = "loop";
-  ExchangeForm exchange = ExchangeForm::fused;
+  Exchange exchange = Exchange::fused;
 };
 
 const Named kCases[] = {
@@ -100,12 +100,12 @@ const Named kCases[] = {
      {.tokens = 33, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 3},
      {},
      "loop",
-     ExchangeForm::per_expert},
+     Exchange::per_expert},
     {"per_expert_zipf",
      {.tokens = 50, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 1},
      {Skew::Kind::zipf, 3},
      "loop",
-     ExchangeForm::per_expert},
+     Exchange::per_expert},
 };
 
 class Ranks : public testing::TestWithParam<Named> {};

@@ -112,7 +112,7 @@ class SampleEngine final : public Engine {
   SampleEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape)
       : pool_(pool), ffn_(pool, memory, shape) {}
 
-  RowOrder row_order() const override { return RowOrder::by_token; }
+  EngineTraits traits() const override { return {.row_order = RowOrder::by_token}; }
   void reserve(std::int64_t rows) override { ffn_.reserve(rows); }
   void forward(const ExpertsForward& args) override {
     for (std::int64_t r = 0; r < args.x.rows; ++r)
@@ -150,7 +150,7 @@ class GatheringEngine : public Engine {
         grad_(memory, 0),
         blocks_(static_cast<std::size_t>(shape.experts)) {}
 
-  RowOrder row_order() const override { return RowOrder::by_token; }
+  EngineTraits traits() const override { return {.row_order = RowOrder::by_token}; }
   void reserve(std::int64_t rows) override {
     ffn_.reserve(rows);
     const auto bytes = static_cast<std::size_t>(rows * shape_.hidden) * sizeof(float);

@@ -16,7 +16,8 @@ class BatchedEngine final : public Engine {
   BatchedEngine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<Runner> runner)
       : gpu_(gpu), ffn_(gpu, shape), runner_(std::move(runner)) {}
 
-  bool synchronises_host() const override { return true; }  // cuBLAS wants the number of rows from the host
+  /// cuBLAS takes the number of rows from the host.
+  EngineTraits traits() const override { return {.waits_for_sizes = true}; }
   void reserve(std::int64_t rows) override { ffn_.reserve(rows); }
   void forward(const ExpertsForward& args) override {
     blocks_ = args.host_offsets.empty() ? blocks_of(gpu_.read(args.offsets)) : blocks_of(args.host_offsets);

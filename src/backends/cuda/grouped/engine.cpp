@@ -39,8 +39,9 @@ class GroupedEngine final : public Engine {
     dots_ = Tensor(gpu.memory, DType::fp32, 0, grouped::dots_of(static_cast<int>(shape.ffn)));
   }
 
-  bool takes_tokens() const override { return fusion_.pack; }
-  bool gives_dscore() const override { return fusion_.dscore; }
+  EngineTraits traits() const override {
+    return {.gathers_input = fusion_.pack, .computes_dscore = fusion_.dscore};
+  }
 
   void reserve(std::int64_t rows) override {
     if (rows <= act_.view().rows) return;

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// The token dispatcher: brings a token's rows to its experts and their outputs back.
+//
+// It owns the permutation, the row buffers, the exchange and their gradients, and runs and traces its own stages:
+// plan, pack, sizes, dispatch before the experts; collect, combine after them; the same backward in reverse. A stage
+// that it merges with another is not traced; fused_into() names the other.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backends/backend.h"
+#include "comm/comm.h"
+#include "layer/routing.h"
+#include "layer/trace.h"
+#include "moe/cost.h"
+#include "moe/exchange.h"
+#include "moe/shape.h"
+
+namespace moebench {
+
+class Dispatcher {
+ public:
+  virtual ~Dispatcher() = default;
+
+  /// x [T, H] → the rows of this rank's experts. Reads routing.expert_of (and score where the weighted sum is made
+  /// where the experts are).
+  virtual void dispatch(const TensorView& x, const Routing& routing, Trace& trace) = 0;
+  /// What the engine computes after dispatch(), without the weights. Valid until the next dispatch().
+  virtual ExpertsForward batch() const = 0;
+  /// The experts' outputs → y [T, H] = Σ_k score[t, k] · output of slot (t, k).
+  virtual void combine(const Routing& routing, const TensorView& y, Trace& trace) = 0;
+
+  /// dy [T, H] → the gradient of each output row where its expert is, and routing.dscore unless the engine computes
+  /// it. After combine() of the same step.
+  virtual void dispatch_gradient(const TensorView& dy, const Routing& routing, Trace& trace) = 0;
+  /// What the engine differentiates after dispatch_gradient(), without weights and gradients.
+  virtual ExpertsBackward batch_gradient(const Routing& routing) const = 0;
+  /// The gradient of the experts' input rows → dx [T, H], summed over a token's rows.
+  virtual void combine_gradient(const Routing& routing, const TensorView& dx, Trace& trace) = 0;
+
+  /// The stage that does the work of `stage`; none if it runs by itself.
+  virtual std::optional<Stage> fused_into(Stage stage, Pass pass) const = 0;
+  /// Why its calls cannot be recorded in a graph; empty if they can.
+  virtual std::string why_no_graph() const = 0;
+  /// Every input set has been dispatched once: from now on it may rely on the row counts seen so far.
+  virtual void settle() {}
+  /// The rows and bytes of the last step on this rank. Waits for the device.
+  virtual RankLoad load() const = 0;
+  /// Rows of each local expert in the last step. Waits for the device.
+  virtual std::vector<std::int64_t> rows_of_experts() const = 0;
+};
+
+/// What a dispatcher is made for. All referenced objects outlive it.
+struct DispatcherArgs {
+  Shape shape;
+  std::int64_t tokens = 0;  ///< T: of this rank
+  Comm& ranks;              ///< the expert-parallel group
+  Backend& backend;
+  Engine& engine;  ///< its traits are read, and reserve() is called when rows grow
+  bool backward = true;
+};
+
+/// `local` if the group has one rank, whatever `exchange` says. Collective.
+std::unique_ptr<Dispatcher> make_dispatcher(Exchange exchange, const DispatcherArgs& args);
+std::unique_ptr<Dispatcher> make_local_dispatcher(const DispatcherArgs& args);
+std::unique_ptr<Dispatcher> make_all_to_all_dispatcher(const DispatcherArgs& args, ExchangeForm form);
+
+}  // namespace moebench

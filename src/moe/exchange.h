@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// How rows travel between the ranks of an expert-parallel group: the axis `--exchange`.
+#pragma once
+
+#include <string_view>
+
+namespace moebench {
+
+/// fused: one all-to-all-v of all rows. per_expert: one all-to-all-v per local expert, as in the FastMoE paper's code.
+enum class Exchange { fused, per_expert };
+
+std::string_view name_of(Exchange exchange);  // "fused", "per-expert"
+/// Throws UsageError that names the valid words.
+Exchange parse_exchange(std::string_view word);
+
+}  // namespace moebench
