@@ -5,13 +5,13 @@
 
 #include <algorithm>
 
-#include "backends/cuda/device_info.h"
-#include "backends/cuda/engines.h"
-#include "backends/cuda/gpu.h"
-#include "backends/cuda/graph.h"
-#include "backends/cuda/kernels.h"
-#include "backends/cuda/marks.h"
-#include "backends/cuda/nvml.h"
+#include "backends/cuda/engines/engines.h"
+#include "backends/cuda/runtime/device_info.h"
+#include "backends/cuda/runtime/gpu.h"
+#include "backends/cuda/runtime/graph.h"
+#include "backends/cuda/runtime/marks.h"
+#include "backends/cuda/runtime/nvml.h"
+#include "backends/cuda/stages/kernels.h"
 #include "base/error.h"
 #include "base/text.h"
 

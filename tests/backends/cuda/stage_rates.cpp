@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "backends/cuda/cuda_backend.h"
-#include "backends/cuda/kernels.h"
+#include "backends/cuda/stages/kernels.h"
 #include "base/error.h"
 
 namespace moebench {

@@ -2,8 +2,8 @@
 #include <limits>
 #include <numeric>
 
-#include "backends/cuda/kernels.h"
 #include "backends/cuda/on_gpu.h"
+#include "backends/cuda/stages/kernels.h"
 
 namespace moebench {
 namespace {

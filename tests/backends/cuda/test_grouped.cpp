@@ -7,8 +7,8 @@
 #include <random>
 
 #include "backends/cuda/grouped/product.h"
-#include "backends/cuda/kernels.h"
 #include "backends/cuda/on_gpu.h"
+#include "backends/cuda/stages/kernels.h"
 
 namespace moebench {
 namespace {

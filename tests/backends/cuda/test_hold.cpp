@@ -3,8 +3,8 @@
 #include <chrono>
 #include <thread>
 
-#include "backends/cuda/kernels.h"
 #include "backends/cuda/on_gpu.h"
+#include "backends/cuda/stages/kernels.h"
 
 namespace moebench {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "backends/cuda/nvml.h"
+#include "backends/cuda/runtime/nvml.h"
 
 namespace moebench::cuda {
 namespace {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <numeric>
 
-#include "backends/cuda/kernels.h"
 #include "backends/cuda/on_gpu.h"
+#include "backends/cuda/stages/kernels.h"
 
 namespace moebench {
 namespace {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stages that move or add rows, against the CPU backend: widths that take 16-byte accesses and widths that do
 // not, and tensors that begin off a 16-byte boundary.
-#include "backends/cuda/kernels.h"
 #include "backends/cuda/on_gpu.h"
+#include "backends/cuda/stages/kernels.h"
 
 namespace moebench {
 namespace {

@@ -5,9 +5,9 @@
 // engine stores; only at ragged ends, where a box has rows of the next expert, the warps do that too.
 #pragma once
 
-#include "backends/cuda/activation.cuh"
 #include "backends/cuda/grouped/handover.cuh"
 #include "backends/cuda/grouped/walker.cuh"
+#include "backends/cuda/stages/activation.cuh"
 
 namespace moebench::cuda::grouped {
 

@@ -8,7 +8,7 @@
 
 #include "backends/cuda/grouped/layout.cuh"
 #include "backends/cuda/grouped/schedule.h"
-#include "backends/cuda/storage.cuh"
+#include "backends/cuda/stages/storage.cuh"
 
 namespace moebench::cuda::grouped {
 

@@ -9,12 +9,12 @@
 // lies outside of the expert is zero in shared memory. Rows whose width is not a multiple of 8 are read by elements.
 // Moves: per stage 16 KB from L2 for 2·128·128·32 operations; each operand once from memory if the band of tiles under
 // way fits into L2. Floor: FLOPs over the tensor cores' rate.
-#include "backends/cuda/activation.cuh"
 #include "backends/cuda/grouped/ampere.cuh"
 #include "backends/cuda/grouped/product.h"
 #include "backends/cuda/grouped/schedule.h"
 #include "backends/cuda/grouped/variant.cuh"
-#include "backends/cuda/storage.cuh"
+#include "backends/cuda/stages/activation.cuh"
+#include "backends/cuda/stages/storage.cuh"
 
 namespace moebench::cuda::grouped {
 namespace {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "backends/cuda/gpu.h"
+#include "backends/cuda/runtime/gpu.h"
 #include "base/tensor.h"
 #include "moe/shape.h"
 

@@ -11,14 +11,14 @@
 // operand once from memory if the band of tiles under way fits into L2. Floor: FLOPs over the tensor cores' rate.
 #include <algorithm>
 
-#include "backends/cuda/device_info.h"
 #include "backends/cuda/grouped/epilogue.cuh"
 #include "backends/cuda/grouped/gather.cuh"
 #include "backends/cuda/grouped/product.h"
 #include "backends/cuda/grouped/tensor_map.h"
 #include "backends/cuda/grouped/variant.cuh"
 #include "backends/cuda/grouped/wgmma.cuh"
-#include "backends/cuda/launch.cuh"
+#include "backends/cuda/runtime/device_info.h"
+#include "backends/cuda/runtime/launch.cuh"
 
 namespace moebench::cuda::grouped {
 namespace {

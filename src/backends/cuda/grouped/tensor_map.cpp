@@ -3,7 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "backends/cuda/check.h"
+#include "backends/cuda/runtime/check.h"
 #include "base/error.h"
 #include "base/text.h"
 

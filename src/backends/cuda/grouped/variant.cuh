@@ -3,7 +3,7 @@
 #pragma once
 
 #include "backends/cuda/grouped/product.h"
-#include "backends/cuda/storage.cuh"
+#include "backends/cuda/stages/storage.cuh"
 
 namespace moebench::cuda::grouped {
 
