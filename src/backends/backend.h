@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "backends/engine.h"
+#include "backends/peer_kernels.h"
 #include "backends/sensors.h"
 #include "base/memory.h"
 #include "base/random.h"
@@ -170,6 +171,9 @@ class Backend {
   virtual void pack(const PackBackward& args) = 0;
   virtual void combine(const CombineForward& args) = 0;
   virtual void combine(const CombineBackward& args) = 0;
+
+  /// The kernels of `--exchange direct` over the blocks of `group`; null if this backend has none.
+  virtual std::unique_ptr<PeerKernels> make_peer_kernels(const PeerGroup& /*group*/) { return nullptr; }
 
   /// c [M, N] = a [M, K] · b [K, N], the best dense product this backend has: for ceilings and baselines.
   virtual void gemm(TensorView a, TensorView b, TensorView c) = 0;

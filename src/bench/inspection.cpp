@@ -24,6 +24,7 @@ CheckRecord Inspection::prepare(const Sampling& sampling) {
   CheckRecord check;
   if (sampling.check != CheckMode::none) check = subject_->check(sampling.check);
   iterate(std::max({sampling.warmup, subject_->input_sets(), 1}), ranges_);
+  subject_->settle();
   if (case_.graph) replay_.emplace(*subject_, bench_.backend, passes_of(case_.passes));
   return check;
 }

@@ -47,6 +47,7 @@ class LayerSubject final : public Subject {
     }
   }
   int input_sets() const override { return static_cast<int>(inputs_.size()); }
+  void settle() override { layer_.settle(); }
   bool waits_for_device() const override { return layer_.waits_for_device() || sync_waits(case_); }
 
   std::string why_no_graph() override {

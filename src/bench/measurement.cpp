@@ -75,6 +75,7 @@ bool Measurement::prepare() {
     const auto times = iterate(step_++);
     if (record_.first_iteration_us == 0) record_.first_iteration_us = times[host_column()];
   }
+  subject_->settle();
   return true;
 }
 
@@ -98,6 +99,7 @@ void Measurement::record_graphs() {
     const auto times = iterate(step_++);
     if (i == 0) record_.first_iteration_us = times[host_column()];
   }
+  subject_->settle();
   const auto start = Clock::now();
   replay_.emplace(*subject_, bench_.backend, passes_);
   record_.capture_us = us_since(start);

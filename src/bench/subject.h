@@ -45,6 +45,8 @@ class Subject {
   virtual bool waits_for_device() const { return false; }
   /// Why its passes cannot be recorded as graphs and replayed; empty if they can.
   virtual std::string why_no_graph() { return {}; }
+  /// Every input set has run once: what depends on the row counts of the inputs may rely on them from now on.
+  virtual void settle() {}
   /// What an iteration writes: y first, then dx and the gradients of parameters.
   virtual std::vector<TensorView> outputs() = 0;
   /// Collective. Compares one iteration with the oracle.

@@ -41,6 +41,8 @@ class Comm {
   virtual std::string_view name() const = 0;
   virtual int rank() const = 0;  ///< within this group
   virtual int size() const = 0;
+  /// No wait lasts longer, in seconds.
+  virtual double timeout_s() const = 0;
 
   /// All-to-all of host integers: `send` [size, n] row p goes to peer p; `recv` [size, n] row p came from p.
   virtual void exchange_sizes(std::span<const std::int64_t> send, std::span<std::int64_t> recv) = 0;

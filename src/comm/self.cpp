@@ -19,6 +19,7 @@ class SelfComm final : public Comm {
   std::string_view name() const override { return "self"; }
   int rank() const override { return 0; }
   int size() const override { return 1; }
+  double timeout_s() const override { return 0; }  // it never waits
 
   void exchange_sizes(std::span<const std::int64_t> send, std::span<std::int64_t> recv) override {
     MB_ASSERT(send.size() == recv.size());

@@ -67,6 +67,7 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
       parameters_(shape, groups.world().rank(), backend, options.backward),
       routing_(shape, shape.tokens_of(groups.world().rank()), backend.memory()),
       dispatcher_(make_dispatcher(options.exchange, {.shape = shape,
+                                                     .rank = groups.world().rank(),
                                                      .tokens = shape.tokens_of(groups.world().rank()),
                                                      .ranks = groups.expert_parallel(),
                                                      .backend = backend,

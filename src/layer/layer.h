@@ -49,12 +49,12 @@ class Layer {
   std::optional<Stage> fused_into(Stage stage, Pass pass) const {
     return dispatcher_->fused_into(stage, pass);
   }
-  /// Why a pass cannot be recorded in a graph: the host waits in it. Empty if it can.
+  /// Why a pass cannot be recorded in a graph, once settled: the host waits in it. Empty if it can.
   std::string why_no_graph() const;
   /// Every input set has run once: the dispatcher may rely on the row counts seen so far.
   void settle() { dispatcher_->settle(); }
   /// Whether a pass makes the host wait for queued work: to learn sizes, or because the engine does.
-  bool waits_for_device() const { return !why_no_graph().empty(); }
+  bool waits_for_device() const { return dispatcher_->waits_for_device() || !why_no_graph().empty(); }
   /// The work of the last forward pass on this rank. Waits for the device.
   RankLoad load() const { return dispatcher_->load(); }
   /// Rows of each local expert in the last forward pass. Waits for the device.

@@ -18,6 +18,9 @@ struct RankLoad {
   std::int64_t sent_rows = 0;       ///< rows that leave for another rank in dispatch
   std::int64_t received_rows = 0;   ///< rows that arrive from another rank in dispatch
   int peers = 0;                    ///< other ranks of the expert-parallel group
+  bool deduplicated = false;        ///< a token's row leaves once per rank; else once per expert
+  /// Rows that leave and arrive if each is counted once per expert; set where they are deduplicated.
+  std::int64_t sent_copies = 0, received_copies = 0;
 };
 
 /// Least work of one stage on one rank. `bytes`: each input read once, each output written once.

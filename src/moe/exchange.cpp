@@ -6,9 +6,10 @@
 namespace moebench {
 namespace {
 
-constexpr Words<Exchange, 2> kExchanges{{{
+constexpr Words<Exchange, 3> kExchanges{{{
     {Exchange::fused, "fused"},
     {Exchange::per_expert, "per-expert"},
+    {Exchange::direct, "direct"},
 }}};
 
 }  // namespace

@@ -7,9 +7,10 @@
 namespace moebench {
 
 /// fused: one all-to-all-v of all rows. per_expert: one all-to-all-v per local expert, as in the FastMoE paper's code.
-enum class Exchange { fused, per_expert };
+/// direct: stores into memory that the ranks of one host share, each row once per rank.
+enum class Exchange { fused, per_expert, direct };
 
-std::string_view name_of(Exchange exchange);  // "fused", "per-expert"
+std::string_view name_of(Exchange exchange);  // "fused", "per-expert", "direct"
 /// Throws UsageError that names the valid words.
 Exchange parse_exchange(std::string_view word);
 

@@ -184,9 +184,11 @@ constexpr Flag kFlags[] = {
      .read = [](const Case& c) { return c.comm; },
      .write = [](Case& c, std::string_view v) { c.comm = v; }},
     {.name = "exchange",
-     .value = "fused|per-expert",
+     .value = "fused|per-expert|direct",
      .standard = "fused",
-     .help = "rows travel at once, or one local expert after the other as in the paper's code",
+     .help =
+         "rows travel at once, one local expert after the other as in the paper's code, or by stores into "
+         "memory that the ranks of one host share",
      .added = true,
      .read = [](const Case& c) { return c.shape.ep > 1 ? std::string(name_of(c.exchange)) : std::string(); },
      .write = [](Case& c, std::string_view v) { c.exchange = parse_exchange(v); }},

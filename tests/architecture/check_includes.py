@@ -9,9 +9,10 @@ import sys
 MAY_INCLUDE = {
     "base": [],
     "moe": ["base"],
-    "comm": ["base", "comm/mpi", "comm/nccl"],  # world.cpp makes whichever was asked for
+    "comm": ["base", "comm/mpi", "comm/nccl", "comm/peer"],  # world.cpp makes whichever was asked for
     "comm/mpi": ["base", "comm"],
     "comm/nccl": ["base", "comm"],
+    "comm/peer": ["base"],
     "backends": ["base", "moe"],
     "backends/cpu": ["base", "moe", "backends"],
     "backends/cuda": ["base", "moe", "backends"],
@@ -26,7 +27,7 @@ MAY_INCLUDE = {
 ONLY_IN = {
     r"mpi\.h": ["comm/mpi"],
     r"nccl\.h": ["comm/nccl"],
-    r"cuda.*|cublas.*": ["backends/cuda", "comm/nccl"],
+    r"cuda.*|cublas.*": ["backends/cuda", "comm/nccl", "comm/peer"],
     r"nvtx3/.*": ["bench"],
     r"cblas\.h": ["backends/cpu"],
     r"nlohmann/.*": ["suite", "report"],

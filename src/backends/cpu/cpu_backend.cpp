@@ -12,6 +12,7 @@
 #include "backends/cpu/blas.h"
 #include "backends/cpu/engines.h"
 #include "backends/cpu/expert_ffn.h"
+#include "backends/cpu/peer_kernels.h"
 #include "backends/cpu/stages.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -143,6 +144,10 @@ class CpuBackend final : public Backend {
   void pack(const PackBackward& args) override { cpu::pack_backward(pool_, args); }
   void combine(const CombineForward& args) override { cpu::combine_forward(pool_, args); }
   void combine(const CombineBackward& args) override { cpu::combine_backward(pool_, args); }
+
+  std::unique_ptr<PeerKernels> make_peer_kernels(const PeerGroup& group) override {
+    return cpu::make_peer_kernels(group, pool_);
+  }
 
   void gemm(TensorView a, TensorView b, TensorView c) override {
     cpu::gemm(pool_, {a.as<float>(), a.rows, a.cols}, {b.as<float>(), b.rows, b.cols}, c.as<float>());

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "backends/cuda/engines/engines.h"
+#include "backends/cuda/exchange/peer_kernels.h"
 #include "backends/cuda/runtime/device_info.h"
 #include "backends/cuda/runtime/gpu.h"
 #include "backends/cuda/runtime/graph.h"
@@ -81,6 +82,10 @@ class CudaBackend final : public Backend {
   void pack(const PackBackward& args) override { cuda::pack(gpu_.stream.get(), args); }
   void combine(const CombineForward& args) override { cuda::combine(gpu_.stream.get(), args); }
   void combine(const CombineBackward& args) override { cuda::combine(gpu_.stream.get(), args); }
+
+  std::unique_ptr<PeerKernels> make_peer_kernels(const PeerGroup& group) override {
+    return cuda::make_peer_kernels(group, gpu_);
+  }
 
   void gemm(TensorView a, TensorView b, TensorView c) override {
     gpu_.blas.multiply({.a = cuda::matrix_of(a),

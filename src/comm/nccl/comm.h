@@ -26,6 +26,7 @@ class NcclComm final : public Comm {
   std::string_view name() const override { return "nccl"; }
   int rank() const override { return watch_ ? communicator().rank() : 0; }
   int size() const override { return watch_ ? communicator().size() : 1; }
+  double timeout_s() const override { return watch_ ? communicator().patience().timeout_s : 0; }
 
   void exchange_sizes(std::span<const std::int64_t> send, std::span<std::int64_t> recv) override;
   void exchange_rows(const RowExchange& exchange) override;

@@ -44,8 +44,10 @@ class Dispatcher {
 
   /// The stage that does the work of `stage`; none if it runs by itself.
   virtual std::optional<Stage> fused_into(Stage stage, Pass pass) const = 0;
-  /// Why its calls cannot be recorded in a graph; empty if they can.
+  /// Why its calls cannot be recorded in a graph, once settled; empty if they can.
   virtual std::string why_no_graph() const = 0;
+  /// Whether a call makes the host wait for the device now.
+  virtual bool waits_for_device() const { return !why_no_graph().empty(); }
   /// Every input set has been dispatched once: from now on it may rely on the row counts seen so far.
   virtual void settle() {}
   /// The rows and bytes of the last step on this rank. Waits for the device.
@@ -57,6 +59,7 @@ class Dispatcher {
 /// What a dispatcher is made for. All referenced objects outlive it.
 struct DispatcherArgs {
   Shape shape;
+  int rank = 0;             ///< among all ranks
   std::int64_t tokens = 0;  ///< T: of this rank
   Comm& ranks;              ///< the expert-parallel group
   Backend& backend;
@@ -68,5 +71,7 @@ struct DispatcherArgs {
 std::unique_ptr<Dispatcher> make_dispatcher(Exchange exchange, const DispatcherArgs& args);
 std::unique_ptr<Dispatcher> make_local_dispatcher(const DispatcherArgs& args);
 std::unique_ptr<Dispatcher> make_all_to_all_dispatcher(const DispatcherArgs& args, ExchangeForm form);
+/// Throws EnvironmentError, on every rank, if the ranks cannot share memory.
+std::unique_ptr<Dispatcher> make_direct_dispatcher(const DispatcherArgs& args);
 
 }  // namespace moebench

@@ -128,6 +128,8 @@ std::unique_ptr<Dispatcher> make_dispatcher(Exchange exchange, const DispatcherA
   switch (exchange) {
     case Exchange::fused:
       return make_all_to_all_dispatcher(args, ExchangeForm::fused);
+    case Exchange::direct:
+      return make_direct_dispatcher(args);
     case Exchange::per_expert:
       return make_all_to_all_dispatcher(args, ExchangeForm::per_expert);
   }

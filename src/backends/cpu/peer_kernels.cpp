@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/peer_kernels.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/text.h"
+
+namespace moebench::cpu {
+namespace {
+
+constexpr std::int64_t kTokenGrain = 8;
+
+constexpr const char* kAwaited[kPeerEvents] = {"row counts", "rows", "outputs", "gradients of outputs",
+                                               "gradients of rows"};
+
+class CpuPeerKernels final : public PeerKernels {
+ public:
+  CpuPeerKernels(const PeerGroup& group, ThreadPool& pool) : g_(group), pool_(pool) {}
+
+  void exchange_counts(const PeerCounts& args) override {
+    ++step_;
+    for (int p = 0; p < g_.size; ++p)
+      std::copy(args.counts.begin(), args.counts.end(), counts(p) + g_.rank * g_.experts);
+    meet(PeerEvent::counts);
+    lay_out(args);
+  }
+
+  void push(const PeerPush& args) override {
+    each_token(args.x.rows, [&](std::int64_t t) {
+      const std::int32_t* expert_of = args.expert_of.data() + t * g_.top_k;
+      for (int p = 0; p < g_.size; ++p) {
+        if (args.event == PeerEvent::rows) describe_slots(args, t, p);
+        if (p == g_.rank || !has_expert(expert_of, p)) continue;
+        std::memcpy(inbox(p, g_.rank, t), args.x.as<float>() + t * g_.hidden, row_bytes());
+      }
+    });
+    meet(args.event);
+  }
+
+  void spread(const PeerSpread& args) override {
+    each_slot(args.x, [&](std::int64_t, std::int64_t row, const float* token) {
+      std::memcpy(args.rows.as<float>() + row * g_.hidden, token, row_bytes());
+    });
+  }
+
+  void reduce(const PeerReduce& args) override {
+    for (int p = 0; p < g_.size; ++p) {
+      if (p == g_.rank) continue;
+      each_token(g_.tokens[p], [&](std::int64_t t) {
+        if (!has_row(p, t)) return;
+        float* const to = at<float>(p, g_.at.partial) + (g_.rank * g_.max_tokens + t) * g_.hidden;
+        std::fill_n(to, g_.hidden, 0.0f);
+        add_rows(args.rows, p, t, args.weighted, to);
+      });
+    }
+    meet(args.event);
+  }
+
+  void sum(const PeerSum& args) override {
+    each_token(args.y.rows, [&](std::int64_t t) {
+      float* const y = args.y.as<float>() + t * g_.hidden;
+      const std::int32_t* expert_of = args.expert_of.data() + t * g_.top_k;
+      std::fill_n(y, g_.hidden, 0.0f);
+      for (int p = 0; p < g_.size; ++p) {
+        if (!has_expert(expert_of, p)) continue;
+        if (p == g_.rank) {
+          add_rows(args.rows, p, t, args.weighted, y);
+          continue;
+        }
+        const float* from = at<float>(g_.rank, g_.at.partial) + (p * g_.max_tokens + t) * g_.hidden;
+        for (std::int64_t i = 0; i < g_.hidden; ++i) y[i] += from[i];
+      }
+    });
+    std::copy_n(at<float>(g_.rank, g_.at.dscore), args.dscore.size(), args.dscore.begin());
+  }
+
+  void scale(const PeerScale& args) override {
+    each_slot(args.dy, [&](std::int64_t slot, std::int64_t row, const float* dy) {
+      const std::int64_t slots = g_.max_tokens * g_.top_k;
+      const float* const out = args.out.as<float>() + row * g_.hidden;
+      float* const drow = args.drows.as<float>() + row * g_.hidden;
+      const float score = scores()[slot];
+      float dot = 0;
+      for (std::int64_t i = 0; i < g_.hidden; ++i) {
+        dot += dy[i] * out[i];
+        drow[i] = score * dy[i];
+      }
+      at<float>(static_cast<int>(slot / slots), g_.at.dscore)[slot % slots] = dot;
+    });
+  }
+
+  void check() override {}  // waits throw themselves
+
+ private:
+  template <class T>
+  T* at(int rank, std::size_t offset) const {
+    return reinterpret_cast<T*>(g_.block[static_cast<std::size_t>(rank)] + offset);
+  }
+  std::int32_t* counts(int rank) const { return at<std::int32_t>(rank, g_.at.counts); }
+  std::int32_t* slots_at(int rank) const { return at<std::int32_t>(rank, g_.at.row_of); }
+  const float* scores() const { return at<float>(g_.rank, g_.at.score); }
+  float* inbox(int rank, int from, std::int64_t t) const {
+    return at<float>(rank, g_.at.inbox) + (from * g_.max_tokens + t) * g_.hidden;
+  }
+  std::size_t row_bytes() const { return static_cast<std::size_t>(g_.hidden) * sizeof(float); }
+  std::atomic_ref<std::uint32_t> flag(int rank, PeerEvent event, int writer) const {
+    return std::atomic_ref(at<std::uint32_t>(rank, g_.at.flags)[static_cast<int>(event) * g_.size + writer]);
+  }
+
+  /// Says at every rank that this one has reached `event`, and waits until all ranks have.
+  void meet(PeerEvent event) {
+    for (int p = 0; p < g_.size; ++p) flag(p, event, g_.rank).store(step_, std::memory_order_release);
+    const auto deadline =
+        std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                                               std::chrono::duration<double>(std::min(g_.timeout_s, 1e8)));
+    for (int p = 0; p < g_.size; ++p)
+      for (int looks = 0;
+           static_cast<std::int32_t>(flag(g_.rank, event, p).load(std::memory_order_acquire) - step_) < 0;
+           ++looks) {
+        if (looks < 200) continue;
+        sched_yield();
+        if (looks > 2000) usleep(50);
+        throw_if_interrupted();
+        if (std::chrono::steady_clock::now() > deadline)
+          throw TimeoutError(cat("rank ", g_.first_rank + g_.rank, " waited ", g_.timeout_s, " s for ",
+                                 kAwaited[static_cast<int>(event)], " from rank ", g_.first_rank + p));
+      }
+  }
+
+  /// Received rows lie in (expert, rank) order.
+  void lay_out(const PeerCounts& args) const {
+    const std::int32_t* all = counts(g_.rank);
+    for (int owner = 0; owner < g_.size; ++owner) {
+      std::int32_t row = 0;
+      for (std::int64_t i = 0; i < g_.experts_per_rank(); ++i) {
+        const std::int64_t e = owner * g_.experts_per_rank() + i;
+        if (owner == g_.rank) args.local_offsets[static_cast<std::size_t>(i)] = row;
+        for (int p = 0; p < g_.size; ++p) {
+          if (p == g_.rank) args.first_row[static_cast<std::size_t>(e)] = row;
+          row += all[p * g_.experts + e];
+        }
+      }
+      if (owner == g_.rank) args.local_offsets.back() = row;
+    }
+  }
+
+  /// Where token t's slots lie at rank p.
+  void describe_slots(const PeerPush& args, std::int64_t t, int p) const {
+    for (std::int64_t slot = t * g_.top_k; slot < (t + 1) * g_.top_k; ++slot) {
+      const std::int32_t e = args.expert_of[static_cast<std::size_t>(slot)];
+      const std::int64_t there = g_.rank * g_.max_tokens * g_.top_k + slot;
+      const bool here = e >= 0 && e / g_.experts_per_rank() == p;
+      slots_at(p)[there] = here ? args.first_row[e] + args.row_of[slot] - args.offsets[e] : -1;
+      at<float>(p, g_.at.score)[there] = args.score[static_cast<std::size_t>(slot)];
+    }
+  }
+
+  bool has_expert(const std::int32_t* expert_of, int rank) const {
+    return std::any_of(expert_of, expert_of + g_.top_k,
+                       [&](std::int32_t e) { return e >= 0 && e / g_.experts_per_rank() == rank; });
+  }
+  bool has_row(int from, std::int64_t t) const {
+    const std::int32_t* rows = slots_at(g_.rank) + (from * g_.max_tokens + t) * g_.top_k;
+    return std::any_of(rows, rows + g_.top_k, [](std::int32_t row) { return row >= 0; });
+  }
+  void add_rows(const TensorView& rows, int from, std::int64_t t, bool weighted, float* to) const {
+    for (std::int64_t j = 0; j < g_.top_k; ++j) {
+      const std::int64_t slot = (from * g_.max_tokens + t) * g_.top_k + j;
+      const std::int64_t row = slots_at(g_.rank)[slot];
+      if (row < 0) continue;
+      const float weight = weighted ? scores()[slot] : 1.0f;
+      const float* const in = rows.as<float>() + row * g_.hidden;
+      for (std::int64_t i = 0; i < g_.hidden; ++i) to[i] += weight * in[i];
+    }
+  }
+
+  template <class Body>
+  void each_token(std::int64_t tokens, Body body) const {
+    pool_.parallel_for(tokens, kTokenGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t t = begin; t < end; ++t) body(t);
+    });
+  }
+  /// body(slot of [P, M, K], row, the token's row of [T, H]) for every slot with a row here.
+  template <class Body>
+  void each_slot(const TensorView& own, Body body) const {
+    for (int p = 0; p < g_.size; ++p)
+      each_token(g_.tokens[p], [&](std::int64_t t) {
+        const float* token = p == g_.rank ? own.as<float>() + t * g_.hidden : inbox(g_.rank, p, t);
+        for (std::int64_t slot = (p * g_.max_tokens + t) * g_.top_k, end = slot + g_.top_k; slot < end;
+             ++slot)
+          if (const std::int64_t row = slots_at(g_.rank)[slot]; row >= 0) body(slot, row, token);
+      });
+  }
+
+  PeerGroup g_;
+  ThreadPool& pool_;
+  std::uint32_t step_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<PeerKernels> make_peer_kernels(const PeerGroup& group, ThreadPool& pool) {
+  return std::make_unique<CpuPeerKernels>(group, pool);
+}
+
+}  // namespace moebench::cpu

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels of the direct exchange as functions of the host: each queues work on `stream` and returns.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "backends/peer_kernels.h"
+
+namespace moebench::cuda {
+
+/// Why a wait ended early; 0 while none has.
+enum : std::uint32_t { kRunning = 0, kTimedOut = 1, kInterrupted = 2, kOverflow = 3 };
+
+/// In mapped host memory: written by the kernels and, on an interrupt, by the host; read by both. Once `stop` is not 0,
+/// every later wait ends at once.
+struct PeerStatus {
+  std::uint32_t stop, event, peer;
+  std::int32_t rows;  ///< of an overflow
+};
+
+/// What every kernel of an exchange is given.
+struct DevicePeers {
+  PeerGroup g;
+  std::uint32_t* step;  ///< in device memory, so that a replayed graph does not repeat a number
+  std::uint32_t* done;  ///< [events]: blocks of the running kernel that have stored all of theirs
+  PeerStatus* status;
+  std::uint64_t timeout_ns;
+};
+
+/// Loads all kernels: none is loaded while another waits for a peer.
+void load_peer_kernels();
+/// `blocks`: how many a kernel that stores to peers may use.
+void peer_counts(cudaStream_t stream, const DevicePeers& peers, const PeerCounts& args);
+void peer_push(cudaStream_t stream, const DevicePeers& peers, const PeerPush& args, int blocks);
+void peer_spread(cudaStream_t stream, const DevicePeers& peers, const PeerSpread& args);
+void peer_reduce(cudaStream_t stream, const DevicePeers& peers, const PeerReduce& args, int blocks);
+void peer_sum(cudaStream_t stream, const DevicePeers& peers, const PeerSum& args);
+void peer_scale(cudaStream_t stream, const DevicePeers& peers, const PeerScale& args);
+
+}  // namespace moebench::cuda

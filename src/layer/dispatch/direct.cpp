@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows travel by stores of our own kernels into memory that the ranks of one host share (backends/peer_kernels.h).
+//
+// A token's row crosses once per rank that has one of its experts, not once per expert; that rank copies it to its
+// experts' rows, and returns one weighted sum per token. Counts stay on the device: once every input set has been
+// seen, no call waits for the device unless the engine needs the counts on the host.
+#include <algorithm>
+
+#include "backends/peer_kernels.h"
+#include "base/carve.h"
+#include "comm/peer_memory.h"
+#include "layer/dispatch/dispatcher.h"
+#include "layer/run_stage.h"
+
+namespace moebench {
+namespace {
+
+class DirectDispatcher final : public Dispatcher {
+ public:
+  DirectDispatcher(const DispatcherArgs& args, std::unique_ptr<PeerMemory> memory, const PeerGroup& group)
+      : shape_(args.shape),
+        ranks_(args.ranks),
+        backend_(args.backend),
+        engine_(args.engine),
+        traits_(args.engine.traits()),
+        tokens_(args.tokens),
+        backward_(args.backward),
+        peer_memory_(std::move(memory)),
+        group_(group),
+        kernels_(args.backend.make_peer_kernels(group)),
+        host_offsets_(static_cast<std::size_t>(shape_.experts_per_rank() + 1)) {
+    const std::int64_t slots = tokens_ * shape_.top_k, local = shape_.experts_per_rank();
+    storage_ = carve(backend_.memory(), [&](Carver& carver) {
+      carver.carve(counts_, shape_.experts);
+      carver.carve(offsets_, shape_.experts + 1);
+      carver.carve(first_row_, shape_.experts);
+      carver.carve(row_of_, slots);
+      carver.carve(local_offsets_, local + 1);
+    });
+    for (Tensor* tensor : {&rows_, &out_, &dout_, &drows_})
+      *tensor = Tensor(backend_.memory(), shape_.dtype, 0, shape_.hidden);
+  }
+  /// Peers may still read this rank's block.
+  ~DirectDispatcher() override {
+    if (std::uncaught_exceptions() == 0) backend_.synchronize();
+  }
+
+  void dispatch(const TensorView& x, const Routing& routing, Trace& trace) override {
+    kernels_->check();
+    const Pass pass = Pass::forward;
+    run_stage(Stage::plan, pass, trace, [&] {
+      backend_.plan({.expert_of = routing.expert_of,
+                     .order = RowOrder::by_expert,
+                     .counts = counts_,
+                     .offsets = offsets_,
+                     .row_of = row_of_,
+                     .slot_of = {}});
+    });
+    run_stage(Stage::sizes, pass, trace, [&] { exchange_counts(); });
+    run_stage(Stage::dispatch, pass, trace, [&] {
+      kernels_->push({.event = PeerEvent::rows,
+                      .x = x,
+                      .expert_of = routing.expert_of,
+                      .row_of = row_of_,
+                      .offsets = offsets_,
+                      .first_row = first_row_,
+                      .score = routing.score});
+    });
+    run_stage(Stage::pack, pass, trace, [&] { kernels_->spread({.x = x, .rows = rows_}); });
+    expert_of_ = routing.expert_of;
+  }
+
+  ExpertsForward batch() const override {
+    ExpertsForward batch{.x = rows_, .offsets = local_offsets_, .out = out_};
+    if (!settled_) batch.host_offsets = host_offsets_;
+    return batch;
+  }
+
+  void combine(const Routing& routing, const TensorView& y, Trace& trace) override {
+    run_stage(Stage::collect, Pass::forward, trace,
+              [&] { kernels_->reduce({.event = PeerEvent::outputs, .rows = out_, .weighted = true}); });
+    run_stage(Stage::combine, Pass::forward, trace, [&] {
+      kernels_->sum({.rows = out_, .y = y, .expert_of = routing.expert_of, .weighted = true, .dscore = {}});
+    });
+  }
+
+  void dispatch_gradient(const TensorView& dy, const Routing& routing, Trace& trace) override {
+    run_stage(Stage::collect, Pass::backward, trace, [&] {
+      kernels_->push({.event = PeerEvent::output_gradients, .x = dy, .expert_of = routing.expert_of});
+    });
+    run_stage(Stage::combine, Pass::backward, trace,
+              [&] { kernels_->scale({.dy = dy, .out = out_, .drows = dout_}); });
+  }
+
+  ExpertsBackward batch_gradient(const Routing&) const override {
+    return {.forward = batch(), .dout = dout_, .dx = drows_};
+  }
+
+  void combine_gradient(const Routing& routing, const TensorView& dx, Trace& trace) override {
+    run_stage(Stage::dispatch, Pass::backward, trace, [&] {
+      kernels_->reduce({.event = PeerEvent::input_gradients, .rows = drows_, .weighted = false});
+    });
+    run_stage(Stage::pack, Pass::backward, trace, [&] {
+      kernels_->sum({.rows = drows_,
+                     .y = dx,
+                     .expert_of = routing.expert_of,
+                     .weighted = false,
+                     .dscore = routing.dscore});
+    });
+  }
+
+  std::optional<Stage> fused_into(Stage, Pass) const override { return {}; }
+  std::string why_no_graph() const override {
+    return traits_.waits_for_sizes ? "the engine reads the row counts on the host" : std::string();
+  }
+  bool waits_for_device() const override { return !settled_; }
+  /// Engines that read sizes on the host go on waiting once per step.
+  void settle() override { settled_ = !traits_.waits_for_sizes && backend_.stream().handle != nullptr; }
+
+  RankLoad load() const override {
+    RankLoad load{.tokens = tokens_, .peers = ranks_.size() - 1, .deduplicated = true};
+    for (const std::int64_t count : rows_of_experts()) {
+      load.rows += count;
+      load.active_experts += count > 0;
+    }
+    count_sent(load);
+    count_received(load);
+    return load;
+  }
+  std::vector<std::int64_t> rows_of_experts() const override {
+    const auto offsets = read<std::int32_t>(local_offsets_);
+    std::vector<std::int64_t> rows;
+    for (std::size_t e = 0; e + 1 < offsets.size(); ++e) rows.push_back(offsets[e + 1] - offsets[e]);
+    return rows;
+  }
+
+ private:
+  void exchange_counts() {
+    kernels_->exchange_counts({.counts = counts_,
+                               .first_row = first_row_,
+                               .local_offsets = local_offsets_,
+                               .max_rows = settled_ ? rows_.view().rows : kAnyRows});
+    if (settled_) return;
+    const auto offsets = read<std::int32_t>(local_offsets_);  // waits for the device
+    kernels_->check();
+    host_offsets_.assign(offsets.begin(), offsets.end());
+    reserve(host_offsets_.back());
+  }
+
+  /// A step that receives no more rows than an earlier one allocates nothing. Tensors keep the most rows seen.
+  void reserve(std::int64_t rows) {
+    if (traits_.waits_for_sizes || backend_.stream().handle == nullptr) return set_rows(rows);
+    if (rows > rows_.view().rows) set_rows(rows);
+  }
+  void set_rows(std::int64_t rows) {
+    engine_.reserve(rows);
+    for (Tensor* tensor : {&rows_, &out_}) tensor->set_rows(rows);
+    if (backward_)
+      for (Tensor* tensor : {&dout_, &drows_}) tensor->set_rows(rows);
+  }
+
+  template <class T>
+  std::vector<T> read(std::span<const T> array) const {
+    std::vector<T> host(array.size());
+    backend_.memory().copy_to_host(host.data(), array.data(), array.size_bytes());
+    return host;
+  }
+
+  /// Copies and distinct rows that leave for other ranks.
+  void count_sent(RankLoad& load) const {
+    const auto experts = read<std::int32_t>(expert_of_);
+    const std::int64_t k = shape_.top_k;
+    for (std::int64_t t = 0; t < tokens_; ++t) {
+      std::uint32_t ranks = 0;
+      for (std::int64_t j = 0; j < k; ++j) {
+        const std::int64_t e = experts[static_cast<std::size_t>(t * k + j)];
+        if (e < 0 || e / shape_.experts_per_rank() == ranks_.rank()) continue;
+        ++load.sent_copies;
+        ranks |= 1u << (e / shape_.experts_per_rank());
+      }
+      load.sent_rows += __builtin_popcount(ranks);
+    }
+  }
+  void count_received(RankLoad& load) const {
+    const std::int64_t k = shape_.top_k;
+    for (int p = 0; p < group_.size; ++p) {
+      if (p == group_.rank) continue;
+      const auto* base = reinterpret_cast<const std::int32_t*>(group_.block[group_.rank] + group_.at.row_of);
+      const auto rows = read<std::int32_t>(
+          {base + p * group_.max_tokens * k, static_cast<std::size_t>(group_.tokens[p] * k)});
+      for (std::size_t slot = 0; slot < rows.size(); slot += static_cast<std::size_t>(k)) {
+        const auto here =
+            std::count_if(&rows[slot], &rows[slot] + k, [](std::int32_t row) { return row >= 0; });
+        load.received_rows += here > 0;
+        load.received_copies += here;
+      }
+    }
+  }
+
+  static constexpr std::int64_t kAnyRows = std::int64_t{1} << 31;
+
+  Shape shape_;
+  Comm& ranks_;
+  Backend& backend_;
+  Engine& engine_;
+  EngineTraits traits_;
+  std::int64_t tokens_;
+  bool backward_, settled_ = false;
+  std::unique_ptr<PeerMemory> peer_memory_;
+  PeerGroup group_;
+  std::unique_ptr<PeerKernels> kernels_;
+  Buffer storage_;
+  std::span<std::int32_t> counts_, offsets_, first_row_;  // [E], [E + 1], [E]
+  std::span<std::int32_t> row_of_, local_offsets_;  // [S] slot → row of `plan`; [e + 1] of the received rows
+  std::span<const std::int32_t> expert_of_;         // [S] of the last step
+  std::vector<std::int64_t> host_offsets_;          // [e + 1], until settled
+  Tensor rows_, out_, dout_, drows_;                // [n, H] in (expert, rank) order
+};
+
+PeerGroup group_of(const DispatcherArgs& args, const PeerLayout& layout, std::int64_t max_tokens,
+                   const std::vector<std::byte*>& blocks) {
+  const Shape& shape = args.shape;
+  PeerGroup group{.rank = args.ranks.rank(),
+                  .size = args.ranks.size(),
+                  .first_rank = args.rank / shape.ep * shape.ep,
+                  .experts = shape.experts,
+                  .max_tokens = max_tokens,
+                  .top_k = shape.top_k,
+                  .hidden = shape.hidden,
+                  .dtype = shape.dtype,
+                  .at = layout,
+                  .timeout_s = args.ranks.timeout_s()};
+  std::copy(blocks.begin(), blocks.end(), group.block);
+  for (int p = 0; p < group.size; ++p)
+    group.tokens[p] =
+        static_cast<std::int32_t>(shape.tokens_of(group.first_rank + p));
+  return group;
+}
+
+}  // namespace
+
+std::unique_ptr<Dispatcher> make_direct_dispatcher(const DispatcherArgs& args) {
+  const Shape& shape = args.shape;
+  if (args.ranks.size() > kMaxPeers)
+    throw UsageError(cat("exchange direct joins at most ", kMaxPeers, " ranks, not ", args.ranks.size()));
+  if (args.engine.traits().row_order == RowOrder::by_token)
+    throw UsageError("exchange direct needs an engine that takes its rows by expert; naive engines do not");
+  std::int64_t max_tokens = 0;
+  for (int rank = 0; rank < shape.ranks; ++rank) max_tokens = std::max(max_tokens, shape.tokens_of(rank));
+  const PeerLayout layout = peer_layout(args.ranks.size(), shape.experts, max_tokens, shape.top_k,
+                                        static_cast<std::size_t>(shape.hidden) * size_of(shape.dtype));
+  PeerMemoryResult peers = make_peer_memory(args.ranks, args.backend.memory(), layout.bytes);
+  if (!peers.memory) throw EnvironmentError(cat("exchange direct cannot be used here: ", peers.why_not));
+  const PeerGroup group = group_of(args, layout, max_tokens, peers.memory->blocks());
+  return std::make_unique<DirectDispatcher>(args, std::move(peers.memory), group);
+}
+
+}  // namespace moebench
