@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <new>
 #include <thread>
 
 #include "backends/cuda/exchange/kernels.h"
@@ -23,8 +24,9 @@ constexpr int kBlocksPerUnit = 4;
 class MappedStatus {
  public:
   MappedStatus() {
-    MB_CUDA(cudaHostAlloc(&host_, sizeof *host_, cudaHostAllocMapped));
-    *host_ = {};
+    void* memory = nullptr;
+    MB_CUDA(cudaHostAlloc(&memory, sizeof *host_, cudaHostAllocMapped));
+    host_ = new (memory) PeerStatus{};
     MB_CUDA(cudaHostGetDevicePointer(&device_, host_, 0));
   }
   ~MappedStatus() { cudaFreeHost(host_); }
