@@ -242,6 +242,10 @@ ExitCode run_command(const Options& given, const std::vector<std::string>& argv)
     head.run.backend_setup_us = workplace.backend_us();
     show = std::make_unique<Show>(options, static_cast<int>(sweep.cases.size()));
     for (const std::string& sentence : sweep.notes) show->note(sentence);
+    if (!options.sweep.fallback.empty())
+      show->note(
+          "no size was given: small layers, which take seconds; --suite, --preset or --tokens … choose "
+          "others");
     for (const std::string& sentence : head.warnings) show->note(cat("warning: ", sentence));
     journal = open_journal(options, std::move(head));
     show->write_to(journal.get());

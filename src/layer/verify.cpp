@@ -190,7 +190,10 @@ class Verification {
     SecondWay way(workload_, world_, backend_, pool_, options_.second_way_to, options_.backward);
     const double bound = error_bound(shape_.dtype);
     if (!way.why_not().empty()) {
-      items_.push_back({.name = "second", .bound = bound, .why_not = way.why_not()});
+      items_.push_back({.name = "second",
+                        .error = std::numeric_limits<double>::quiet_NaN(),
+                        .bound = bound,
+                        .why_not = way.why_not()});
       return;
     }
     GradientErrors of_layer(shape_), of_way(shape_);
