@@ -131,12 +131,10 @@ def verify_shows_errors_beside_their_bounds():
 
 
 def verify_without_a_check_is_refused():
-    import os
     expect_refused(moebench(f"verify {flags(**CASE)} --check none"), 2, "--check none", "quick, full")
-    os.environ["MOEBENCH_CHECK"] = "none"
-    expect_refused(moebench(f"verify {flags(**CASE)}"), 2, "MOEBENCH_CHECK=none")
-    assert moebench(f"verify {flags(**CASE)} --check quick").code == 0
-    del os.environ["MOEBENCH_CHECK"]
+    unchecked = {"MOEBENCH_CHECK": "none"}
+    expect_refused(moebench(f"verify {flags(**CASE)}", variables=unchecked), 2, "MOEBENCH_CHECK=none")
+    assert moebench(f"verify {flags(**CASE)} --check quick", variables=unchecked).code == 0
 
 
 def verify_alone_takes_seconds_and_says_how_far_it_is():

@@ -97,7 +97,7 @@ TEST(Table, SaysWhichPointsAreUnchecked) {
   EXPECT_FALSE(holds(table(records), "check"));
   records[1].check = {};
   const std::string text = table(records);
-  EXPECT_TRUE(holds(text, "50         ok\n")) << text;
+  EXPECT_TRUE(holds(text, "50  ok\n")) << text;
   EXPECT_TRUE(holds(text, "50  unchecked\n")) << text;
   EXPECT_TRUE(holds(text, "! unchecked: 1 point was measured without checking the result (--check none)\n"))
       << text;
