@@ -21,9 +21,8 @@ class Replay {
   void run(std::size_t pass, int step) { graphs_[index(pass, step)]->launch(); }
 
   /// How far the outputs of replayed iterations are from those of the same iterations queued call by call: the
-  /// largest relative error of a row or element over outputs and over the first and last input set; NaN if an element was not
-  /// written.
-  /// Looks at outputs up to `most_bytes` each.
+  /// largest relative error of a row or element over outputs and over the first and last input set; NaN if an
+  /// element was not written. Looks at outputs up to `most_bytes` each.
   double distance(std::size_t most_bytes);
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gradients of experts' parameters, compared hidden unit by hidden unit: a unit is a column of W1 (SwiGLU: two), a row
-// of W2 and an element of b1.
+// The gradients of experts' parameters, compared hidden unit by hidden unit: a unit is a column of W1 (SwiGLU: two),
+// a row of W2 and an element of b1.
 #pragma once
 
 #include <cstdint>

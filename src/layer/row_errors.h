@@ -11,9 +11,9 @@
 
 namespace moebench {
 
-/// By how much chance alone lets the worst of `count` groups of `n` errors exceed their root mean square. For independent
-/// errors with normal tails: a sum of n squares exceeds n + 2·sqrt(n·t) + 2·t with probability exp(-t) (Laurent and
-/// Massart, Ann. Statist. 28(5), 2000, lemma 1), whose root is no more than sqrt(n) + sqrt(2·t).
+/// By how much chance alone lets the worst of `count` groups of `n` errors exceed their root mean square. For
+/// independent errors with normal tails: a sum of n squares exceeds n + 2·sqrt(n·t) + 2·t with probability exp(-t)
+/// (Laurent and Massart, Ann. Statist. 28(5), 2000, lemma 1), whose root is no more than sqrt(n) + sqrt(2·t).
 inline double chance(std::int64_t n, std::int64_t count) {
   constexpr double kFalseAlarms = 1e-6;
   const double groups = static_cast<double>(count > 0 ? count : 1);
@@ -35,9 +35,9 @@ struct RowSums {
   }
 };
 
-/// The worst row of a tensor. A row's error is relative to the norm of the expected row, or of the terms that the row is a
-/// sum of where that is larger; an element's to the row's root mean square, or to itself. Both are divided by what chance()
-/// allows, so that one bound holds for rows and elements of every size. NaN stays NaN.
+/// The worst row of a tensor. A row's error is relative to the norm of the expected row, or of the terms that the
+/// row is a sum of where that is larger; an element's to the row's root mean square, or to itself. Both are divided
+/// by what chance() allows, so that one bound holds for rows and elements of every size. NaN stays NaN.
 class RowErrors {
  public:
   /// Of `rows` rows of `columns` elements, over all ranks.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A step of the layer computed a second time, all of it, by other means than the layer's: the gate, the plan, the
-// packing and the weighted sums are plain loops on the host, rows are not exchanged but made where their expert is, and the
-// experts run one by one in an engine other than the one under test. Never timed.
+// packing and the weighted sums are plain loops on the host, rows are not exchanged but made where their expert is,
+// and the experts run one by one in an engine other than the one under test. Never timed.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,8 @@ struct SecondResults {
 
 class SecondWay {
  public:
-  /// Collective. `tested` is the engine under test: another one of the backend is taken. Takes about 6·H·F elements and 4,096
-  /// rows of device memory, whatever the number of experts, for as long as it lives.
+  /// Collective. `tested` is the engine under test: another one of the backend is taken. Takes about 6·H·F elements
+  /// and 4,096 rows of device memory, whatever the number of experts, for as long as it lives.
   SecondWay(const Workload& workload, World& world, Backend& backend, ThreadPool& pool,
             const std::string& tested, bool backward);
   ~SecondWay();
@@ -43,9 +43,9 @@ class SecondWay {
 
   /// `expert` counts from this rank's first.
   using TakeGradients = std::function<void(std::int64_t expert, const ExpertGradients&)>;
-  /// Collective. Takes the choice of experts as given, `expert_of` [T, K] of all ranks (a slot below 0 has none), and the
-  /// inputs from the oracle. Of experts that several ranks hold each rank does its part, over the tokens of all ranks: only
-  /// for these does it call `take`.
+  /// Collective. Takes the choice of experts as given, `expert_of` [T, K] of all ranks (a slot below 0 has none),
+  /// and the inputs from the oracle. Of experts that several ranks hold each rank does its part, over the tokens of
+  /// all ranks: only for these does it call `take`.
   SecondResults run(const Oracle& oracle, std::span<const std::int32_t> expert_of, const TakeGradients& take);
   /// Whether run() gives this rank the gradients of its expert.
   bool has_gradients_of(std::int64_t expert) const;

@@ -22,8 +22,8 @@ struct VerifyOptions {
   TensorView x = {}, dy = {};  ///< of the step, this rank's tokens; null: fresh ones are made
 };
 
-/// Collective over `world`, the ranks of the layer. Runs forward (backward and sync) of one step, and compares this rank's
-/// part. The same items on every rank. Outputs are fresh tensors. Leaves the layer's weights loaded.
+/// Collective over `world`, the ranks of the layer. Runs forward (backward and sync) of one step, and compares this
+/// rank's part. The same items on every rank. Outputs are fresh tensors. Leaves the layer's weights loaded.
 std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& world, Backend& backend,
                               ThreadPool& pool, const VerifyOptions& options, Trace& trace);
 std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& world, Backend& backend,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A backend that stores tensors in the format asked for, bf16 too, computes in fp32 on the CPU, and makes mistakes where a
-// test asks for them.
+// A backend that stores tensors in the format asked for, bf16 too, computes in fp32 on the CPU, and makes mistakes
+// where a test asks for them.
 #pragma once
 
 #include <bit>

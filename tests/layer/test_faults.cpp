@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One mistake in a large layer, where the sample does not look: a quick check sees it, though the norm over the whole tensor
-// does not. On one rank, and under mpirun on several.
+// One mistake in a large layer, where the sample does not look: a quick check sees it, though the norm over the
+// whole tensor does not. On one rank, and under mpirun on several.
 #include <gtest/gtest.h>
 
 #include <algorithm>
