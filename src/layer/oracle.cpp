@@ -8,6 +8,9 @@
 #include "layer/oracle_terms.h"
 
 namespace moebench {
+
+using namespace oracle;
+
 Oracle::Oracle(const Workload& workload, int step, Selection selection, ThreadPool& pool)
     : shape_(workload.shape()), selection_(std::move(selection)), pool_(pool) {
   MB_ASSERT(std::ssize(selection_.expert_of) == shape_.tokens * shape_.top_k);

@@ -86,7 +86,7 @@ std::string SecondWay::allocate(const std::string& tested) {
       continue;  // not in this shape or format
     }
     engine_name_ = name;
-    if (!d.engine->takes_tokens()) break;
+    if (!d.engine->traits().gathers_input) break;
     d.engine.reset();
   }
   if (!d.engine) return cat("backend ", backend_.name(), " has no other engine for this shape");

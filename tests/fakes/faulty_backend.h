@@ -75,7 +75,7 @@ class FaultyEngine final : public Engine {
  public:
   FaultyEngine(std::unique_ptr<Engine> inner, Memory& memory, const Faults* faults)
       : inner_(std::move(inner)), memory_(memory), faults_(faults) {}
-  RowOrder row_order() const override { return inner_->row_order(); }
+  EngineTraits traits() const override { return inner_->traits(); }
   void reserve(std::int64_t rows) override { inner_->reserve(rows); }
   void forward(const ExpertsForward& args) override {
     x_ = std::make_unique<Widened>(memory_, args.x);
