@@ -3,10 +3,11 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "bench/flush.h"
 #include "bench/inputs.h"
 #include "bench/subject.h"
-#include "layer/difference.h"
+#include "layer/gradient_rows.h"
 #include "layer/oracle.h"
 #include "layer/verify.h"
 
@@ -52,22 +53,34 @@ class LinearSubject final : public Subject {
   int input_sets() const override { return static_cast<int>(std::max(inputs_.size(), weights_.size())); }
   std::vector<TensorView> outputs() override { return {y_}; }
 
-  CheckRecord check(CheckMode mode) override {
+  CheckRecord check(CheckMode mode) override { return recheck(mode, 0); }
+  CheckRecord recheck(CheckMode mode, int step) override {
     NoTrace trace;
     bench_.backend.poison(y_);
-    run(Pass::forward, 0, trace);
-    const auto x = download(bench_.backend, inputs_[0].x), w = download(bench_.backend, weights_[0]),
-               y = download(bench_.backend, y_);
+    run(Pass::forward, step, trace);
+    const auto at = static_cast<std::size_t>(step);
+    const auto x = download(bench_.backend, inputs_[at % inputs_.size()].x),
+               w = download(bench_.backend, weights_[at % weights_.size()]), y = download(bench_.backend, y_);
     const bool full = mode == CheckMode::full;
-    Difference difference;
-    for (const std::int64_t t : spread(y_.view().rows, full ? y_.view().rows : kSampledTokens))
-      for (const std::int64_t j : spread(shape_.ffn, full ? shape_.ffn : 64)) {
+    const auto columns = spread(shape_.ffn, full ? shape_.ffn : 64);
+    RowErrors errors(std::ssize(columns), shape_.tokens);
+    for (const std::int64_t t : spread(y_.view().rows, full ? y_.view().rows : kSampledTokens)) {
+      RowSums row;
+      double terms = 0;
+      for (const std::int64_t j : columns) {
         double sum = 0;
-        for (std::int64_t i = 0; i < shape_.hidden; ++i)
-          sum += double{x[t * shape_.hidden + i]} * w[i * shape_.ffn + j];
-        difference.add(y[t * shape_.ffn + j], sum);
+        for (std::int64_t i = 0; i < shape_.hidden; ++i) {
+          const double term = double{x[t * shape_.hidden + i]} * w[i * shape_.ffn + j];
+          sum += term;
+          terms += term * term;
+        }
+        row.add(y[t * shape_.ffn + j], sum);
       }
-    std::vector<CheckItem> items{{"y", difference.relative(), error_bound(shape_.dtype)}};
+      errors.add(row, std::sqrt(terms), [&] { return cat("row ", t, " of rank ", bench_.ranks.rank()); });
+    }
+    CheckItem item{"y", 0, error_bound(shape_.dtype)};
+    errors.merge_into(item);
+    std::vector<CheckItem> items{item};
     take_largest(bench_.ranks, items);
     return record_of(mode, std::move(items));
   }
@@ -152,32 +165,20 @@ class DenseSubject final : public Subject {
     return outputs;
   }
 
-  CheckRecord check(CheckMode mode) override {
+  CheckRecord check(CheckMode mode) override { return recheck(mode, 0); }
+  CheckRecord recheck(CheckMode mode, int step) override {
     NoTrace trace;
     bench_.backend.poison(y_);
-    run(Pass::forward, 0, trace);
+    run(Pass::forward, step, trace);
     if (backward_) {
       bench_.backend.poison(dx_);
       for (ParameterTensors& parameter : parameters_.all()) bench_.backend.poison(parameter.gradient);
-      run(Pass::backward, 0, trace);
+      run(Pass::backward, step, trace);
       sync();
     }
-    const auto y = download(bench_.backend, y_), dx = download(bench_.backend, dx_);
-    const Oracle oracle(workload_, 0, all_to_one_expert(), bench_.pool);
-    const std::int64_t h = shape_.hidden, first = shape_.first_token(bench_.ranks.rank());
-    const std::int64_t tokens = y_.view().rows;
-    auto sample = spread(tokens, mode == CheckMode::full ? tokens : kSampledTokens);
-    for (std::int64_t& token : sample) token += first;
-    const auto expected = oracle.tokens(sample);
-    Difference y_off, dx_off;
-    for (std::size_t s = 0; s < sample.size(); ++s)
-      for (std::int64_t i = 0; i < h; ++i) {
-        y_off.add(y[(sample[s] - first) * h + i], expected[s].y[i]);
-        if (backward_) dx_off.add(dx[(sample[s] - first) * h + i], expected[s].dx[i]);
-      }
-    const double bound = error_bound(shape_.dtype);
-    std::vector<CheckItem> items{{"y", y_off.relative(), bound}};
-    if (backward_) items.push_back({"dx", dx_off.relative(), bound});
+    const Oracle oracle(workload_, step, all_to_one_expert(), bench_.pool);
+    std::vector<CheckItem> items;
+    compare_tokens(oracle, mode, items);
     if (backward_) add_weight_gradients(oracle, mode, items);
     take_largest(bench_.ranks, items);
     return record_of(mode, std::move(items));
@@ -203,22 +204,45 @@ class DenseSubject final : public Subject {
       if (parameter.spec.id != Parameter::gate) comm_->all_reduce(parameter.gradient);
   }
 
+  void compare_tokens(const Oracle& oracle, CheckMode mode, std::vector<CheckItem>& items) {
+    const auto y = download(bench_.backend, y_), dx = download(bench_.backend, dx_);
+    const std::int64_t h = shape_.hidden, first = shape_.first_token(bench_.ranks.rank());
+    const std::int64_t tokens = y_.view().rows;
+    auto sample = spread(tokens, mode == CheckMode::full ? tokens : kSampledTokens);
+    for (std::int64_t& token : sample) token += first;
+    const auto expected = oracle.tokens(sample);
+    RowErrors y_off(h, shape_.tokens), dx_off(h, shape_.tokens);
+    for (std::size_t s = 0; s < sample.size(); ++s) {
+      RowSums y_row, dx_row;
+      for (std::int64_t i = 0; i < h; ++i) {
+        y_row.add(y[(sample[s] - first) * h + i], expected[s].y[i]);
+        if (backward_) dx_row.add(dx[(sample[s] - first) * h + i], expected[s].dx[i]);
+      }
+      const auto name = [&] { return cat("token ", sample[s]); };
+      y_off.add(y_row, expected[s].y_terms, name);
+      if (backward_) dx_off.add(dx_row, expected[s].dx_terms, name);
+    }
+    const double bound = error_bound(shape_.dtype);
+    items.push_back({"y", y_off.largest(), bound, y_off.where()});
+    if (backward_) items.push_back({"dx", dx_off.largest(), bound, dx_off.where()});
+  }
+
   void add_weight_gradients(const Oracle& oracle, CheckMode mode, std::vector<CheckItem>& items) {
     const auto units = spread(shape_.ffn, mode == CheckMode::full ? shape_.ffn : kSampledUnits);
-    const auto expected = oracle.units(0, units);
-    const auto w1 = download(bench_.backend, parameters_.gradient(Parameter::w1));
-    const auto w2 = download(bench_.backend, parameters_.gradient(Parameter::w2));
-    Difference dw1, dw2;
-    const std::int64_t columns = shape_.w1_cols() / shape_.ffn;
-    for (std::size_t u = 0; u < units.size(); ++u)
-      for (std::int64_t i = 0; i < shape_.hidden; ++i) {
-        dw2.add(w2[units[u] * shape_.hidden + i], expected[u].dw2[i]);
-        for (std::int64_t c = 0; c < columns; ++c)
-          dw1.add(w1[i * shape_.w1_cols() + c * shape_.ffn + units[u]],
-                  expected[u].dw1[c * shape_.hidden + i]);
-      }
-    items.push_back({"dw1", dw1.relative(), error_bound(shape_.dtype)});
-    items.push_back({"dw2", dw2.relative(), error_bound(shape_.dtype)});
+    const auto gradient = [&](Parameter id) {
+      const TensorView tensor = parameters_.gradient(id);
+      return tensor.data ? download(bench_.backend, tensor) : std::vector<float>();
+    };
+    OracleGradients expected{oracle.units(0, units), {}, 0};
+    if (shape_.bias) expected.db2 = oracle.db2(0), expected.db2_terms = oracle.db2_terms(0);
+    GradientErrors errors(shape_);
+    errors.add(
+        0,
+        {gradient(Parameter::w1), gradient(Parameter::b1), gradient(Parameter::w2), gradient(Parameter::b2)},
+        units, expected);
+    const double bound = error_bound(shape_.dtype);
+    items.push_back({"dw1", errors.w1.largest(), bound, errors.w1.where()});
+    items.push_back({"dw2", errors.w2.largest(), bound, errors.w2.where()});
   }
 
   Case case_;

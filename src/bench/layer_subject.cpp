@@ -62,10 +62,8 @@ class LayerSubject final : public Subject {
     return outputs;
   }
 
-  CheckRecord check(CheckMode mode) override {
-    return record_of(mode, verify(layer_, workload_, bench_.ranks, bench_.backend, bench_.pool,
-                                  {.full = mode == CheckMode::full, .backward = backward_}));
-  }
+  CheckRecord check(CheckMode mode) override { return check_step(mode, 0, false); }
+  CheckRecord recheck(CheckMode mode, int step) override { return check_step(mode, step, true); }
 
   StageCost cost(Pass pass) const override {
     const RankLoad load = layer_.load();
@@ -89,6 +87,16 @@ class LayerSubject final : public Subject {
   std::vector<std::int64_t> rows_of_experts() const override { return layer_.rows_of_experts(); }
 
  private:
+  /// As the iterations left weights and inputs, or fresh ones.
+  CheckRecord check_step(CheckMode mode, int step, bool as_it_is) {
+    VerifyOptions options{.full = mode == CheckMode::full, .backward = backward_, .step = step};
+    if (mode == CheckMode::quick) options.second_way_to = case_.engine;
+    options.as_it_is = as_it_is;
+    if (const InputSet& input = inputs_[static_cast<std::size_t>(step)]; as_it_is)
+      options.x = input.x, options.dy = backward_ ? input.dy.view() : TensorView{};
+    return record_of(mode, verify(layer_, workload_, bench_.ranks, bench_.backend, bench_.pool, options));
+  }
+
   /// None of its own where the engine does it on the way: `experts` reads and writes rows in any case.
   StageCost cost(const RankLoad& load, Stage stage, Pass pass) const {
     return layer_.fused_into(stage, pass) ? StageCost{} : cost_of(case_.shape, load, stage, pass);

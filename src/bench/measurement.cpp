@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <limits>
 
 #include "base/interrupt.h"
@@ -61,14 +62,19 @@ Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench b
   record_.memory = estimated;
 }
 
-bool Measurement::prepare() {
+bool Measurement::prepare(const TellPhase& tell) {
   if (sampling_.check != CheckMode::none) {
+    tell("checking");
     record_.check = subject_->check(sampling_.check);
+    for (const CheckItem& item : record_.check.items)
+      if (!item.why_not.empty())
+        record_.warnings.push_back(cat("rows outside the sample were not checked: ", item.why_not));
     if (!judge_check()) return false;
   }
-  if (case_.graph) record_graphs();
+  if (case_.graph) tell("recording graphs"), record_graphs();
   if (!judge_check()) return false;
   if (sampling_.check_only) return true;
+  tell("warming up");
   // Every input set once: whatever grows with what is received has grown before anything is timed.
   record_.stop.warmup = std::max({sampling_.warmup, subject_->input_sets(), 1});
   for (int i = 0; i < record_.stop.warmup; ++i) {
@@ -82,14 +88,25 @@ bool Measurement::prepare() {
 /// False if something was compared and is wrong; then the record says what.
 bool Measurement::judge_check() {
   std::vector<std::string> wrong;
-  for (const CheckItem& item : record_.check.items)
-    if (!item.passed())
-      wrong.push_back(format("%s error %.2g exceeds %.2g", item.name.c_str(), item.error, item.bound));
+  const auto judge = [&](const std::vector<CheckItem>& items, const char* when) {
+    for (const CheckItem& item : items)
+      if (!item.passed())
+        wrong.push_back(cat(format("%s error %.2g exceeds %.2g", item.name.c_str(), item.error, item.bound),
+                            item.where.empty() ? "" : " at ", item.where, when));
+  };
+  judge(record_.check.items, "");
+  judge(record_.check.recheck_items, ", after timing");
   if (wrong.empty()) return true;
   record_.check.passed = false;
   record_.status = Status::incorrect;
   record_.reason = join(wrong, ", ");
   return false;
+}
+
+/// The largest output that is compared.
+std::size_t Measurement::graph_bytes() const {
+  constexpr std::size_t kQuickBytes = std::size_t{256} << 20;  // larger gradients are left to a full check
+  return sampling_.check == CheckMode::full ? std::numeric_limits<std::size_t>::max() : kQuickBytes;
 }
 
 /// Buffers grow and libraries load in a first round without graphs. Replays are compared with what the check found right:
@@ -104,10 +121,7 @@ void Measurement::record_graphs() {
   replay_.emplace(*subject_, bench_.backend, passes_);
   record_.capture_us = us_since(start);
   if (sampling_.check == CheckMode::none) return;
-  constexpr std::size_t kQuickBytes = std::size_t{256} << 20;  // larger gradients are left to a full check
-  const std::size_t most =
-      sampling_.check == CheckMode::full ? std::numeric_limits<std::size_t>::max() : kQuickBytes;
-  std::vector<CheckItem> items{{"graph", replay_->distance(most), error_bound(case_.shape.dtype)}};
+  std::vector<CheckItem> items{{"graph", replay_->distance(graph_bytes()), error_bound(case_.shape.dtype)}};
   take_largest(bench_.ranks, items);
   record_.check.items.push_back(items.front());
 }
@@ -199,7 +213,29 @@ double Measurement::percentile_of_total(double p) const {
   return percentile(sorted, p);
 }
 
-Record Measurement::finish() {
+/// The worst of each item over the input sets, on what the timed iterations left behind.
+void Measurement::recheck() {
+  CheckRecord& check = record_.check;
+  for (int step = 0; step < subject_->input_sets(); ++step) {
+    throw_if_interrupted();
+    for (CheckItem& item : subject_->recheck(sampling_.check, step).items) {
+      const auto same = [&](const CheckItem& other) { return other.name == item.name; };
+      const auto found = std::find_if(check.recheck_items.begin(), check.recheck_items.end(), same);
+      if (!item.where.empty()) item.where += cat(" of input set ", step);
+      if (found == check.recheck_items.end())
+        check.recheck_items.push_back(std::move(item));
+      else if (!(item.error <= found->error) && !std::isnan(found->error))
+        *found = std::move(item);
+    }
+  }
+  check.rechecked_sets = subject_->input_sets();
+  if (!replay_) return;
+  std::vector<CheckItem> items{{"graph", replay_->distance(graph_bytes()), error_bound(case_.shape.dtype)}};
+  take_largest(bench_.ranks, items);
+  check.recheck_items.push_back(items.front());
+}
+
+Record Measurement::finish(const TellPhase& tell) {
   const int warmup = record_.stop.warmup;
   record_.stop = stopping_.verdict();
   record_.stop.warmup = warmup;
@@ -207,10 +243,15 @@ Record Measurement::finish() {
   describe_times();
   describe_host();
   describe_device();
-  if (sampling_.stages) sample_stages();
+  if (sampling_.stages) tell("timing the stages"), sample_stages();
   describe_memory();
   if (record_.memory.timed_allocations > 0)
     record_.warnings.push_back(cat(record_.memory.timed_allocations, " allocations inside the timed region"));
+  if (sampling_.recheck && sampling_.check != CheckMode::none) {
+    tell("checking again");
+    recheck();
+    judge_check();
+  }
   return record_;
 }
 

@@ -2,6 +2,7 @@
 // One case from verification to record, in steps that a runner can interleave with other cases.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,12 +26,14 @@ class Measurement {
 
   /// Why the case cannot be measured as it asks to be; empty if it can. The same on every rank.
   std::string why_not() const { return case_.graph ? subject_->why_no_graph() : std::string(); }
+  /// What it is about to do, in a word or two.
+  using TellPhase = std::function<void(std::string_view)>;
   /// Verifies, then warms up. False if the result is wrong: then nothing may be sampled.
-  bool prepare();
+  bool prepare(const TellPhase& tell = [](std::string_view) {});
   /// Takes some samples. True while more are wanted.
   bool sample();
-  /// Measures the stages apart and works out the record.
-  Record finish();
+  /// Measures the stages apart, checks again if asked to, and works out the record.
+  Record finish(const TellPhase& tell = [](std::string_view) {});
   const Record& record() const { return record_; }
   /// Median so far in microseconds and its 95 % half width in percent, for progress.
   double median_us() const { return percentile_of_total(50); }
@@ -43,6 +46,8 @@ class Measurement {
   void queue(std::size_t pass, int step, Trace* trace);
   bool judge_check();
   void record_graphs();
+  std::size_t graph_bytes() const;
+  void recheck();
   void keep_round(const std::vector<std::vector<double>>& mine);
   void sample_stages();
   StageRecord describe_stage(const StageWork& work, const Summary& time);

@@ -43,6 +43,14 @@ std::string id_of(const Case& measured) {
   return format("%016llx", static_cast<unsigned long long>(hash));
 }
 
+bool is_unchecked(const Record& record) { return record.check.mode == "none"; }
+
+std::string_view verdict_of(const Record& record) {
+  if (record.status == Status::incorrect) return name_of(Status::incorrect);
+  if (is_unchecked(record)) return "unchecked";
+  return name_of(record.check.passed ? Status::ok : Status::incorrect);
+}
+
 bool has_times(const Record& record) {
   const auto total = record.time.find("total");
   return record.status == Status::ok && (record.check.mode == "none" || record.check.passed) &&

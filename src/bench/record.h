@@ -62,8 +62,10 @@ struct TimeRecord {
 /// Relative errors against the oracle, with the bound each had to meet.
 struct CheckRecord {
   std::string mode = "none";  ///< none, quick, full
-  bool passed = false;
+  bool passed = false;        ///< of all that was compared, afterwards too
   std::vector<CheckItem> items;
+  int rechecked_sets = 0;  ///< input sets that were checked again after the samples; 0: not asked for
+  std::vector<CheckItem> recheck_items;  ///< the worst over these
 };
 
 /// Why sampling ended, and which condition was not met.
@@ -133,6 +135,11 @@ struct Record {
 /// A hash of the case's settings as 16 hexadecimal digits, the same on every machine and in every build: a setting that
 /// was added later counts only where it is not at its standard value.
 std::string id_of(const Case& measured);
+
+/// Whether nothing compared the point's result with anything.
+bool is_unchecked(const Record& record);
+/// "ok", "incorrect" or "unchecked".
+std::string_view verdict_of(const Record& record);
 
 /// Whether the record's times may be shown: it is ok, was sampled, and no check of its result failed.
 bool has_times(const Record& record);

@@ -20,9 +20,9 @@ class Replay {
   /// Queues the pass at place `pass` of the list it was made with, as Subject::run() would.
   void run(std::size_t pass, int step) { graphs_[index(pass, step)]->launch(); }
 
-  /// How far the outputs of replayed iterations are from those of the same iterations queued call by call: the relative
-  /// Frobenius norm, the largest over outputs and over the first and last input set; NaN if an element was not written.
-  /// Looks at outputs up to `most_bytes` each.
+  /// How far the outputs of replayed iterations are from those of the same iterations queued call by call: the
+  /// largest relative error of a row or element over outputs and over the first and last input set; NaN if an
+  /// element was not written. Looks at outputs up to `most_bytes` each.
   double distance(std::size_t most_bytes);
 
  private:
@@ -30,7 +30,11 @@ class Replay {
     return static_cast<std::size_t>(step % subject_.input_sets()) * passes_.size() + pass;
   }
   void poison_outputs();
-  std::vector<std::vector<float>> outputs(std::size_t most_bytes);
+  struct Output {
+    std::int64_t columns;
+    std::vector<float> values;
+  };
+  std::vector<Output> outputs(std::size_t most_bytes);
 
   Subject& subject_;
   Backend& backend_;

@@ -154,17 +154,21 @@ class Runner {
     turn.record.measured = measured;
     turn.record.memory = estimate(measured, bench);
     require_memory(turn.record.memory, bench);
+    const auto phase = [&](std::string_view name) { tell([&] { observer_.phase(name); }); };
+    if (!sampling_.check_only && sampling_.peaks) phase("measuring this machine's peaks");
     const Peaks peaks =
         sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, measured.shape.dtype);
+    phase("setting up");
     together(bench.ranks, [&] {
       turn.measurement = std::make_unique<Measurement>(measured, sampling_, bench, peaks, turn.record.memory);
     });
     if (const std::string why = turn.measurement->why_not(); !why.empty())
       throw CaseEnded{Status::skipped, cat("cannot be replayed as a graph: ", why)};
     bool right = true;
-    together(bench.ranks, [&] { right = turn.measurement->prepare(); });
+    together(bench.ranks, [&] { right = turn.measurement->prepare(phase); });
     const Record& found = turn.measurement->record();
     turn.record.check = found.check;
+    turn.record.warnings = found.warnings;
     if (!right) throw CaseEnded{Status::incorrect, found.reason};
     if (sampling_.check_only) throw CaseEnded{Status::ok, ""};
   }
@@ -183,7 +187,8 @@ class Runner {
     tell([&] { observer_.sampled(turn.measurement->median_us(), turn.measurement->error_pct()); });
     if (more) return true;
     Record record;
-    together(bench.ranks, [&] { record = turn.measurement->finish(); });
+    const auto phase = [&](std::string_view name) { tell([&] { observer_.phase(name); }); };
+    together(bench.ranks, [&] { record = turn.measurement->finish(phase); });
     turn.measurement.reset();
     end(std::move(record));
     return false;

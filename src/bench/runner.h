@@ -17,6 +17,8 @@ class RunObserver {
  public:
   virtual ~RunObserver() = default;
   virtual void begin(const Case&) {}
+  /// What is done to the case that began last, or whose turn it is: "checking".
+  virtual void phase(std::string_view) {}
   /// After each round of samples: the median so far and its 95 % half width.
   virtual void sampled(double /*median_us*/, double /*error_pct*/) {}
   virtual void peaks(const Peaks&) {}

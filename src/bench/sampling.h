@@ -24,9 +24,10 @@ struct Sampling {
   double noise_pct = 1.0;   ///< target: half width of the median's 95 % interval
   int min_samples = 10;
   CheckMode check = CheckMode::quick;
-  bool stages = true;   ///< also measure each stage, in a pass of its own
-  bool peaks = true;    ///< also measure the machine's ceilings, once
-  bool sensors = true;  ///< also read the device's sensors while samples are taken
+  bool recheck = false;  ///< the same check again after the samples, on every input set
+  bool stages = true;    ///< also measure each stage, in a pass of its own
+  bool peaks = true;     ///< also measure the machine's ceilings, once
+  bool sensors = true;   ///< also read the device's sensors while samples are taken
   bool interleave = false;
   bool check_only = false;  ///< verify and stop: nothing is warmed up or timed
 };

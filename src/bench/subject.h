@@ -51,6 +51,8 @@ class Subject {
   virtual std::vector<TensorView> outputs() = 0;
   /// Collective. Compares one iteration with the oracle.
   virtual CheckRecord check(CheckMode mode) = 0;
+  /// Collective. The same of input set `step`, on inputs and weights as the timed iterations left them.
+  virtual CheckRecord recheck(CheckMode mode, int step) = 0;
 
   /// This rank's work in the last iteration.
   virtual StageCost cost(Pass pass) const = 0;

@@ -123,6 +123,10 @@ void check_together(const Options& options) {
   const Sampling& sampling = options.sampling;
   if (sampling.min_time_s > sampling.max_time_s)
     throw UsageError(cat("--min-time ", sampling.min_time_s, " exceeds --max-time ", sampling.max_time_s));
+  if (options.command == Command::verify && sampling.check == CheckMode::none)
+    throw UsageError("verify checks nothing with --check none (or MOEBENCH_CHECK=none); valid: quick, full");
+  if (sampling.recheck && sampling.check == CheckMode::none)
+    throw UsageError("--recheck on repeats a check, and --check is none; valid: --check quick, --check full");
   if (!options.csv.empty() && options.csv == options.json)
     throw UsageError(cat("--json and --csv both write ", options.csv, ": give two files"));
   if (options.resume && options.force)

@@ -101,6 +101,8 @@ std::vector<OptionFlag> sampling_flags() {
        [](Options& o, std::string_view v) { o.profile = on(v); }},
       {kGroup, "check", "none|quick|full", "quick; verify: full", "compare results with the oracle first",
        kSweeps, [](Options& o, std::string_view v) { o.sampling.check = parse_check(v); }},
+      {kGroup, "recheck", "on|off", "off", "the same check again after timing, on every input set", kRun,
+       [](Options& o, std::string_view v) { o.sampling.recheck = on(v); }},
       {kGroup,
        "timeout",
        "S",

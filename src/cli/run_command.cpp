@@ -47,6 +47,7 @@ class Show final : public RunObserver {
   void note(const std::string& sentence) { progress_.note(sentence); }
 
   void begin(const Case& measured) override { progress_.begin(measured); }
+  void phase(std::string_view name) override { progress_.phase(name); }
   void sampled(double median_us, double error_pct) override { progress_.sampled(median_us, error_pct); }
   void peaks(const Peaks& peaks) override {
     if (journal_) journal_->add(peaks);
@@ -157,10 +158,11 @@ void on_first_rank(World& world, Work work) {
 }
 
 /// Takes what the resumed report already holds out of the sweep; every rank does the same.
-std::vector<Case> still_to_run(const std::vector<Case>& cases, World& world, Journal* journal, Show* show) {
+std::vector<Case> still_to_run(const std::vector<Case>& cases, const Sampling& sampling, World& world,
+                               Journal* journal, Show* show) {
   std::string held;
   for (const Case& measured : cases) {
-    const Record* record = journal ? journal->take_over(measured) : nullptr;
+    const Record* record = journal ? journal->take_over(measured, sampling.check, sampling.recheck) : nullptr;
     held += record ? '1' : '0';
     if (record) show->held(*record);
   }
@@ -204,7 +206,20 @@ void leave(World& world, const RunOutcome& outcome) {
 
 }  // namespace
 
-ExitCode run_command(const Options& options, const std::vector<std::string>& argv) {
+/// What `verify` checks if no experiment and no size is given: small enough to wait for.
+Settings verify_defaults(const SweepRequest& sweep) {
+  bool sized = !sweep.suite.empty() || !sweep.preset.empty() || sweep.scale != 1;
+  for (const char* flag :
+       {"tokens", "total-tokens", "hidden", "ffn", "experts", "experts-per-rank", "top-k", "subject"})
+    sized |= sweep.command_line.contains(flag) || sweep.environment.contains(flag);
+  if (sized) return {};
+  return {
+      {"tokens", "256"}, {"hidden", "256"}, {"ffn", "512"}, {"activation", "gelu,swiglu"}, {"bias", "on"}};
+}
+
+ExitCode run_command(const Options& given, const std::vector<std::string>& argv) {
+  Options options = given;
+  if (options.command == Command::verify) options.sweep.fallback = verify_defaults(options.sweep);
   if (const auto code = start_ranks(options, argv)) return *code;
   Workplace workplace(only_word(options.sweep, "backend"), {.comm = only_word(options.sweep, "comm"),
                                                             .rendezvous = options.rendezvous,
@@ -227,11 +242,15 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
     head.run.backend_setup_us = workplace.backend_us();
     show = std::make_unique<Show>(options, static_cast<int>(sweep.cases.size()));
     for (const std::string& sentence : sweep.notes) show->note(sentence);
+    if (!options.sweep.fallback.empty())
+      show->note(
+          "no size was given: small layers, which take seconds; --suite, --preset or --tokens … choose "
+          "others");
     for (const std::string& sentence : head.warnings) show->note(cat("warning: ", sentence));
     journal = open_journal(options, std::move(head));
     show->write_to(journal.get());
   });
-  const auto cases = still_to_run(sweep.cases, world, journal.get(), show.get());
+  const auto cases = still_to_run(sweep.cases, options.sampling, world, journal.get(), show.get());
 
   RunObserver nobody;
   RunOutcome outcome = run_cases(cases, sampling_of(options), workplace.bench(), show ? *show : nobody);

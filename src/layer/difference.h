@@ -32,12 +32,15 @@ struct Difference {
   }
 };
 
-/// One comparison: a relative Frobenius norm |out - oracle| / |oracle|, the largest over ranks, and its bound.
+/// One comparison: the largest relative error of a row or element (layer/row_errors.h) over all ranks, and its bound.
 struct CheckItem {
-  std::string name;  ///< gate, score, y, dscore, dx, dgate, dw1, db1, dw2, db2
+  std::string
+      name;  ///< gate, score, y, dscore, dx, dgate, dw1, …; y_rows, …: against the second way; second, graph
   double error = 0;  ///< NaN if anything compared was not a number
   double bound = 0;
-  bool passed() const { return error <= bound; }  // false for NaN
+  std::string where = {};    ///< the worst row: "token 17", "expert 3, unit 5"
+  std::string why_not = {};  ///< why nothing was compared; empty if it was
+  bool passed() const { return !why_not.empty() || error <= bound; }  // false for NaN
 };
 
 /// `wanted` indices spread evenly over [0, count), both ends among them; all of them if there are no more.

@@ -3,40 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "base/error.h"
+#include "layer/oracle_terms.h"
 
 namespace moebench {
-namespace {
 
-double cdf(double x) { return 0.5 * std::erfc(-x * std::numbers::sqrt2 / 2); }
-double gelu(double x) { return x * cdf(x); }
-double gelu_slope(double x) { return cdf(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * std::numbers::pi); }
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-double silu(double x) { return x * sigmoid(x); }
-double silu_slope(double x) { return sigmoid(x) * (1 + x * (1 - sigmoid(x))); }
-
-double dot(std::int64_t n, const double* a, const double* b) {
-  double sum = 0;
-  for (std::int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
-void add_scaled(std::int64_t n, double scale, const double* from, double* to) {
-  for (std::int64_t i = 0; i < n; ++i) to[i] += scale * from[i];
-}
-
-/// act of one hidden unit, from its gate and, for SwiGLU, its up value.
-double act(Activation activation, double gate, double up) {
-  return activation == Activation::gelu ? gelu(gate) : silu(gate) * up;
-}
-double dgate_of(Activation activation, double gate, double up, double dact) {
-  return dact * (activation == Activation::gelu ? gelu_slope(gate) : silu_slope(gate) * up);
-}
-double dup_of(double gate, double dact) { return dact * silu(gate); }
-
-}  // namespace
+using namespace oracle;
 
 Oracle::Oracle(const Workload& workload, int step, Selection selection, ThreadPool& pool)
     : shape_(workload.shape()), selection_(std::move(selection)), pool_(pool) {
@@ -60,25 +33,55 @@ double Oracle::weight(Parameter parameter, std::int64_t index) const {
 void Oracle::score_token(std::int64_t token, OracleToken& result) const {
   const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
   const auto zeros = [](std::int64_t count) { return std::vector<double>(static_cast<std::size_t>(count)); };
-  result = {zeros(e), zeros(k), zeros(k), zeros(k), zeros(h), zeros(h)};
+  result = {.logits = zeros(e),
+            .score = zeros(k),
+            .dscore = zeros(k),
+            .dscore_terms = zeros(k),
+            .y = zeros(h),
+            .dx = zeros(h)};
   for (std::int64_t i = 0; i < h; ++i)
     for (std::int64_t j = 0; j < e; ++j)
       result.logits[j] += double{x_[token * h + i]} * weight(Parameter::gate, i * e + j);
   double sum = 0;
   const auto logit = [&](std::int64_t j) { return result.logits[selection_.expert_of[token * k + j]]; };
   for (std::int64_t j = 0; j < k; ++j) sum += result.score[j] = std::exp(logit(j) - logit(0));
-  for (double& score : result.score) score /= sum;
+  double scores = 0;
+  for (double& score : result.score) scores += squared(score /= sum);
+  result.score_terms = std::sqrt(scores) * logit_terms(token);
+}
+
+/// Of one logit of the token: a score errs by as much of itself as a logit errs. The operands are exact.
+double Oracle::logit_terms(std::int64_t token) const {
+  const auto& gate = fields_[static_cast<std::size_t>(Parameter::gate)];
+  const double root_mean_square = gate.amplitude / std::sqrt(3.0);  // of a uniform distribution
+  return norm_of(x_, token) * root_mean_square * exact_operands(shape_.dtype);
+}
+
+double Oracle::norm_of(std::span<const float> tensor, std::int64_t token) const {
+  double squares = 0;
+  for (const float value : tensor.subspan(token * shape_.hidden, shape_.hidden)) squares += squared(value);
+  return std::sqrt(squares);
 }
 
 /// Adds what the gate contributes to dx, once dscore is known.
 void Oracle::finish_token(std::int64_t token, OracleToken& result) const {
   const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
   const double mean = dot(k, result.score.data(), result.dscore.data());
+  const double logits = logit_terms(token);
+  double squares = 0;
   for (std::int64_t j = 0; j < k; ++j) {
     const double dlogit = result.score[j] * (result.dscore[j] - mean);
+    const double size =
+        result.score[j] * std::hypot(result.dscore_terms[j],
+                                     (std::abs(result.dscore[j]) + std::abs(mean)) * std::hypot(1, logits));
     const std::int64_t expert = selection_.expert_of[token * k + j];
-    for (std::int64_t i = 0; i < h; ++i) result.dx[i] += dlogit * weight(Parameter::gate, i * e + expert);
+    for (std::int64_t i = 0; i < h; ++i) {
+      const double w = weight(Parameter::gate, i * e + expert);
+      result.dx[i] += dlogit * w;
+      squares += squared(size * w);
+    }
   }
+  result.dx_terms = std::sqrt(squared(result.dx_terms) + squares);
 }
 
 std::vector<OracleToken> Oracle::tokens(std::span<const std::int64_t> tokens) const {
@@ -96,73 +99,141 @@ std::vector<OracleToken> Oracle::tokens(std::span<const std::int64_t> tokens) co
     for (std::int64_t e = begin; e < end; ++e) run_expert(e, rows[e], samples, y_rows, dx_rows);
   });
   for (std::int64_t s = 0; s < std::ssize(tokens); ++s) {
+    double y_squares = 0, dx_squares = 0;
     for (std::int64_t j = 0; j < shape_.top_k; ++j) {
       const std::int64_t at = s * shape_.top_k + j;
       add_scaled(shape_.hidden, samples[s].score[j], y_rows[at].data(), samples[s].y.data());
       add_scaled(shape_.hidden, 1, dx_rows[at].data(), samples[s].dx.data());
+      y_squares += squared(samples[s].score[j]) * y_rows[at].back();
+      dx_squares += dx_rows[at].back();
     }
+    const double by_scores =
+        std::hypot(1, logit_terms(tokens[s]));  // an error of the scores passes on to both
+    samples[s].y_terms = std::sqrt(y_squares) * by_scores;
+    samples[s].dx_terms = std::sqrt(dx_squares) * by_scores;
     finish_token(tokens[s], samples[s]);
   }
   return samples;
+}
+
+/// What one expert makes of its rows: forward and backward, n rows at a time.
+struct Oracle::Batch {
+  std::int64_t expert, n;
+  std::span<const Row> rows;
+  std::vector<double> x, dout;                  ///< [n, H]
+  std::vector<double> pre, dpre;                ///< [n, W1]
+  std::vector<double> out, dx;                  ///< [n, H]
+  std::vector<double> x_norm, dout_norm;        ///< [n]
+  std::vector<double> out_squares, dx_squares;  ///< [n]: of the terms
+  std::vector<double> w1_norm;                  ///< [W1]: of the columns of W1
+};
+
+Oracle::Batch Oracle::batch_of(std::int64_t expert, std::span<const Row> rows,
+                               std::span<const OracleToken> samples) const {
+  const std::int64_t h = shape_.hidden, w1 = shape_.w1_cols(), n = std::ssize(rows);
+  Batch b{.expert = expert, .n = n, .rows = rows};
+  for (auto* values : {&b.x, &b.dout, &b.out, &b.dx}) values->resize(n * h);
+  for (auto* values : {&b.pre, &b.dpre}) values->resize(n * w1);
+  for (auto* values : {&b.x_norm, &b.dout_norm, &b.out_squares, &b.dx_squares}) values->resize(n);
+  b.w1_norm.resize(w1);
+  for (std::int64_t r = 0; r < n; ++r) {
+    const double score = samples[rows[r].sample].score[rows[r].choice];
+    for (std::int64_t i = 0; i < h; ++i) {
+      b.x[r * h + i] = x_[rows[r].token * h + i];
+      b.dout[r * h + i] = score * dy_[rows[r].token * h + i];
+    }
+    b.x_norm[r] = norm_of(x_, rows[r].token);
+    b.dout_norm[r] = score * norm_of(dy_, rows[r].token);
+  }
+  return b;
 }
 
 /// Three passes over the expert's weights, a row of W1 or W2 at a time, for all its rows together:
 /// W1 forward, W2 forward and backward, W1 backward.
 void Oracle::run_expert(std::int64_t expert, std::span<const Row> rows, std::span<OracleToken> samples,
                         std::span<std::vector<double>> y_rows, std::span<std::vector<double>> dx_rows) const {
-  const std::int64_t h = shape_.hidden, f = shape_.ffn, w1 = shape_.w1_cols(), n = std::ssize(rows);
-  if (n == 0) return;
-  std::vector<double> x(n * h), dout(n * h), pre(n * w1), acts(n * f), dpre(n * w1), weights(std::max(h, w1));
-  for (std::int64_t r = 0; r < n; ++r)
-    for (std::int64_t i = 0; i < h; ++i) {
-      x[r * h + i] = x_[rows[r].token * h + i];
-      dout[r * h + i] = samples[rows[r].sample].score[rows[r].choice] * dy_[rows[r].token * h + i];
-    }
-  const auto load_row = [&](Parameter parameter, std::int64_t row, std::int64_t cols) {
-    for (std::int64_t j = 0; j < cols; ++j) weights[j] = weight(parameter, row * cols + j);
-  };
-  const auto out = [&](std::int64_t r) -> std::vector<double>& {
-    return y_rows[rows[r].sample * shape_.top_k + rows[r].choice];
-  };
-  const auto dx = [&](std::int64_t r) -> std::vector<double>& {
-    return dx_rows[rows[r].sample * shape_.top_k + rows[r].choice];
-  };
-
-  if (shape_.bias) load_row(Parameter::b1, expert, w1);
-  for (std::int64_t r = 0; r < n && shape_.bias; ++r) std::copy_n(weights.begin(), w1, pre.begin() + r * w1);
-  for (std::int64_t i = 0; i < h; ++i) {
-    load_row(Parameter::w1, expert * h + i, w1);
-    for (std::int64_t r = 0; r < n; ++r) add_scaled(w1, x[r * h + i], weights.data(), &pre[r * w1]);
+  if (rows.empty()) return;
+  Batch batch = batch_of(expert, rows, samples);
+  enter(batch);
+  cross(batch);
+  leave(batch, samples);
+  const std::int64_t h = shape_.hidden;
+  for (std::int64_t r = 0; r < batch.n; ++r) {
+    const std::int64_t at = rows[r].sample * shape_.top_k + rows[r].choice;
+    y_rows[at].assign(batch.out.begin() + r * h, batch.out.begin() + (r + 1) * h);
+    dx_rows[at].assign(batch.dx.begin() + r * h, batch.dx.begin() + (r + 1) * h);
+    y_rows[at].push_back(batch.out_squares[r]);  // behind the row: its terms
+    dx_rows[at].push_back(batch.dx_squares[r]);
   }
-  if (shape_.bias) load_row(Parameter::b2, expert, h);
-  for (std::int64_t r = 0; r < n; ++r) {
-    out(r).assign(h, 0.0);
-    if (shape_.bias) std::copy_n(weights.begin(), h, out(r).begin());
+}
+
+void Oracle::enter(Batch& b) const {
+  const std::int64_t h = shape_.hidden, w1 = shape_.w1_cols();
+  std::vector<double> weights(w1);
+  const auto load = [&](Parameter parameter, std::int64_t row) {
+    for (std::int64_t j = 0; j < w1; ++j) weights[j] = weight(parameter, row * w1 + j);
+  };
+  if (shape_.bias) load(Parameter::b1, b.expert);
+  for (std::int64_t r = 0; r < b.n && shape_.bias; ++r)
+    std::copy_n(weights.begin(), w1, b.pre.begin() + r * w1);
+  for (std::int64_t i = 0; i < h; ++i) {
+    load(Parameter::w1, b.expert * h + i);
+    for (std::int64_t j = 0; j < w1; ++j) b.w1_norm[j] += squared(weights[j]);
+    for (std::int64_t r = 0; r < b.n; ++r) add_scaled(w1, b.x[r * h + i], weights.data(), &b.pre[r * w1]);
+  }
+  for (double& norm : b.w1_norm) norm = std::sqrt(norm);
+}
+
+void Oracle::cross(Batch& b) const {
+  const std::int64_t h = shape_.hidden, f = shape_.ffn, w1 = shape_.w1_cols();
+  const double spread = 1 / std::sqrt(static_cast<double>(h));
+  const double exact = exact_operands(shape_.dtype);
+  std::vector<double> weights(h);
+  const auto load = [&](Parameter parameter, std::int64_t row) {
+    for (std::int64_t i = 0; i < h; ++i) weights[i] = weight(parameter, row * h + i);
+  };
+  if (shape_.bias) load(Parameter::b2, b.expert);
+  for (std::int64_t r = 0; r < b.n && shape_.bias; ++r) {
+    std::copy_n(weights.begin(), h, b.out.begin() + r * h);
+    b.out_squares[r] = dot(h, weights.data(), weights.data());
   }
   for (std::int64_t j = 0; j < f; ++j) {
-    load_row(Parameter::w2, expert * f + j, h);
-    for (std::int64_t r = 0; r < n; ++r) {
-      const double gate = pre[r * w1 + j], up = w1 == f ? 0 : pre[r * w1 + f + j];
-      const double dact = dot(h, &dout[r * h], weights.data());
-      add_scaled(h, act(shape_.activation, gate, up), weights.data(), out(r).data());
-      dpre[r * w1 + j] = dgate_of(shape_.activation, gate, up, dact);
-      if (w1 != f) dpre[r * w1 + f + j] = dup_of(gate, dact);
+    load(Parameter::w2, b.expert * f + j);
+    const double w2_square = dot(h, weights.data(), weights.data());
+    for (std::int64_t r = 0; r < b.n; ++r) {
+      Sum pre[2];
+      for (std::int64_t c = 0; c < w1 / f; ++c)
+        pre[c] = {b.pre[r * w1 + c * f + j], b.x_norm[r] * b.w1_norm[c * f + j] * spread * exact};
+      const Sum dact{dot(h, &b.dout[r * h], weights.data()), b.dout_norm[r] * std::sqrt(w2_square) * spread};
+      add_scaled(h, act(shape_.activation, pre[0].value, pre[1].value), weights.data(), &b.out[r * h]);
+      b.dpre[r * w1 + j] = dgate_of(shape_.activation, pre[0].value, pre[1].value, dact.value);
+      if (w1 != f) b.dpre[r * w1 + f + j] = dup_of(pre[0].value, dact.value);
+      const Sizes sizes = sizes_of(shape_.activation, pre, dact);
+      b.out_squares[r] += squared(sizes.act) * w2_square;
+      for (std::int64_t c = 0; c < w1 / f; ++c)
+        b.dx_squares[r] += squared(sizes.dpre[c] * b.w1_norm[c * f + j]);
     }
   }
-  for (std::int64_t r = 0; r < n; ++r) {
-    double& dscore = samples[rows[r].sample].dscore[rows[r].choice];
+}
+
+void Oracle::leave(Batch& b, std::span<OracleToken> samples) const {
+  const std::int64_t h = shape_.hidden, w1 = shape_.w1_cols();
+  for (std::int64_t r = 0; r < b.n; ++r) {
+    OracleToken& sample = samples[b.rows[r].sample];
+    const std::int64_t choice = b.rows[r].choice;
     double squares = 0;
     for (std::int64_t i = 0; i < h; ++i) {
-      const double term = double{dy_[rows[r].token * h + i]} * out(r)[i];
-      dscore += term;
-      squares += term * term;
+      const double term = double{dy_[b.rows[r].token * h + i]} * b.out[r * h + i];
+      sample.dscore[choice] += term;
+      squares += squared(term);
     }
-    samples[rows[r].sample].dscore_terms[rows[r].choice] = std::sqrt(squares);
-    dx(r).assign(h, 0.0);
+    const double dy_square = squared(norm_of(dy_, b.rows[r].token)) / static_cast<double>(h);
+    sample.dscore_terms[choice] = std::sqrt(squares + dy_square * b.out_squares[r]);
   }
+  std::vector<double> weights(w1);
   for (std::int64_t i = 0; i < h; ++i) {
-    load_row(Parameter::w1, expert * h + i, w1);
-    for (std::int64_t r = 0; r < n; ++r) dx(r)[i] = dot(w1, &dpre[r * w1], weights.data());
+    for (std::int64_t j = 0; j < w1; ++j) weights[j] = weight(Parameter::w1, (b.expert * h + i) * w1 + j);
+    for (std::int64_t r = 0; r < b.n; ++r) b.dx[r * h + i] = dot(w1, &b.dpre[r * w1], weights.data());
   }
 }
 
@@ -174,42 +245,60 @@ std::vector<std::int64_t> Oracle::slots_of(std::int64_t expert) const {
 }
 
 std::vector<OracleUnit> Oracle::units(std::int64_t expert, std::span<const std::int64_t> units) const {
-  const std::int64_t h = shape_.hidden, f = shape_.ffn, w1 = shape_.w1_cols(), columns = w1 / f;
   const auto slots = slots_of(expert);
   std::vector<OracleUnit> results(units.size());
   pool_.parallel_for(std::ssize(units), 1, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<double> w1_columns(columns * h), w2_row(h);
-    for (std::int64_t u = begin; u < end; ++u) {
-      const std::int64_t j = units[u];
-      OracleUnit& result = results[u] = {std::vector<double>(columns * h), std::vector<double>(columns),
-                                         std::vector<double>(h)};
-      for (std::int64_t i = 0; i < h; ++i) {
-        for (std::int64_t c = 0; c < columns; ++c)
-          w1_columns[c * h + i] = weight(Parameter::w1, (expert * h + i) * w1 + c * f + j);
-        w2_row[i] = weight(Parameter::w2, (expert * f + j) * h + i);
-      }
-      for (const std::int64_t slot : slots) {
-        const float* x = &x_[slot / shape_.top_k * h];
-        const float* dy = &dy_[slot / shape_.top_k * h];
-        double pre[2] = {}, dact = 0;
-        for (std::int64_t c = 0; c < columns; ++c) {
-          if (shape_.bias) pre[c] = weight(Parameter::b1, expert * w1 + c * f + j);
-          for (std::int64_t i = 0; i < h; ++i) pre[c] += x[i] * w1_columns[c * h + i];
-        }
-        const double score = selection_.score[slot], a = act(shape_.activation, pre[0], pre[1]);
-        for (std::int64_t i = 0; i < h; ++i) {
-          dact += score * dy[i] * w2_row[i];
-          result.dw2[i] += a * score * dy[i];
-        }
-        const double dpre[2] = {dgate_of(shape_.activation, pre[0], pre[1], dact), dup_of(pre[0], dact)};
-        for (std::int64_t c = 0; c < columns; ++c) {
-          result.db1[c] += dpre[c];
-          for (std::int64_t i = 0; i < h; ++i) result.dw1[c * h + i] += x[i] * dpre[c];
-        }
-      }
-    }
+    for (std::int64_t u = begin; u < end; ++u) unit(expert, units[u], slots, results[u]);
   });
   return results;
+}
+
+void Oracle::unit(std::int64_t expert, std::int64_t j, std::span<const std::int64_t> slots,
+                  OracleUnit& result) const {
+  const std::int64_t h = shape_.hidden, f = shape_.ffn, w1 = shape_.w1_cols(), columns = w1 / f;
+  const auto zeros = [](std::int64_t count) { return std::vector<double>(static_cast<std::size_t>(count)); };
+  result = {zeros(columns * h), zeros(columns), zeros(h), zeros(columns), zeros(columns)};
+  std::vector<double> w1_columns(columns * h), w2_row(h);
+  for (std::int64_t i = 0; i < h; ++i) {
+    for (std::int64_t c = 0; c < columns; ++c)
+      w1_columns[c * h + i] = weight(Parameter::w1, (expert * h + i) * w1 + c * f + j);
+    w2_row[i] = weight(Parameter::w2, (expert * f + j) * h + i);
+  }
+  const double spread = 1 / std::sqrt(static_cast<double>(h));
+  const auto norm = [&](const double* row) { return std::sqrt(dot(h, row, row)) * spread; };
+  const double w1_norm[2] = {norm(&w1_columns[0]), columns == 2 ? norm(&w1_columns[h]) : 0},
+               w2_norm = norm(w2_row.data());
+  for (const std::int64_t slot : slots) {
+    const std::int64_t token = slot / shape_.top_k;
+    const float* x = &x_[token * h];
+    const float* dy = &dy_[token * h];
+    const double score = selection_.score[slot], x_norm = norm_of(x_, token),
+                 dout_norm = score * norm_of(dy_, token);
+    Sum pre[2], dact{0, dout_norm * w2_norm};
+    for (std::int64_t c = 0; c < columns; ++c) {
+      pre[c].terms = x_norm * w1_norm[c] * exact_operands(shape_.dtype);
+      if (shape_.bias) pre[c].value = weight(Parameter::b1, expert * w1 + c * f + j);
+      for (std::int64_t i = 0; i < h; ++i) pre[c].value += x[i] * w1_columns[c * h + i];
+    }
+    const double a = act(shape_.activation, pre[0].value, pre[1].value);
+    for (std::int64_t i = 0; i < h; ++i) {
+      dact.value += score * dy[i] * w2_row[i];
+      result.dw2[i] += a * score * dy[i];
+    }
+    const double dpre[2] = {dgate_of(shape_.activation, pre[0].value, pre[1].value, dact.value),
+                            dup_of(pre[0].value, dact.value)};
+    const Sizes sizes = sizes_of(shape_.activation, pre, dact);
+    result.dw2_terms += squared(sizes.act * dout_norm);
+    for (std::int64_t c = 0; c < columns; ++c) {
+      result.db1[c] += dpre[c];
+      result.db1_terms[c] += squared(sizes.dpre[c]);
+      result.dw1_terms[c] += squared(sizes.dpre[c] * x_norm);
+      for (std::int64_t i = 0; i < h; ++i) result.dw1[c * h + i] += x[i] * dpre[c];
+    }
+  }
+  result.dw2_terms = std::sqrt(result.dw2_terms);
+  for (auto* squares : {&result.dw1_terms, &result.db1_terms})
+    for (double& value : *squares) value = std::sqrt(value);
 }
 
 std::vector<double> Oracle::db2(std::int64_t expert) const {
@@ -218,6 +307,13 @@ std::vector<double> Oracle::db2(std::int64_t expert) const {
     for (std::int64_t i = 0; i < shape_.hidden; ++i)
       sum[i] += double{selection_.score[slot]} * dy_[slot / shape_.top_k * shape_.hidden + i];
   return sum;
+}
+
+double Oracle::db2_terms(std::int64_t expert) const {
+  double squares = 0;
+  for (const std::int64_t slot : slots_of(expert))
+    squares += squared(double{selection_.score[slot]} * norm_of(dy_, slot / shape_.top_k));
+  return std::sqrt(squares);
 }
 
 std::vector<double> Oracle::dgate() const {
@@ -234,6 +330,24 @@ std::vector<double> Oracle::dgate() const {
     }
   }
   return gradient;
+}
+
+/// The scores' gradients are taken from the layer: what errs is their difference.
+std::vector<double> Oracle::dgate_terms() const {
+  const std::int64_t k = shape_.top_k;
+  std::vector<double> squares(static_cast<std::size_t>(shape_.experts));
+  for (std::int64_t t = 0; t < shape_.tokens; ++t) {
+    double mean = 0;
+    for (std::int64_t j = 0; j < k; ++j)
+      mean += std::abs(double{selection_.score[t * k + j]} * selection_.dscore[t * k + j]);
+    const double x_norm = norm_of(x_, t);
+    for (std::int64_t j = 0; j < k; ++j) {
+      const double size = selection_.score[t * k + j] * (std::abs(selection_.dscore[t * k + j]) + mean);
+      squares[selection_.expert_of[t * k + j]] += squared(size * x_norm);
+    }
+  }
+  for (double& value : squares) value = std::sqrt(value);
+  return squares;
 }
 
 }  // namespace moebench

@@ -21,19 +21,24 @@ struct Selection {
   std::vector<float> score, dscore;     ///< [T, K]
 };
 
-/// One token's results.
+/// One token's results. What ends in `_terms` is a norm of the terms that a result is a sum of, each counted with the
+/// error that its own sums pass on: rounding is small beside that, even where the terms cancel (docs/method.md).
 struct OracleToken {
-  std::vector<double> logits;         ///< [E]
-  std::vector<double> score, dscore;  ///< [K]
-  std::vector<double> dscore_terms;   ///< [K]: the norm of the terms that dscore is the sum of
-  std::vector<double> y, dx;          ///< [H]
+  std::vector<double> logits;                         ///< [E]
+  std::vector<double> score, dscore;                  ///< [K]
+  std::vector<double> dscore_terms;                   ///< [K]
+  std::vector<double> y, dx;                          ///< [H]
+  double score_terms = 0, y_terms = 0, dx_terms = 0;  ///< of the whole row
 };
 
 /// Gradients that belong to one hidden unit of one expert. SwiGLU has two columns of W1 per unit: gate, then up.
 struct OracleUnit {
-  std::vector<double> dw1;  ///< [H] or [2, H]: column(s) of the gradient
-  std::vector<double> db1;  ///< [1] or [2]
-  std::vector<double> dw2;  ///< [H]: row of the gradient
+  std::vector<double> dw1;        ///< [H] or [2, H]: column(s) of the gradient
+  std::vector<double> db1;        ///< [1] or [2]
+  std::vector<double> dw2;        ///< [H]: row of the gradient
+  std::vector<double> dw1_terms;  ///< [1] or [2]: of each column
+  std::vector<double> db1_terms;  ///< [1] or [2]
+  double dw2_terms = 0;           ///< of the row
 };
 
 class Oracle {
@@ -45,21 +50,36 @@ class Oracle {
   std::vector<OracleToken> tokens(std::span<const std::int64_t> tokens) const;
   /// Gradients of these hidden units of one expert, over all tokens.
   std::vector<OracleUnit> units(std::int64_t expert, std::span<const std::int64_t> units) const;
-  /// [H]: the gradient of b2 of one expert.
+  /// [H]: the gradient of b2 of one expert; and the norm of its terms.
   std::vector<double> db2(std::int64_t expert) const;
-  /// [H, E]: the gradient of the gate's weight.
+  double db2_terms(std::int64_t expert) const;
+  /// [H, E]: the gradient of the gate's weight; and for each of its columns the norm of its terms.
   std::vector<double> dgate() const;
+  std::vector<double> dgate_terms() const;
+
+  /// [T, H] of all tokens of all ranks, rounded to the shape's dtype.
+  std::span<const float> x() const { return x_; }
+  std::span<const float> dy() const { return dy_; }
 
  private:
   struct Row {
     std::int64_t token, choice, sample;  ///< sample: index into the tokens asked for
   };
+  struct Batch;  ///< the rows of one expert
+  Batch batch_of(std::int64_t expert, std::span<const Row> rows, std::span<const OracleToken> samples) const;
+  void enter(Batch& batch) const;
+  void cross(Batch& batch) const;
+  void leave(Batch& batch, std::span<OracleToken> samples) const;
+  void unit(std::int64_t expert, std::int64_t unit, std::span<const std::int64_t> slots,
+            OracleUnit& result) const;
   void run_expert(std::int64_t expert, std::span<const Row> rows, std::span<OracleToken> samples,
                   std::span<std::vector<double>> y_rows, std::span<std::vector<double>> dx_rows) const;
   void score_token(std::int64_t token, OracleToken& result) const;
   void finish_token(std::int64_t token, OracleToken& result) const;
   double weight(Parameter parameter, std::int64_t index) const;
   std::vector<std::int64_t> slots_of(std::int64_t expert) const;
+  double logit_terms(std::int64_t token) const;
+  double norm_of(std::span<const float> tensor, std::int64_t token) const;
 
   Shape shape_;
   std::array<UniformField, 5> fields_;  ///< by Parameter

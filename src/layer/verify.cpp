@@ -3,12 +3,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
+#include <map>
+#include <numbers>
 
 #include "base/error.h"
-#include "layer/difference.h"
+#include "base/text.h"
+#include "layer/gradient_rows.h"
 #include "layer/oracle.h"
+#include "layer/row_errors.h"
+#include "layer/second_way.h"
 
 namespace moebench {
 namespace {
@@ -20,33 +24,45 @@ std::vector<T> read(Memory& memory, std::span<const T> device) {
   return host;
 }
 
+/// Sums over one row of `n` elements.
+template <class Out, class Expected>
+RowSums row_of(const Out* out, const Expected* expected, std::int64_t n) {
+  RowSums sums;
+  for (std::int64_t i = 0; i < n; ++i) sums.add(out[i], expected[i]);
+  return sums;
+}
+
 /// One verification: the layer's results on the host, and the comparisons made so far.
 class Verification {
  public:
-  Verification(Layer& layer, const Workload& workload, World& world, Backend& backend,
+  Verification(Layer& layer, const Workload& workload, World& world, Backend& backend, ThreadPool& pool,
                const VerifyOptions& options, Trace& trace)
       : layer_(layer),
+        workload_(workload),
         shape_(workload.shape()),
         world_(world),
         backend_(backend),
+        pool_(pool),
         options_(options),
         first_(shape_.first_token(world.rank())),
         tokens_(shape_.tokens_of(world.rank())) {
-    run(workload, trace);
+    run(trace);
   }
 
-  void compare(const Workload& workload, ThreadPool& pool) {
+  void compare() {
     const Routing& routing = layer_.routing();
     Memory& memory = backend_.memory();
     const auto mine = read<std::int32_t>(memory, routing.expert_of);
-    Selection selection{gather_all(world_, mine), gather_all(world_, read<float>(memory, routing.score)),
-                        gather_all(world_, read<float>(memory, routing.dscore))};
-    const bool lawful = is_lawful(selection);
-    add("gate", lawful ? 0 : std::numeric_limits<double>::quiet_NaN(), 0);
+    selection_ = {gather_all(world_, mine), gather_all(world_, read<float>(memory, routing.score)),
+                  gather_all(world_, read<float>(memory, routing.dscore))};
+    const bool lawful = is_lawful();
+    items_.push_back({"gate", lawful ? 0 : std::numeric_limits<double>::quiet_NaN(), 0});
     if (!lawful) return;  // the rest would be computed for experts that do not exist
-    const Oracle oracle(workload, options_.step, selection, pool);
-    compare_tokens(oracle, selection);
-    if (options_.backward) compare_gradients(oracle);
+    const Oracle oracle(workload_, options_.step, selection_, pool_);
+    compare_tokens(oracle);
+    if (options_.backward) compare_gate_gradient(oracle);
+    if (options_.backward) compare_experts(oracle);
+    if (!options_.second_way_to.empty()) compare_second_way(oracle);
   }
 
   std::vector<CheckItem> items() {
@@ -55,21 +71,27 @@ class Verification {
   }
 
  private:
-  void run(const Workload& workload, Trace& trace) {
-    layer_.load(workload);
+  void run(Trace& trace) {
+    if (!options_.as_it_is) layer_.load(workload_);
     const auto tensor = [&] { return Tensor(backend_.memory(), shape_.dtype, tokens_, shape_.hidden); };
-    const Tensor x = tensor(), y = tensor(), dy = tensor(), dx = tensor();
+    const Tensor y = tensor(), dx = tensor();
+    Tensor x, dy;
     std::vector<float> host(static_cast<std::size_t>(tokens_ * shape_.hidden));
-    workload.input(options_.step, first_, tokens_, host);
-    backend_.upload(x, host);
-    workload.output_gradient(options_.step, first_, tokens_, host);
-    backend_.upload(dy, host);
+    if (!options_.x.data) {
+      x = tensor(), dy = tensor();
+      workload_.input(options_.step, first_, tokens_, host);
+      backend_.upload(x, host);
+      workload_.output_gradient(options_.step, first_, tokens_, host);
+      backend_.upload(dy, host);
+    }
+    const TensorView x_view = options_.x.data ? options_.x : x.view(),
+                     dy_view = options_.x.data ? options_.dy : dy.view();
     backend_.poison(y);
     backend_.poison(dx);
-    layer_.forward(x, y, trace);
+    layer_.forward(x_view, y, trace);
     if (options_.backward) {
       for (ParameterTensors& parameter : layer_.parameters().all()) backend_.poison(parameter.gradient);
-      layer_.backward(x, dy, dx, trace);
+      layer_.backward(x_view, dy_view, dx, trace);
       layer_.sync(trace);
     }
     y_.resize(host.size());
@@ -80,47 +102,51 @@ class Verification {
   }
 
   /// Every token has K different experts that exist. The same on every rank.
-  bool is_lawful(const Selection& selection) const {
+  bool is_lawful() const {
     const std::int64_t k = shape_.top_k;
-    for (std::int64_t slot = 0; slot < std::ssize(selection.expert_of); ++slot) {
-      const std::int32_t expert = selection.expert_of[slot];
+    for (std::int64_t slot = 0; slot < std::ssize(selection_.expert_of); ++slot) {
+      const std::int32_t expert = selection_.expert_of[slot];
       if (expert < 0 || expert >= shape_.experts) return false;
       for (std::int64_t other = slot / k * k; other < slot; ++other)
-        if (selection.expert_of[other] == expert) return false;
+        if (selection_.expert_of[other] == expert) return false;
     }
     return true;
   }
 
-  void compare_tokens(const Oracle& oracle, const Selection& selection) {
-    auto sample = spread(tokens_, options_.full ? tokens_ : kSampledTokens);
-    for (std::int64_t& token : sample) token += first_;
-    const auto expected = oracle.tokens(sample);
-    Difference score, y, dscore, dx;
-    double misrouted = 0;
+  /// Errors of rows that each belong to a token.
+  RowErrors token_errors(std::int64_t columns) const { return {columns, shape_.tokens}; }
+
+  void compare_tokens(const Oracle& oracle) {
+    sample_ = spread(tokens_, options_.full ? tokens_ : kSampledTokens);
+    for (std::int64_t& token : sample_) token += first_;
+    expected_ = oracle.tokens(sample_);
     const std::int64_t h = shape_.hidden, k = shape_.top_k;
-    for (std::size_t s = 0; s < sample.size(); ++s) {
-      const std::int64_t token = sample[s], row = token - first_;
-      misrouted = std::max(misrouted, misrouting(expected[s].logits, &selection.expert_of[token * k]));
-      for (std::int64_t j = 0; j < k; ++j) {
-        score.add(selection.score[token * k + j], expected[s].score[j]);
-        dscore.add(selection.dscore[token * k + j], expected[s].dscore[j], expected[s].dscore_terms[j]);
-      }
-      for (std::int64_t i = 0; i < h; ++i) {
-        y.add(y_[row * h + i], expected[s].y[i]);
-        dx.add(dx_[row * h + i], expected[s].dx[i]);
-      }
+    RowErrors score = token_errors(k), y = token_errors(h), dscore = token_errors(k), dx = token_errors(h);
+    double misrouted = 0;
+    for (std::size_t s = 0; s < sample_.size(); ++s) {
+      const OracleToken& expected = expected_[s];
+      const std::int64_t token = sample_[s], row = token - first_;
+      const auto name = [&] { return cat("token ", token); };
+      misrouted = std::max(misrouted, misrouting(expected.logits.data(), &selection_.expert_of[token * k]));
+      score.add(row_of(&selection_.score[token * k], expected.score.data(), k), expected.score_terms, name);
+      y.add(row_of(&y_[row * h], expected.y.data(), h), expected.y_terms, name);
+      if (!options_.backward) continue;
+      double terms = 0;
+      for (const double term : expected.dscore_terms) terms = std::hypot(terms, term);
+      dscore.add(row_of(&selection_.dscore[token * k], expected.dscore.data(), k), terms, name);
+      dx.add(row_of(&dx_[row * h], expected.dx.data(), h), expected.dx_terms, name);
     }
     items_.front().error = misrouted;
     items_.front().bound = error_bound(shape_.dtype);
-    add("score", score.relative());
-    add("y", y.relative());
+    add("score", score);
+    add("y", y);
     if (!options_.backward) return;
-    add("dscore", dscore.relative());
-    add("dx", dx.relative());
+    add("dscore", dscore);
+    add("dx", dx);
   }
 
   /// By how much the best expert left out beats the worst one taken, relative to the largest logit.
-  double misrouting(const std::vector<double>& logits, const std::int32_t* chosen) const {
+  double misrouting(const double* logits, const std::int32_t* chosen) const {
     const std::int32_t* end = chosen + shape_.top_k;
     double worst_taken = std::numeric_limits<double>::infinity(), best_left = -worst_taken, largest = 0;
     for (std::int64_t e = 0; e < shape_.experts; ++e) {
@@ -133,67 +159,164 @@ class Verification {
     return largest > 0 ? std::max(0.0, (best_left - worst_taken) / largest) : 0;
   }
 
-  void compare_gradients(const Oracle& oracle) {
-    const auto dgate = oracle.dgate();
-    Difference gate;
-    const auto host = download(layer_.parameters().gradient(Parameter::gate), 0, shape_.hidden);
-    for (std::size_t i = 0; i < dgate.size(); ++i) gate.add(host[i], dgate[i]);
-    add("dgate", gate.relative());
-    compare_experts(oracle);
+  void compare_gate_gradient(const Oracle& oracle) {
+    const std::int64_t h = shape_.hidden, e = shape_.experts;
+    const auto expected = oracle.dgate(), terms = oracle.dgate_terms();
+    const auto host = download(Parameter::gate, 0, h);
+    RowErrors errors(h, e);
+    for (std::int64_t column = 0; column < e; ++column) {
+      RowSums sums;
+      for (std::int64_t i = 0; i < h; ++i) sums.add(host[i * e + column], expected[i * e + column]);
+      errors.add(sums, terms[column], [&] { return cat("expert ", column); });
+    }
+    add("dgate", errors);
   }
 
   void compare_experts(const Oracle& oracle) {
-    const std::int64_t h = shape_.hidden, f = shape_.ffn, w1 = shape_.w1_cols();
-    const std::int64_t first = shape_.first_expert(world_.rank());
-    Parameters& parameters = layer_.parameters();
-    Difference dw1, db1, dw2, db2;
+    units_ = spread(shape_.ffn, options_.full ? shape_.ffn : kSampledUnits);
+    GradientErrors errors(shape_);
     for (const std::int64_t e :
          spread(shape_.experts_per_rank(), options_.full ? shape_.experts : kSampledExperts)) {
-      const auto units = spread(f, options_.full ? f : kSampledUnits);
-      const auto expected = oracle.units(first + e, units);
-      const auto w1_out = download(parameters.gradient(Parameter::w1), e * h, h);
-      const auto w2_out = download(parameters.gradient(Parameter::w2), e * f, f);
-      const auto b1_out =
-          shape_.bias ? download(parameters.gradient(Parameter::b1), e, 1) : std::vector<float>();
-      for (std::size_t u = 0; u < units.size(); ++u) {
-        for (std::int64_t i = 0; i < h; ++i) dw2.add(w2_out[units[u] * h + i], expected[u].dw2[i]);
-        for (std::int64_t c = 0; c < w1 / f; ++c) {
-          for (std::int64_t i = 0; i < h; ++i)
-            dw1.add(w1_out[i * w1 + c * f + units[u]], expected[u].dw1[c * h + i]);
-          if (shape_.bias) db1.add(b1_out[c * f + units[u]], expected[u].db1[c]);
-        }
-      }
-      if (!shape_.bias) continue;
-      const auto b2_out = download(parameters.gradient(Parameter::b2), e, 1);
-      const auto b2_expected = oracle.db2(first + e);
-      for (std::int64_t i = 0; i < h; ++i) db2.add(b2_out[i], b2_expected[i]);
+      const std::int64_t expert = shape_.first_expert(world_.rank()) + e;
+      OracleGradients& expected = sampled_[e] = {oracle.units(expert, units_), {}, 0};
+      if (shape_.bias) expected.db2 = oracle.db2(expert), expected.db2_terms = oracle.db2_terms(expert);
+      errors.add(expert, gradients_of(e), units_, expected);
     }
-    add("dw1", dw1.relative());
-    add("dw2", dw2.relative());
-    if (!shape_.bias) return;
-    add("db1", db1.relative());
-    add("db2", db2.relative());
+    add_all(errors, "", error_bound(shape_.dtype));
   }
 
-  std::vector<float> download(const TensorView& tensor, std::int64_t first, std::int64_t rows) {
-    const TensorView view = tensor.slice(first, rows);
+  /// Every row of this rank against the second way, and that way against the oracle where the oracle was asked.
+  void compare_second_way(const Oracle& oracle) {
+    SecondWay way(workload_, world_, backend_, pool_, options_.second_way_to, options_.backward);
+    const double bound = error_bound(shape_.dtype);
+    if (!way.why_not().empty()) {
+      items_.push_back({.name = "second",
+                        .error = std::numeric_limits<double>::quiet_NaN(),
+                        .bound = bound,
+                        .why_not = way.why_not()});
+      return;
+    }
+    GradientErrors of_layer(shape_), of_way(shape_);
+    const SecondResults results =
+        way.run(oracle, selection_.expert_of, [&](std::int64_t e, const ExpertGradients& gradients) {
+          const std::int64_t expert = shape_.first_expert(world_.rank()) + e;
+          of_layer.add(expert, gradients_of(e), gradients, pool_);
+          if (const auto sampled = sampled_.find(e); sampled != sampled_.end())
+            of_way.add(expert, gradients, units_, sampled->second);
+        });
+    compare_all_tokens(results);
+    // Both ways err, each by itself: errors of two add in squares.
+    if (options_.backward) add_all(of_layer, "_rows", bound * std::numbers::sqrt2);
+    CheckItem second{"second", 0, bound, {}, {}};
+    compare_with_sample(results, second);
+    if (options_.backward) of_way.merge_into(second);
+    items_.push_back(second);
+    if (options_.backward && shape_.ep < shape_.ranks) compare_replicas();
+  }
+
+  void compare_all_tokens(const SecondResults& way) {
+    const std::int64_t h = shape_.hidden, k = shape_.top_k;
+    RowErrors score = token_errors(k), y = token_errors(h), dscore = token_errors(k), dx = token_errors(h);
+    for (std::int64_t t = 0; t < tokens_; ++t) {
+      const std::int64_t slot = (first_ + t) * k;
+      const auto name = [&] { return cat("token ", first_ + t); };
+      items_.front().error = std::max(
+          items_.front().error, misrouting(&way.logits[t * shape_.experts], &selection_.expert_of[slot]));
+      score.add(row_of(&selection_.score[slot], &way.score[t * k], k), 0, name);
+      y.add(row_of(&y_[t * h], &way.y[t * h], h), way.y_terms[t], name);
+      if (!options_.backward) continue;
+      dscore.add(row_of(&selection_.dscore[slot], &way.dscore[t * k], k), way.dscore_terms[t], name);
+      dx.add(row_of(&dx_[t * h], &way.dx[t * h], h), way.dx_terms[t], name);
+    }
+    const double bound = error_bound(shape_.dtype) * std::numbers::sqrt2;
+    items_.push_back({"score_rows", score.largest(), bound, score.where()});
+    items_.push_back({"y_rows", y.largest(), bound, y.where()});
+    if (!options_.backward) return;
+    items_.push_back({"dscore_rows", dscore.largest(), bound, dscore.where()});
+    items_.push_back({"dx_rows", dx.largest(), bound, dx.where()});
+  }
+
+  void compare_with_sample(const SecondResults& way, CheckItem& second) {
+    const std::int64_t h = shape_.hidden, k = shape_.top_k;
+    RowErrors rows = token_errors(h), scores = token_errors(k);
+    for (std::size_t s = 0; s < sample_.size(); ++s) {
+      const OracleToken& expected = expected_[s];
+      const std::int64_t t = sample_[s] - first_;
+      const auto name = [&](const char* what) {
+        return [what, token = sample_[s]] { return cat(what, " of token ", token); };
+      };
+      scores.add(row_of(&way.score[t * k], expected.score.data(), k), expected.score_terms, name("score"));
+      rows.add(row_of(&way.y[t * h], expected.y.data(), h), expected.y_terms, name("y"));
+      if (options_.backward)
+        rows.add(row_of(&way.dx[t * h], expected.dx.data(), h), expected.dx_terms, name("dx"));
+    }
+    rows.merge_into(second);
+    scores.merge_into(second);
+  }
+
+  /// Ranks that hold the same experts hold the same sums of gradients, bit by bit.
+  void compare_replicas() {
+    std::vector<double> mine;
+    for (std::int64_t e = 0; e < shape_.experts_per_rank(); ++e) {
+      const std::uint64_t hash = hash_of(gradients_of(e));
+      mine.push_back(static_cast<double>(hash >> 32));
+      mine.push_back(static_cast<double>(hash & 0xFFFFFFFFu));
+    }
+    const auto all = world_.gather(mine);
+    CheckItem item{"replicas", 0, 0, {}, {}};
+    const std::size_t n = mine.size(), ep = static_cast<std::size_t>(shape_.ep);
+    for (std::size_t rank = ep; rank < static_cast<std::size_t>(shape_.ranks); ++rank)
+      for (std::size_t i = 0; i < n; ++i) {
+        if (all[rank * n + i] == all[rank % ep * n + i]) continue;
+        item.error = std::numeric_limits<double>::infinity();
+        item.where = cat("rank ", rank, ", expert ",
+                         shape_.first_expert(static_cast<int>(rank)) + static_cast<std::int64_t>(i / 2));
+      }
+    items_.push_back(item);
+  }
+
+  ExpertGradients gradients_of(std::int64_t e) {
+    const std::int64_t h = shape_.hidden, f = shape_.ffn;
+    ExpertGradients gradients{download(Parameter::w1, e * h, h), {}, download(Parameter::w2, e * f, f), {}};
+    if (shape_.bias)
+      gradients.b1 = download(Parameter::b1, e, 1), gradients.b2 = download(Parameter::b2, e, 1);
+    return gradients;
+  }
+
+  std::vector<float> download(Parameter parameter, std::int64_t first, std::int64_t rows) {
+    const TensorView view = layer_.parameters().gradient(parameter).slice(first, rows);
     std::vector<float> host(static_cast<std::size_t>(view.size()));
     backend_.download(host, view);
     return host;
   }
 
-  void add(std::string name, double error, double bound) {
-    items_.push_back({std::move(name), error, bound});
+  void add(std::string name, const RowErrors& errors) {
+    items_.push_back({std::move(name), errors.largest(), error_bound(shape_.dtype), errors.where()});
   }
-  void add(std::string name, double error) { add(std::move(name), error, error_bound(shape_.dtype)); }
+  void add_all(const GradientErrors& errors, const char* suffix, double bound) {
+    const auto item = [&](const char* name, const RowErrors& rows) {
+      items_.push_back({cat(name, suffix), rows.largest(), bound, rows.where()});
+    };
+    item("dw1", errors.w1);
+    item("dw2", errors.w2);
+    if (!shape_.bias) return;
+    item("db1", errors.b1);
+    item("db2", errors.b2);
+  }
 
   Layer& layer_;
+  const Workload& workload_;
   Shape shape_;
   World& world_;
   Backend& backend_;
+  ThreadPool& pool_;
   VerifyOptions options_;
   std::int64_t first_, tokens_;
   std::vector<float> y_, dx_;
+  Selection selection_;
+  std::vector<std::int64_t> sample_, units_;  ///< tokens and hidden units that the oracle was asked for
+  std::vector<OracleToken> expected_;         ///< of sample_
+  std::map<std::int64_t, OracleGradients> sampled_;  ///< by local expert
   std::vector<CheckItem> items_;
 };
 
@@ -201,8 +324,8 @@ class Verification {
 
 std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& world, Backend& backend,
                               ThreadPool& pool, const VerifyOptions& options, Trace& trace) {
-  Verification verification(layer, workload, world, backend, options, trace);
-  verification.compare(workload, pool);
+  Verification verification(layer, workload, world, backend, pool, options, trace);
+  verification.compare();
   return verification.items();
 }
 
@@ -214,11 +337,18 @@ std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& wor
 
 void take_largest(World& world, std::vector<CheckItem>& items) {
   std::vector<double> errors;
-  for (const CheckItem& item : items) errors.push_back(item.error);
+  std::string places;
+  for (const CheckItem& item : items) {
+    errors.push_back(item.error);
+    places += item.where + '\n';
+  }
   const auto all = world.gather(errors);
+  const auto texts = world.gather_text(places);
   for (std::size_t i = 0; i < all.size(); ++i) {
-    double& error = items[i % items.size()].error;
-    if (!(all[i] <= error)) error = std::isnan(error) ? error : all[i];
+    CheckItem& item = items[i % items.size()];
+    if (all[i] <= item.error || std::isnan(item.error)) continue;
+    item.error = all[i];
+    item.where = split(texts[i / items.size()], '\n')[i % items.size()];
   }
 }
 

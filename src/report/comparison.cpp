@@ -113,6 +113,10 @@ PointComparison compare_points(const Record& a, const std::vector<const Record*>
     point.reason = has_times(a) ? lack(b, "B") : lack(a, "A");
   } else {
     judge(point, a.time.at("total"), b.time.at("total"), options);
+    if (is_unchecked(a) || is_unchecked(b)) {
+      point.unchecked = is_unchecked(a) && is_unchecked(b) ? "A and B" : is_unchecked(a) ? "A" : "B";
+      point.reason += cat(point.reason.empty() ? "" : "; ", "unchecked in ", point.unchecked);
+    }
   }
   return point;
 }

@@ -36,6 +36,7 @@ struct PointComparison {
   double p =
       std::numeric_limits<double>::quiet_NaN();  ///< of the rank test; NaN without samples on both sides
   bool only_in_b = false;
+  std::string unchecked;  ///< whose result nothing was compared with: "A", "B", "A and B"; empty for neither
 };
 
 struct Comparison {

@@ -53,6 +53,7 @@ std::vector<std::string> column_names() {
                            "capture_us",
                            "check.mode",
                            "check.passed",
+                           "check.verdict",
                            "warnings"})
     columns.push_back(name);
   return columns;

@@ -97,8 +97,10 @@ const Record* Journal::find(const std::string& id) const {
   return nullptr;
 }
 
-const Record* Journal::take_over(const Case& measured) {
+const Record* Journal::take_over(const Case& measured, CheckMode asked, bool recheck) {
   const Record* const held = find(id_of(measured));
+  if (held && (parse_check(held->check.mode) < asked || (recheck && held->check.rechecked_sets == 0)))
+    return nullptr;
   for (auto& point : document_.points)
     if (&point == held) point.measured.axes = measured.axes;
   return held;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "bench/sampling.h"
 #include "report/document.h"
 #include "report/durable_file.h"
 
@@ -29,7 +30,8 @@ class Journal {
   const Record* find(const std::string& id) const;
   /// find() for a case of the sweep that goes on: the point takes its place on the axes, for it may have been measured
   /// in another sweep.
-  const Record* take_over(const Case& measured);
+  /// One that was checked less than `asked`, or not rechecked where that is asked for, is not taken over.
+  const Record* take_over(const Case& measured, CheckMode asked = CheckMode::none, bool recheck = false);
 
   /// On the disk when it returns; in place of an earlier one of the same id. Throws EnvironmentError for a
   /// full disk: what was written before stays in FILE.part, and the record stays in document().

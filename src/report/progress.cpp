@@ -52,6 +52,8 @@ void Progress::sampled(double median_us, double error_pct) {
   live(cat(label_, "  ", time_text(median_us), " ±", percent_text(error_pct), time_left()));
 }
 
+void Progress::phase(std::string_view name) { live(cat(label_, "  ", name, time_left())); }
+
 void Progress::end(const Record& record) {
   measured_s_ += now_() - began_;
   running_ = false;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <ostream>
 #include <string>
+#include <string_view>
 
 #include "bench/record.h"
 
@@ -22,6 +23,8 @@ class Progress {
   /// A case that --resume need not measure: counted, but not for the estimate of the time left.
   void held(const Case& measured);
   void begin(const Case& measured);
+  /// What is done to it now. Shown on terminals only.
+  void phase(std::string_view name);
   /// What is known so far of the case that runs. Shown on terminals only, ten times a second at most.
   void sampled(double median_us, double error_pct);
   void end(const Record& record);

@@ -69,15 +69,32 @@ void load_fields(Io& io, L& load) {
   io("empty", load.empty);
 }
 
-template <class Io, class C>
-void check_fields(Io& io, C& check) {
+template <class Io, class I>
+void check_item_fields(Io& io, I& item) {
+  io("name", item.name);
+  io("error", item.error);
+  io("bound", item.bound);
+  io.text("where", item.where);
+  io.text("why_not", item.why_not);
+}
+
+/// The verdict follows from the rest: reports without it are read like others.
+template <class Io, class R>
+void check_fields(Io& io, R& record) {
+  auto& check = record.check;
   io("mode", check.mode);
+  std::string verdict(verdict_of(record));
+  io.text("verdict", verdict);
   io("passed", check.passed);
-  io.list("items", check.items, [](auto& item_io, auto& item) {
-    item_io("name", item.name);
-    item_io("error", item.error);
-    item_io("bound", item.bound);
-  });
+  const auto item_fields = [](auto& inner, auto& item) { check_item_fields(inner, item); };
+  io.list("items", check.items, item_fields);
+  io.object(
+      "recheck",
+      [&](auto& again) {
+        again("sets", check.rechecked_sets);
+        again.list("items", check.recheck_items, item_fields);
+      },
+      check.rechecked_sets > 0);
 }
 
 template <class Io, class S>
@@ -203,7 +220,7 @@ template <class Io, class R>
 void record_fields(Io& io, R& record, bool timed) {
   io.word("status", record.status, parse_status);
   io.text("reason", record.reason);
-  io.object("check", [&](auto& check) { check_fields(check, record.check); });
+  io.object("check", [&](auto& check) { check_fields(check, record); });
   io.object("load", [&](auto& load) {
     load.object("rows_per_expert", [&](auto& rows) { load_fields(rows, record.rows_per_expert); });
     load.object("rows_per_rank", [&](auto& rows) { load_fields(rows, record.rows_per_rank); });

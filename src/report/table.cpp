@@ -110,6 +110,11 @@ std::vector<Column> figures(std::span<const Record> records) {
     return time && time->limit_pct > 0 ? time->limit_pct : kNothing;
   });
   if (any_positive(limits)) columns.push_back(scaled("% of", limits, {.unit = "limit"}));
+  const auto unchecked = [](const Record& record) { return has_times(record) && is_unchecked(record); };
+  if (std::any_of(records.begin(), records.end(), unchecked)) {
+    columns.push_back({"check", {}});
+    for (const auto& record : records) columns.back().cells.emplace_back(verdict_of(record));
+  }
   // What has no time has no figures either: blank, where "–" would say that one is missing.
   for (std::size_t c = 1; c < columns.size(); ++c)
     for (std::size_t i = 0; i < records.size(); ++i)
@@ -142,6 +147,12 @@ std::string footnotes(std::span<const Record> records) {
     text += "; limit: least time at this machine's measured peaks";
   text += "\n";
   if (records.size() == 1 && has_times(records[0])) text += device_line(records[0].device);
+  const auto unchecked = std::count_if(records.begin(), records.end(), [](const Record& record) {
+    return has_times(record) && is_unchecked(record);
+  });
+  if (unchecked > 0)
+    text += cat("! unchecked: ", unchecked, unchecked == 1 ? " point was" : " points were",
+                " measured without checking the result (--check none)\n");
   std::vector<std::pair<std::string, int>> warnings;  // each sentence once, with the number of points
   for (const auto& record : records)
     for (const auto& sentence : record.warnings) {

@@ -55,7 +55,7 @@ std::vector<Settings> merged(const SweepRequest& request, std::vector<std::strin
   for (const Settings& of_case : cases) {
     Settings& settings = all.emplace_back(defaults());
     for (const Settings* layer :
-         {&preset, &suite.settings, &of_case, &request.environment, &request.command_line})
+         {&request.fallback, &preset, &suite.settings, &of_case, &request.environment, &request.command_line})
       overlay(settings, *layer);
   }
   return all;

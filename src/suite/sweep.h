@@ -13,10 +13,11 @@
 
 namespace moebench {
 
-/// What the user asked for. A flag set in several places takes the last of: defaults, preset, suite,
+/// What the user asked for. A flag set in several places takes the last of: defaults, fallback, preset, suite,
 /// environment, command line; its whole axis is replaced, never merged.
 struct SweepRequest {
   std::string suite, preset;  ///< names (or a path to a .json suite); empty for none
+  Settings fallback;          ///< over the defaults, and under all else
   Settings environment, command_line;
   double scale = 1;            ///< in (0, 1]
   std::string filter;          ///< suite/filter.h; sees the values after scaling

@@ -250,5 +250,21 @@ TEST(Options, ReadOnlyTheirOwnVariables) {
   unsetenv("MOEBENCHMARK");
 }
 
+TEST(Options, RefuseToVerifyWithoutChecking) {
+  const char* const message = "verify checks nothing with --check none (or MOEBENCH_CHECK=none)";
+  expect_refused({"verify", "--check", "none"}, message);
+  expect_refused({"verify"}, message, {{"MOEBENCH_CHECK", "none"}});
+  EXPECT_EQ(parse({"verify", "--check", "quick"}, {{"MOEBENCH_CHECK", "none"}}).sampling.check,
+            CheckMode::quick);
+  EXPECT_EQ(parse({"run"}, {{"MOEBENCH_CHECK", "none"}}).sampling.check, CheckMode::none);
+}
+
+TEST(Options, CheckAgainOnlyWhatIsChecked) {
+  EXPECT_FALSE(parse({"run"}).sampling.recheck);
+  EXPECT_TRUE(parse({"run", "--recheck", "on"}).sampling.recheck);
+  expect_refused({"run", "--recheck", "on", "--check", "none"},
+                 "--recheck on repeats a check, and --check is none");
+}
+
 }  // namespace
 }  // namespace moebench

@@ -20,6 +20,7 @@ struct Script {
   std::function<void()> before_combine = [] {};        ///< may throw
   std::function<void(bool open)> profile = [](bool) {};
   bool spoil_output = false;  ///< combine writes a wrong number
+  int spoilt_token = -1;      ///< combine writes one in this row
   bool has_graphs = true;
   bool has_queue = false;      ///< as a device that works while the host queues
   bool lose_launches = false;  ///< a graph that is launched does nothing
@@ -142,6 +143,7 @@ class FakeBackend final : public Backend {
     script.before_combine();
     inner_->combine(args);
     if (script.spoil_output) args.y.as<float>()[0] += 1;
+    if (script.spoilt_token >= 0) args.y.slice(script.spoilt_token, 1).as<float>()[0] += 1;
   }
   void combine(const CombineBackward& args) override { inner_->combine(args); }
   void gemm(TensorView, TensorView, TensorView) override {}

@@ -14,6 +14,9 @@ def ranks_run_and_verify():
     for ranks in (1, 2, 4):
         verified = moebench(f"verify {flags(**CASE)} --comm mpi --pass step", ranks=ranks)
         assert verified.code == 0 and verified.errors() == []
+        every_row = moebench(f"verify {flags(**CASE)} --comm mpi --pass step --check quick", ranks=ranks)
+        assert every_row.code == 0 and every_row.errors() == []
+        expect(every_row.out, "y_rows", "dw2_rows", "second")
         measured = moebench(f"run {small()} --comm mpi --pass step --json {ranks}.json", ranks=ranks)
         assert measured.code == 0 and measured.errors() == []
         held = report(f"{ranks}.json")

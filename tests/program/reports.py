@@ -103,6 +103,24 @@ def force_replaces_a_report():
     assert [point["case"]["engine"] for point in report("a.json")["points"]] == ["loop"]
 
 
+def resume_measures_again_what_was_checked_less():
+    unchecked = moebench(f"run {small(check='none')} --json a.json")
+    assert unchecked.code == 0
+    expect(unchecked.out, "unchecked: 1 point")
+    (point,) = report("a.json")["points"]
+    assert point["status"] == "ok" and point["check"]["verdict"] == "unchecked"
+    again = moebench(f"run {small(check='full')} --json a.json --resume")
+    assert again.code == 0 and "held" not in again.err and "unchecked" not in again.out
+    (point,) = report("a.json")["points"]
+    assert point["check"]["mode"] == "full" and point["check"]["verdict"] == "ok"
+    for less in ("none", "quick", "full"):
+        assert "  held\n" in moebench(f"run {small(check=less)} --json a.json --resume").err
+    rechecked = moebench(f"run {small(check='full', recheck='on')} --json a.json --resume")
+    assert rechecked.code == 0 and "held" not in rechecked.err
+    (point,) = report("a.json")["points"]
+    assert point["check"]["recheck"]["sets"] >= 1 and len(point["check"]["recheck"]["items"]) >= 8
+
+
 def resume_measures_only_what_is_missing():
     assert moebench(f"run {small()} --json a.json").code == 0
     (held,) = report("a.json")["points"]

@@ -130,6 +130,23 @@ def verify_shows_errors_beside_their_bounds():
     expect(verified.out, "loop", "naive-mask", "naive-rau")
 
 
+def verify_without_a_check_is_refused():
+    expect_refused(moebench(f"verify {flags(**CASE)} --check none"), 2, "--check none", "quick, full")
+    unchecked = {"MOEBENCH_CHECK": "none"}
+    expect_refused(moebench(f"verify {flags(**CASE)}", variables=unchecked), 2, "MOEBENCH_CHECK=none")
+    assert moebench(f"verify {flags(**CASE)} --check quick", variables=unchecked).code == 0
+
+
+def verify_alone_takes_seconds_and_says_how_far_it_is():
+    import time
+    begin = time.monotonic()
+    verified = moebench("verify --backend cpu")
+    assert verified.code == 0 and time.monotonic() - begin < 20
+    expect(verified.err, "no size was given", "[1/2]", "[2/2]")
+    expect(verified.out, "gelu", "swiglu", "tokens=256")
+    assert "no size was given" not in moebench(f"verify {flags(**CASE)}").err
+
+
 def info_names_the_machine():
     shown = moebench("info")
     assert shown.code == 0 and shown.err == ""

@@ -36,7 +36,9 @@ inline Record record(int experts, const std::string& engine, double median_us) {
   r.measured.engine = engine;
   r.measured.axes = {{"experts", cat(experts)}, {"engine", engine}};
   r.id = id_of(r.measured);
-  r.check = {.mode = "quick", .passed = true, .items = {{"y", 3e-7, 1e-5}, {"dx", 4e-7, 1e-5}}};
+  r.check = {.mode = "quick", .passed = true, .items = {{"y", 3e-7, 1e-5, "token 17"}, {"dx", 4e-7, 1e-5}}};
+  r.check.rechecked_sets = 3;
+  r.check.recheck_items = {{"y", 2e-7, 1e-5, "token 5 of input set 1"}};
   r.rows_per_expert = {.min = 1, .max = 4096, .median = 1024, .mean = 1024.5, .imbalance = 3, .empty = 1};
   r.rows_per_rank = {.min = 8192, .max = 8192, .median = 8192, .mean = 8192, .imbalance = 0, .empty = 0};
   r.time["total"] = time_record(samples_around(median_us), 3e11);

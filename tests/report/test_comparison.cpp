@@ -170,5 +170,15 @@ TEST(CompareText, ListsEachPointWithItsVerdict) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "in\n" << text;
 }
 
+TEST(Compare, SaysWhichSideIsUnchecked) {
+  Record unchecked = point(105);
+  unchecked.check = {};
+  EXPECT_EQ(judged(point(100), unchecked).reason, "unchecked in B");
+  EXPECT_EQ(judged(unchecked, unchecked).reason, "unchecked in A and B");
+  EXPECT_EQ(judged(point(100), unchecked).verdict, Verdict::slower);
+  EXPECT_EQ(judged(point(100), point(105)).reason, "");
+  EXPECT_NE(text_of(compare(of({point(100)}), of({unchecked}))).find("└ unchecked in B"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace moebench

@@ -52,6 +52,7 @@ TEST(Csv, NamesColumnsByTheirPathInTheReport) {
   EXPECT_EQ(cell(rows, 1, "stages.forward.plan.p50_us"), "") << "fused";
   EXPECT_EQ(cell(rows, 1, "time.sync.p50_us"), "");
   EXPECT_EQ(cell(rows, 1, "check.passed"), "true");
+  EXPECT_EQ(cell(rows, 1, "check.verdict"), "ok");
 }
 
 TEST(Csv, QuotesWhatNeedsIt) {

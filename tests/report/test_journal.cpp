@@ -191,5 +191,26 @@ TEST(Journal, FollowsALinkToAReport) {
   EXPECT_NO_THROW(read_document(directory / "real.json"));
 }
 
+TEST(Journal, MeasuresAgainWhatWasCheckedLessThanAsked) {
+  const example::Directory directory("less");
+  Journal journal(directory / "r.json", OnExisting::refuse, head());
+  Record quick = example::record(8, "loop", 100), unchecked = example::record(16, "loop", 100);
+  unchecked.check = {};
+  quick.check.rechecked_sets = 0;
+  journal.add(quick);
+  journal.add(unchecked);
+  const auto holds = [&](const Record& record, CheckMode asked, bool recheck = false) {
+    return journal.take_over(record.measured, asked, recheck) != nullptr;
+  };
+  EXPECT_TRUE(holds(quick, CheckMode::none) && holds(quick, CheckMode::quick));
+  EXPECT_FALSE(holds(quick, CheckMode::full));
+  EXPECT_FALSE(holds(quick, CheckMode::quick, true)) << "it was not checked again after timing";
+  quick.check.rechecked_sets = 2;
+  journal.add(quick);
+  EXPECT_TRUE(holds(quick, CheckMode::quick, true));
+  EXPECT_TRUE(holds(unchecked, CheckMode::none));
+  EXPECT_FALSE(holds(unchecked, CheckMode::quick));
+}
+
 }  // namespace
 }  // namespace moebench

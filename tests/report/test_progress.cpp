@@ -52,6 +52,20 @@ TEST(Progress, IsOneChangingLineOnATerminal) {
             "\r\033[K[1/2] layer experts=8 engine=loop  1.83 ms ±0.50 %  ETA 0:1");  // 59 columns
 }
 
+TEST(Progress, NamesThePhaseOfTheCaseOnATerminal) {
+  Scene scene;
+  Progress progress(&scene.out, 80, 1, scene.clock);
+  progress.begin(example::record(8, "loop", 1).measured);
+  scene.taken();
+  progress.phase("checking");
+  EXPECT_EQ(scene.taken(), "\r\033[K[1/1] layer experts=8 engine=loop  checking");
+  Progress plain(&scene.out, 0, 1, scene.clock);
+  plain.begin(example::record(8, "loop", 1).measured);
+  scene.taken();
+  plain.phase("checking");
+  EXPECT_EQ(scene.taken(), "");
+}
+
 TEST(Progress, NeverWrapsALiveLine) {
   Scene scene;
   Progress progress(&scene.out, 10, 1, scene.clock);

@@ -178,5 +178,31 @@ TEST(RecordJson, RefusesHostileValuesNamingTheirPlace) {
     EXPECT_NE(refusal(spoil), "accepted");
 }
 
+TEST(RecordJson, KeepsWhereACheckWasWorstAndWhatWasCheckedAgain) {
+  Record record = example::record(8, "loop", 100);
+  record.check.items[0].where = "token 17";
+  record.check.rechecked_sets = 2;
+  record.check.recheck_items = {{"y", 2e-7, 1e-5, "token 3 of input set 1"}};
+  const Json json = to_json(record);
+  EXPECT_EQ(json["check"]["verdict"], "ok");
+  EXPECT_EQ(json["check"]["items"][0]["where"], "token 17");
+  const Record read = record_from_json(json, "");
+  EXPECT_EQ(read.check.items[0].where, "token 17");
+  EXPECT_EQ(read.check.rechecked_sets, 2);
+  EXPECT_EQ(read.check.recheck_items.at(0).where, "token 3 of input set 1");
+}
+
+TEST(RecordJson, ReadsAReportFromBeforeThereWereVerdicts) {
+  Json json = to_json(example::record(8, "loop", 100));
+  for (const char* key : {"verdict", "recheck"}) json["check"].erase(key);
+  for (Json& item : json["check"]["items"])
+    for (const char* key : {"where", "why_not"}) item.erase(key);
+  const Record old = record_from_json(json, "");
+  EXPECT_TRUE(has_times(old));
+  EXPECT_EQ(verdict_of(old), "ok");
+  json["check"] = {{"mode", "none"}, {"passed", false}, {"items", Json::array()}};
+  EXPECT_EQ(verdict_of(record_from_json(json, "")), "unchecked");
+}
+
 }  // namespace
 }  // namespace moebench

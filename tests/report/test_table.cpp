@@ -92,5 +92,16 @@ TEST(StageTable, OfAWrongResultIsEmpty) {
   EXPECT_EQ(stage_table(example::without_time(8, Status::incorrect, "x")), "");
 }
 
+TEST(Table, SaysWhichPointsAreUnchecked) {
+  std::vector<Record> records{example::record(8, "loop", 1500), example::record(16, "loop", 1600)};
+  EXPECT_FALSE(holds(table(records), "check"));
+  records[1].check = {};
+  const std::string text = table(records);
+  EXPECT_TRUE(holds(text, "50  ok\n")) << text;
+  EXPECT_TRUE(holds(text, "50  unchecked\n")) << text;
+  EXPECT_TRUE(holds(text, "! unchecked: 1 point was measured without checking the result (--check none)\n"))
+      << text;
+}
+
 }  // namespace
 }  // namespace moebench
