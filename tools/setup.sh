@@ -33,7 +33,8 @@ is_known() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }
 
 # The number of the clang that the package `clang` is for: 14 on Debian 12, 19 on Debian 13.
 clang_number() {
-  { dpkg-query -W -f='${Depends}' clang || apt-cache show clang; } 2>/dev/null | grep -oE 'clang-[0-9]+' | head -n 1 | cut -d- -f2
+  { dpkg-query -W -f='Depends: ${Depends}\n' clang || apt-cache show clang; } 2>/dev/null |
+    grep '^Depends:' | grep -oE 'clang-[0-9]+' | head -n 1 | cut -d- -f2
 }
 
 # choose NAME...: the first that is installed, else the first that can be, else the first.

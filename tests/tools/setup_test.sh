@@ -20,7 +20,7 @@ END
 #!/bin/bash
 case \$1 in
   madison) case " $2 " in *" \$2 "*) echo "\$2 | 1 | a mirror" ;; esac ;;
-  show) [ -n "$3" ] && echo "Depends: clang-$3 (>= $3~)" ;;
+  show) [ -n "$3" ] && printf 'Breaks: clang-3.2\nDepends: clang-$3 (>= $3~)\n' ;;
 esac
 END
   chmod +x "$fakes"/*
