@@ -22,6 +22,7 @@ MAY_INCLUDE = {
     "bench": ["base", "moe", "backends", "comm", "layer", "suite"],
     "report": ["base", "moe", "layer", "suite", "bench"],
     "cli": ["base", "moe", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "suite", "bench", "report"],
+    "rates": ["base", "backends", "backends/cuda", "comm"],
     ".": ["base", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "cli"],  # main.cpp, kernel_benchmarks.cpp
 }
 # Libraries that only these rooms may see.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# setup_test.sh SETUP: which packages tools/setup.sh would install on several systems, each played by a dpkg-query and an
+# test_setup.sh SETUP: which packages tools/setup.sh would install on several systems, each played by a dpkg-query and an
 # apt-cache that know only its packages.
 set -u
 . "$1"
