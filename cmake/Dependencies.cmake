@@ -1,8 +1,8 @@
 # Finds what moebench builds with, and says aloud what is missing and what that costs.
 
 find_package(Threads REQUIRED)
-find_package(nlohmann_json 3.11 REQUIRED)
-find_package(cxxopts 3.1 REQUIRED)
+find_package(nlohmann_json 3.10 REQUIRED)
+find_package(cxxopts 3.0 REQUIRED)
 
 # Static if there: the program then runs on machines without OpenBLAS.
 find_library(OPENBLAS_LIBRARY NAMES libopenblas.a openblas

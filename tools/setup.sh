@@ -3,7 +3,8 @@
 
 say() { printf '== %s\n' "$*"; }
 
-# What each Debian package is for. Nothing is installed twice.
+# What each package is for. Where systems name one differently, all names are given and the first that the system knows
+# is taken; CLANG stands for the number of its clang, and "none" for doing without. Nothing is installed twice.
 packages='
 g++|the compiler
 cmake|configures the build
@@ -22,31 +23,59 @@ libbenchmark-dev|times single stages (moebench_kernels)
 python3-jsonschema|checks reports against their schema
 iproute2|simulated hosts for the tests over a slow link
 clang|fuzzes the parsers
-libclang-rt-14-dev|the fuzzer itself
+libclang-rt-CLANG-dev libclang-common-CLANG-dev|the fuzzer itself
+clang-format-14 none|checks the layout of the sources
 procps|lets tests see that no process is left behind
 '
 
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+is_known() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }
 
-# install LIST: says what is missing and why, and installs it.
+# The number of the clang that the package `clang` is for: 14 on Debian 12, 19 on Debian 13.
+clang_number() {
+  { dpkg-query -W -f='Depends: ${Depends}\n' clang || apt-cache show clang; } 2>/dev/null |
+    grep '^Depends:' | grep -oE 'clang-[0-9]+' | head -n 1 | cut -d- -f2
+}
+
+# choose NAME...: the first that is installed, else the first that can be, else the first.
+choose() {
+  for name; do is_installed "$name" && echo "$name" && return; done
+  for name; do
+    [ "$name" = none ] && return
+    is_known "$name" && echo "$name" && return
+  done
+  echo "$1"
+}
+
+# each_package LIST DO: calls DO NAME REASON with the name that this system uses.
+each_package() {
+  clang=$(clang_number)
+  while IFS='|' read -r names reason; do
+    [ -n "$names" ] || continue
+    # shellcheck disable=SC2086
+    name=$(choose ${names//CLANG/${clang:-14}})
+    [ -z "$name" ] || "$2" "$name" "$reason"
+  done <<<"$1"
+}
+
+count_missing() { is_installed "$1" || missing="$missing $1"; }
+say_missing() { is_installed "$1" || say "missing: $1 ($2)"; }
+
+# install_missing LIST: says what is missing and why, and installs it.
 install_missing() {
-  if ! command -v dpkg-query >/dev/null; then
-    say "not a Debian system: please install what tools/setup.sh lists"
+  if ! command -v apt-get >/dev/null; then
+    say "neither Debian nor Ubuntu: please install what tools/setup.sh lists"
     return
   fi
   missing=''
-  while IFS='|' read -r package reason; do
-    [ -n "$package" ] || continue
-    is_installed "$package" && continue
-    say "missing: $package ($reason)"
-    missing="$missing $package"
-  done <<END
-$1
-END
+  each_package "$1" count_missing
   [ -n "$missing" ] || return 0
   sudo=''
   [ "$(id -u)" = 0 ] || sudo=sudo
   $sudo apt-get update -qq
+  missing=''  # again: only now are all names known
+  each_package "$1" count_missing
+  each_package "$1" say_missing
   # shellcheck disable=SC2086
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null
 }

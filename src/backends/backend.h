@@ -30,6 +30,7 @@ struct DeviceInfo {
   std::size_t memory_bytes = 0;
   std::size_t cache_bytes = 0;                                ///< last level: inputs are rotated past it
   std::vector<std::pair<std::string, std::string>> versions;  ///< libraries and drivers
+  std::string bus_id, uuid;  ///< of a GPU: "0000:19:00.0", "GPU-4d2c…"; else empty
 };
 
 /// x [T, H], weight [H, E] → logits [T, E] fp32, the K largest per token, best first, lower expert on a tie,

@@ -27,6 +27,8 @@ std::string cat(const Parts&... parts) {
 std::vector<std::string> split(std::string_view text, char separator);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string_view trimmed(std::string_view text);
+/// "GPU-4d2c1a7e-0b1f-…", as nvidia-smi writes a GPU's UUID.
+std::string gpu_uuid_text(const char (&bytes)[16]);
 
 /// The whole of `text` as a number, or nothing: no sign on integers, no trailing characters.
 std::optional<std::int64_t> to_int(std::string_view text);

@@ -2,6 +2,8 @@
 // Threads that share one loop at a time.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -11,10 +13,16 @@
 
 namespace moebench {
 
+/// How long a thread of a pool looks for work before it sleeps, where each thread has a core to itself: longer than
+/// what lies between two loops of an iteration, and than waking a sleeping core takes.
+inline constexpr std::chrono::microseconds kSpinBetweenLoops{1000};
+
 /// `threads` workers, the caller among them. One loop runs at a time; loops do not nest.
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);
+  /// `spin`: how long a worker looks for the next loop, and the caller for the end of one, before it sleeps. Zero
+  /// where threads outnumber cores: a thread that spins would keep the core from one that has work.
+  explicit ThreadPool(int threads, std::chrono::microseconds spin = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;  // workers hold its address
 
@@ -40,17 +48,25 @@ class ThreadPool {
   void run(const Loop& loop);
   void work(int worker);
   void share(const Loop& loop, int worker) const;
+  /// Returns when generation_ is no longer `seen`.
+  void await_loop(std::uint64_t seen);
+  void await_workers();
 
-  std::vector<std::thread> workers_;
-  std::mutex mutex_;
+  const std::chrono::microseconds spin_;
+  std::mutex
+      mutex_;  ///< of going to sleep and of waking; a loop that finds all threads awake takes it for an instant
   std::condition_variable start_, finish_;
-  Loop loop_;
-  std::uint64_t generation_ = 0;
-  int busy_ = 0;
-  bool stop_ = false;
+  Loop loop_;  ///< written before generation_ is raised, read after it was seen to rise
+  std::atomic<std::uint64_t> generation_ = 0;
+  std::atomic<int> busy_ = 0;
+  std::atomic<bool> stop_ = false;
+  int sleeping_ = 0;            ///< workers; under mutex_
+  bool caller_sleeps_ = false;  ///< under mutex_
+  std::vector<std::thread> workers_;
 };
 
-/// Cores this process may run on.
+/// Cores this process may run on; their numbers, if the system says.
 int usable_cores();
+std::vector<int> usable_core_numbers();
 
 }  // namespace moebench

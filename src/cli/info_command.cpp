@@ -42,7 +42,9 @@ void print_ranks(const Machine& machine, Workplace& workplace) {
   std::cout << "ranks:\n";
   line("comm", cat(workplace.world().name(), machine.mpi ? cat(", ", machine.mpi->library) : std::string()));
   for (const RankInfo& rank : machine.ranks)
-    line(cat("rank ", rank.rank), cat(rank.host, " pid ", rank.pid, ": ", rank.device));
+    line(cat("rank ", rank.rank),
+         cat(rank.host, " pid ", rank.pid, ": ", rank.device, rank.bus_id.empty() ? "" : ", ", rank.bus_id,
+             rank.uuid.empty() ? "" : ", ", rank.uuid));
   std::cout << "backend " << workplace.backend().name() << ":\n";
   line("engines", join(workplace.backend().engines(), ", "));
   std::vector<std::string> dtypes;
@@ -69,6 +71,7 @@ ExitCode info_command(const Options& options) {
   print_build(tool_facts());
   print_machine(environment);
   print_ranks(machine, workplace);
+  for (const std::string& note : workplace.notes()) std::cout << "warning: " << note << '\n';
   for (const std::string& sentence : doubts(environment, tool_facts()))
     std::cout << "warning: " << sentence << '\n';
   return ExitCode::ok;

@@ -12,6 +12,13 @@
 #include "base/text.h"
 #include "cli/options_flags.h"
 
+#if CXXOPTS__VERSION_MAJOR == 3 && CXXOPTS__VERSION_MINOR == 0  // Ubuntu 22.04
+namespace cxxopts::exceptions {
+using missing_argument = missing_argument_exception;
+using exception = OptionException;
+}  // namespace cxxopts::exceptions
+#endif
+
 namespace moebench {
 namespace {
 

@@ -240,6 +240,7 @@ ExitCode run_command(const Options& given, const std::vector<std::string>& argv)
     Document head = head_of(argv, std::move(machine));
     head.run.ranks_setup_us = workplace.ranks_us();
     head.run.backend_setup_us = workplace.backend_us();
+    head.warnings.insert(head.warnings.end(), workplace.notes().begin(), workplace.notes().end());
     show = std::make_unique<Show>(options, static_cast<int>(sweep.cases.size()));
     for (const std::string& sentence : sweep.notes) show->note(sentence);
     if (!options.sweep.fallback.empty())

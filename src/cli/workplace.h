@@ -39,11 +39,14 @@ class Workplace {
   /// How long joining the ranks and opening the backend took.
   double ranks_us() const { return ranks_us_; }
   double backend_us() const { return backend_us_; }
+  /// One line for each "auto" that stands for less than the best there could be: what it took, and why.
+  const std::vector<std::string>& notes() const { return notes_; }
   /// For the report. Collective.
   Machine describe();
 
  private:
   double ranks_us_ = 0, backend_us_ = 0;
+  std::vector<std::string> notes_;
   std::string backend_name_;
   std::unique_ptr<World> world_;
   std::unique_ptr<ThreadPool> pool_;  ///< the oracle's

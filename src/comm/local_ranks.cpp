@@ -21,7 +21,6 @@
 namespace moebench {
 namespace {
 
-constexpr double kGraceS = 5;  // for the others to find out, and then again to end when told to
 constexpr useconds_t kLookUs = 10'000;
 constexpr int kCannotStart = 127;  // as a shell says it
 
@@ -49,7 +48,8 @@ std::vector<std::string> environment_with(const std::vector<std::string>& more) 
 /// The processes of a run.
 class Family {
  public:
-  explicit Family(std::vector<std::string> argv) : program_(this_program()), argv_(std::move(argv)) {}
+  Family(std::vector<std::string> argv, double grace_s)
+      : program_(this_program()), argv_(std::move(argv)), grace_s_(grace_s) {}
 
   /// `inherited`: a descriptor that the process keeps, or -1.
   void start(const std::vector<std::string>& variables, int inherited) {
@@ -102,16 +102,17 @@ class Family {
   }
   /// One has failed: the others are told to end, and then made to.
   void hurry() {
-    if (!hurried_) limit_ = deadline_in(kGraceS);
+    if (!hurried_) limit_ = deadline_in(grace_s_);
     hurried_ = true;
     if (std::chrono::steady_clock::now() < limit_) return;
     tell(told_ ? SIGKILL : SIGTERM);
     told_ = true;
-    limit_ = deadline_in(kGraceS);
+    limit_ = deadline_in(grace_s_);
   }
 
   std::string program_;
   std::vector<std::string> argv_;
+  double grace_s_;
   std::vector<pid_t> running_;
   int worst_ = 0;
   bool interrupted_ = false, hurried_ = false, told_ = false;
@@ -120,10 +121,10 @@ class Family {
 
 }  // namespace
 
-int run_local_ranks(int ranks, const std::vector<std::string>& argv) {
+int run_local_ranks(int ranks, const std::vector<std::string>& argv, double grace_s) {
   int port = 0;
   const Socket listener = listen_locally(port);
-  Family family(argv);
+  Family family(argv, grace_s);
   for (int rank = 0; rank < ranks; ++rank) {
     std::vector<std::string> variables{cat(kRankVariable, "=", rank), cat(kSizeVariable, "=", ranks),
                                        cat(kPortVariable, "=", port)};

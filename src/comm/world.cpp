@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "comm/gpus.h"
 #include "comm/launch.h"
 #include "comm/mpi/world.h"
 #include "comm/nccl/world.h"
@@ -68,13 +69,13 @@ std::unique_ptr<World> make_control(const WorldRequest& request, const Launch& l
   return make_tcp_world(launch, *place, request.timeout_s);
 }
 
-/// The first rank's reason against NCCL, on every rank; empty if none has any.
+/// The first rank's reason against NCCL, on every rank, or that ranks share a GPU; empty if nothing is against it.
 std::string why_no_nccl_anywhere(World& control) {
-  const auto reasons = control.gather_text(why_no_nccl(control.local_size()));
+  const auto reasons = control.gather_text(why_no_nccl(1));
   for (std::size_t rank = 0; rank < reasons.size(); ++rank)
     if (!reasons[rank].empty())
       return control.size() == 1 ? reasons[rank] : cat("rank ", rank, ": ", reasons[rank]);
-  return {};
+  return why_gpus_are_shared(control.gather_text(uuid_of_rank(control.local_rank())));
 }
 
 std::unique_ptr<World> make_named_nccl_world(const WorldRequest& request, const Launch& launch) {
@@ -102,7 +103,10 @@ std::unique_ptr<World> make_best_world(const WorldRequest& request, const Launch
   auto control = make_control(request, launch);
   const std::string why = why_no_nccl_anywhere(*control);
   if (why.empty()) return make_nccl_world(std::move(control), request.timeout_s);
-  if (control->name() == "mpi") return control;
+  if (control->name() == "mpi") {
+    if (request.note) request.note(cat("comm auto takes mpi, not nccl: ", why));
+    return control;
+  }
   control.reset();
   throw EnvironmentError(
       cat(started(launch), ", and NCCL cannot join them: ", why, "; start with mpirun for --comm mpi"));
@@ -142,6 +146,7 @@ std::unique_ptr<World> make_mpi_world(double) {
 
 #ifndef MOEBENCH_HAVE_NCCL
 std::string why_no_nccl(int) { return "this moebench was built without NCCL"; }
+std::string uuid_of_rank(int) { return {}; }
 std::unique_ptr<World> make_nccl_world(std::unique_ptr<World>, double) {
   throw EnvironmentError(why_no_nccl(1));
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -79,6 +80,8 @@ struct WorldRequest {
   std::string rendezvous;     ///< "host:port" where ranks without MPI meet; empty: what the launcher says
   bool gpu = false;           ///< rows lie in GPU memory
   double timeout_s = 300;     ///< no wait between ranks lasts longer
+  /// Takes one line, on every rank, where "auto" is less than the best there could be: what, and why. May be empty.
+  std::function<void(const std::string&)> note;
 };
 
 /// The world that the request and the launcher ask for. "auto" is self if no launcher started several ranks,

@@ -103,6 +103,8 @@ void machine_fields(Io& io, D& document) {
     inner("host", rank.host);
     inner("pid", rank.pid);
     inner("device", rank.device);
+    inner("bus_id", rank.bus_id);
+    inner("uuid", rank.uuid);
   });
 }
 

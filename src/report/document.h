@@ -44,7 +44,8 @@ struct RankInfo {
   int rank = 0;
   std::string host;
   std::int64_t pid = 0;
-  std::string device;  ///< what it computes on
+  std::string device;        ///< what it computes on
+  std::string bus_id, uuid;  ///< of its GPU; else empty
 };
 
 /// The hardware and libraries under the run. The CPU is that of rank 0's host: Environment::cpu.

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Who may include whom: the table of docs/architecture.md as data, checked against every file of src/."""
+"""Who may include whom: the table of docs/architecture.md as data, checked against every file of src/; and no file includes
+itself, directly or through others.
+"""
 import pathlib
 import re
 import sys
@@ -21,6 +23,7 @@ MAY_INCLUDE = {
     "bench": ["base", "moe", "backends", "comm", "layer", "suite"],
     "report": ["base", "moe", "layer", "suite", "bench"],
     "cli": ["base", "moe", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "suite", "bench", "report"],
+    "rates": ["base", "backends", "backends/cuda", "comm"],
     ".": ["base", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "cli"],  # main.cpp, kernel_benchmarks.cpp
 }
 # Libraries that only these rooms may see.
@@ -63,7 +66,36 @@ def complaints(src):
                     yield f"{name}:{number}: {target} belongs in {' and '.join(rooms)} only"
 
 
+def included(src):
+    """The files of src/ that each file of src/ includes."""
+    graph = {}
+    for file in sorted(p for p in src.rglob("*") if p.suffix in {".h", ".cpp", ".cu", ".cuh"}):
+        targets = re.findall(r'^\s*#\s*include\s*"([^"]+)"', file.read_text(), re.MULTILINE)
+        graph[file.relative_to(src).as_posix()] = [target for target in targets if (src / target).exists()]
+    return graph
+
+
+def circles(graph):
+    """One line for each way back that a walk along the includes meets."""
+    done, path = set(), []
+
+    def walk(name):
+        if name in path:
+            yield "a circle of includes: " + " → ".join(path[path.index(name):] + [name])
+        if name in done or name in path:
+            return
+        path.append(name)
+        for target in graph[name]:
+            yield from walk(target)
+        path.pop()
+        done.add(name)
+
+    for name in graph:
+        yield from walk(name)
+
+
 if __name__ == "__main__":
-    found = list(complaints(pathlib.Path(sys.argv[1])))
+    root = pathlib.Path(sys.argv[1])
+    found = list(complaints(root)) + list(circles(included(root)))
     print("\n".join(found) or "every include is allowed")
     sys.exit(bool(found))

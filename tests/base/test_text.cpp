@@ -17,6 +17,12 @@ TEST(Text, ReadsWholeNumbersStrictly) {
     EXPECT_FALSE(to_int(bad)) << bad;
 }
 
+TEST(Text, WritesTheUuidOfAGpuLikeNvidiaSmi) {
+  const char bytes[16] = {0x4d, 0x2c, 0x1a, 0x7e, 0x0b, 0x1f, 0x4c, -1,
+                          0,    0x01, 0x10, 0x20, 0x30, 0x40, 0x50, -128};
+  EXPECT_EQ(gpu_uuid_text(bytes), "GPU-4d2c1a7e-0b1f-4cff-0001-102030405080");
+}
+
 TEST(Text, ReadsFiniteNumbersStrictly) {
   EXPECT_EQ(to_double("-1.5e3"), -1500);
   for (const char* bad : {"", "nan", "inf", "1e999", "1,5", "1.5x"}) EXPECT_FALSE(to_double(bad)) << bad;

@@ -6,63 +6,10 @@
 
 #include "base/error.h"
 #include "layer/case_on_one_rank.h"
+#include "layer/cases.h"
 
 namespace moebench {
 namespace {
-
-struct Named {
-  const char* name;
-  Shape shape;
-  Skew skew = {};
-};
-
-const Shape kSmall{.tokens = 37, .hidden = 24, .ffn = 40, .experts = 6, .top_k = 2};
-
-Shape with(Shape shape, auto change) {
-  change(shape);
-  return shape;
-}
-
-const Named kCases[] = {
-    {"small", kSmall},
-    {"swiglu", with(kSmall, [](Shape& s) { s.activation = Activation::swiglu; })},
-    {"bias", with(kSmall, [](Shape& s) { s.bias = true; })},
-    {"swiglu_bias", with(kSmall,
-                         [](Shape& s) {
-                           s.activation = Activation::swiglu;
-                           s.bias = true;
-                         })},
-    {"one_token", with(kSmall, [](Shape& s) { s.tokens = 1; })},
-    {"no_token", with(kSmall, [](Shape& s) { s.tokens = 0; })},
-    {"one_expert", with(kSmall,
-                        [](Shape& s) {
-                          s.experts = 1;
-                          s.top_k = 1;
-                        })},
-    {"every_expert", with(kSmall, [](Shape& s) { s.top_k = 6; })},
-    {"width_one", with(kSmall,
-                       [](Shape& s) {
-                         s.hidden = 1;
-                         s.ffn = 1;
-                       })},
-    {"odd_widths", with(kSmall,
-                        [](Shape& s) {
-                          s.hidden = 17;
-                          s.ffn = 31;
-                          s.experts = 5;
-                          s.top_k = 3;
-                        })},
-    {"more_experts_than_rows", with(kSmall,
-                                    [](Shape& s) {
-                                      s.tokens = 3;
-                                      s.experts = 64;
-                                      s.hidden = 72;
-                                    })},
-    {"all_to_one", kSmall, {Skew::Kind::one}},
-    {"zipf", with(kSmall, [](Shape& s) { s.tokens = 200; }), {Skew::Kind::zipf, 1.5}},
-    {"hot", with(kSmall, [](Shape& s) { s.tokens = 200; }), {Skew::Kind::hot, 0.9}},
-    {"balanced", kSmall, {Skew::Kind::balanced}},
-};
 
 std::vector<std::string> failures(const std::vector<CheckItem>& items) {
   std::vector<std::string> names;
@@ -71,7 +18,7 @@ std::vector<std::string> failures(const std::vector<CheckItem>& items) {
   return names;
 }
 
-class EveryEngine : public testing::TestWithParam<std::tuple<std::string, Named>> {};
+class EveryEngine : public testing::TestWithParam<std::tuple<std::string, NamedCase>> {};
 
 TEST_P(EveryEngine, AgreesWithTheOracleInEveryOutputAndGradient) {
   const auto& [engine, named] = GetParam();
@@ -84,7 +31,7 @@ TEST_P(EveryEngine, AgreesWithTheOracleInEveryOutputAndGradient) {
 
 INSTANTIATE_TEST_SUITE_P(Layer, EveryEngine,
                          testing::Combine(testing::ValuesIn(make_cpu_backend(1)->engines()),
-                                          testing::ValuesIn(kCases)),
+                                          testing::ValuesIn(kLayerCases)),
                          [](const auto& test) {
                            std::string name = std::get<0>(test.param) + "_" + std::get<1>(test.param).name;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -39,7 +39,7 @@ int run_tests(int argc, char** argv) {
   the_world() = make_world_under_test(kTimeoutS);
   testing::InitGoogleTest(&argc, argv);
   // After a failure the ranks may be out of step: what follows would only fail too.
-  GTEST_FLAG_SET(fail_fast, true);
+  testing::GTEST_FLAG(fail_fast) = true;
   if (world_under_test().rank() > 0) {
     auto& listeners = testing::UnitTest::GetInstance()->listeners();
     delete listeners.Release(listeners.default_result_printer());

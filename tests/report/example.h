@@ -142,7 +142,7 @@ inline Document document() {
                    .warnings = {"CPU turbo is on"}};
   d.machine = {.gpus = {{"Some GPU", 132, 8e10, 5e7}},
                .mpi = MpiInfo{"Open MPI 4.1.4", "mpirun"},
-               .ranks = {{0, "host", 42, "cpu"}, {1, "host", 43, "cpu"}},
+               .ranks = {{0, "host", 42, "cpu"}, {1, "host", 43, "gpu", "0000:19:00.0", "GPU-4d2c"}},
                .libraries = {{"OpenBLAS", "0.3.21"}}};
   d.peaks = {{.backend = "cpu",
               .dtype = DType::fp32,

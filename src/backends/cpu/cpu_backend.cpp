@@ -97,7 +97,7 @@ DeviceInfo describe(int threads) {
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int threads) : pool_(threads), device_(describe(threads)) {
+  CpuBackend(int threads, std::chrono::microseconds spin) : pool_(threads, spin), device_(describe(threads)) {
     cpu::use_one_blas_thread();
   }
 
@@ -179,6 +179,8 @@ class CpuBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cpu_backend(int threads) { return std::make_unique<CpuBackend>(threads); }
+std::unique_ptr<Backend> make_cpu_backend(int threads, std::chrono::microseconds spin) {
+  return std::make_unique<CpuBackend>(threads, spin);
+}
 
 }  // namespace moebench

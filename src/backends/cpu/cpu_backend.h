@@ -2,13 +2,14 @@
 // The layer's stages on the cores of one rank: OpenBLAS and threads, fp32.
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "backends/backend.h"
 
 namespace moebench {
 
-/// `threads`: workers of this rank, at least 1.
-std::unique_ptr<Backend> make_cpu_backend(int threads);
+/// `threads`: workers of this rank, at least 1; `spin`: how long they look for work before they sleep (ThreadPool).
+std::unique_ptr<Backend> make_cpu_backend(int threads, std::chrono::microseconds spin = {});
 
 }  // namespace moebench

@@ -191,6 +191,8 @@ std::string why_no_cuda() {
   return cuda::count_devices(why) > 0 ? cuda::why_not(0) : why;
 }
 
+bool cuda_device_is_there() { return cuda::is_there(); }
+
 std::vector<std::string> cuda_engine_names() { return cuda::engine_names(); }
 
 std::unique_ptr<Backend> make_cuda_backend(int local_rank) {

@@ -13,6 +13,9 @@ namespace moebench {
 /// Why make_cuda_backend would fail on this machine, in words; empty if it would not.
 std::string why_no_cuda();
 
+/// Whether there is a GPU, of whatever kind, even if why_no_cuda() has something against it.
+bool cuda_device_is_there();
+
 /// The engines it has, known without a device.
 std::vector<std::string> cuda_engine_names();
 

@@ -61,4 +61,13 @@ int visible_gpus() {
   return 0;
 }
 
+std::string gpu_uuid(int local_rank) {
+  const int gpus = visible_gpus();
+  cudaDeviceProp properties{};
+  if (gpus > 0 && cudaGetDeviceProperties(&properties, local_rank % gpus) == cudaSuccess)
+    return gpu_uuid_text(properties.uuid.bytes);
+  cudaGetLastError();
+  return {};
+}
+
 }  // namespace moebench

@@ -34,5 +34,7 @@ using MakeQueue = std::function<std::unique_ptr<Queue>(StreamView)>;
 
 /// GPUs that this process sees; 0 where CUDA does not work.
 int visible_gpus();
+/// UUID of the GPU that a rank takes, which is number `local_rank` of those, and round again; empty if it is not known.
+std::string gpu_uuid(int local_rank);
 
 }  // namespace moebench

@@ -61,6 +61,8 @@ std::string why_no_nccl(int local_size) {
   return {};
 }
 
+std::string uuid_of_rank(int local_rank) { return gpu_uuid(local_rank); }
+
 std::unique_ptr<World> make_nccl_world(std::unique_ptr<World> control, double timeout_s) {
   return std::make_unique<NcclWorld>(std::move(control), timeout_s, make_cuda_queue);
 }

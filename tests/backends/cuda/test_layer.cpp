@@ -5,78 +5,11 @@
 
 #include "backends/cuda/on_gpu.h"
 #include "comm/world.h"
+#include "layer/cases.h"
 #include "layer/verify.h"
 
 namespace moebench {
 namespace {
-
-struct Named {
-  const char* name;
-  Shape shape;
-  Skew skew = {};
-};
-
-Shape with(Shape shape, auto change) {
-  change(shape);
-  return shape;
-}
-
-const Shape kSmall{.tokens = 37, .hidden = 24, .ffn = 40, .experts = 6, .top_k = 2};
-
-const Named kCases[] = {
-    {"small", kSmall},
-    {"swiglu", with(kSmall, [](Shape& s) { s.activation = Activation::swiglu; })},
-    {"bias", with(kSmall, [](Shape& s) { s.bias = true; })},
-    {"swiglu_bias", with(kSmall,
-                         [](Shape& s) {
-                           s.activation = Activation::swiglu;
-                           s.bias = true;
-                         })},
-    {"one_token", with(kSmall, [](Shape& s) { s.tokens = 1; })},
-    {"no_token", with(kSmall, [](Shape& s) { s.tokens = 0; })},
-    {"one_expert", with(kSmall,
-                        [](Shape& s) {
-                          s.experts = 1;
-                          s.top_k = 1;
-                        })},
-    {"every_expert", with(kSmall, [](Shape& s) { s.top_k = 6; })},
-    {"width_one", with(kSmall,
-                       [](Shape& s) {
-                         s.hidden = 1;
-                         s.ffn = 1;
-                       })},
-    {"width_three", with(kSmall,
-                         [](Shape& s) {
-                           s.hidden = 3;
-                           s.ffn = 5;
-                         })},
-    {"odd_widths", with(kSmall,
-                        [](Shape& s) {
-                          s.hidden = 17;
-                          s.ffn = 31;
-                          s.experts = 5;
-                          s.top_k = 3;
-                        })},
-    {"odd_widths_swiglu_bias", with(kSmall,
-                                    [](Shape& s) {
-                                      s.hidden = 17;
-                                      s.ffn = 31;
-                                      s.activation = Activation::swiglu;
-                                      s.bias = true;
-                                    })},
-    {"more_experts_than_rows", with(kSmall,
-                                    [](Shape& s) {
-                                      s.tokens = 3;
-                                      s.experts = 64;
-                                      s.hidden = 72;
-                                      s.bias = true;
-                                    })},
-    {"all_to_one", with(kSmall, [](Shape& s) { s.bias = true; }), {Skew::Kind::one}},
-    {"zipf", with(kSmall, [](Shape& s) { s.tokens = 200; }), {Skew::Kind::zipf, 1.5}},
-    {"hot", with(kSmall, [](Shape& s) { s.tokens = 200; }), {Skew::Kind::hot, 0.9}},
-    {"balanced", kSmall, {Skew::Kind::balanced}},
-    {"wider", {.tokens = 300, .hidden = 256, .ffn = 512, .experts = 16, .top_k = 4}},
-};
 
 /// A layer on the one rank of a self world.
 struct Rig {
@@ -118,7 +51,7 @@ class EveryEngine : public OnGpu, public testing::WithParamInterface<EngineAndFo
 };
 
 TEST_P(EveryEngine, AgreesWithTheOracleInEveryOutputAndGradient) {
-  for (const Named& named : kCases) {
+  for (const NamedCase& named : kLayerCases) {
     const Shape shape = in_format(named.shape);
     SCOPED_TRACE(named.name);
     // With one term per sum, one rounding to 16 bits is all of the error, and the softmax's differences

@@ -24,6 +24,14 @@ std::string module_version() {
 
 }  // namespace
 
+bool is_there() {
+  int driver = 0, count = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return false;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  cudaGetLastError();
+  return status == cudaSuccess ? count > 0 : status != cudaErrorNoDevice && status != cudaErrorStubLibrary;
+}
+
 int count_devices(std::string& why) {
   int driver = 0, count = 0;
   if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0) {
@@ -73,7 +81,9 @@ DeviceInfo describe(int device) {
       .cache_bytes = static_cast<std::size_t>(properties.l2CacheSize),
       .versions = {{"compute capability", cat(properties.major, ".", properties.minor)},
                    {"cuda runtime", version_text(runtime)},
-                   {"cuda driver", cat(version_text(driver), module.empty() ? "" : cat(" (", module, ")"))}}};
+                   {"cuda driver", cat(version_text(driver), module.empty() ? "" : cat(" (", module, ")"))}},
+      .bus_id = pci_bus_id(device),
+      .uuid = gpu_uuid_text(properties.uuid.bytes)};
 }
 
 }  // namespace moebench::cuda

@@ -8,6 +8,8 @@
 
 namespace moebench::cuda {
 
+/// Whether the driver shows a GPU, or fails for another reason than that there is none.
+bool is_there();
 /// GPUs that the driver shows to this process; 0 with a reason in `why`.
 int count_devices(std::string& why);
 struct Capability {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ranks that do not meet as they should. Each rank is a thread of this process; tests/contract has those that
 // do.
-#include "comm/tcp/star.h"
-
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "comm/tcp/star.h"
 
 namespace moebench {
 namespace {

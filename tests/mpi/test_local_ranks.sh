@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# local_ranks_test.sh NCCL_FAULT: ranks that a process starts itself end with it, however it ends.
+# test_local_ranks.sh NCCL_FAULT: ranks that a process starts itself end with it, however it ends.
 set -u
 program=$1
 

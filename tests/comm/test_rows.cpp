@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Segments: joining, copying through a far memory, and the exchanges that must not begin.
-#include "comm/rows.h"
-
 #include <gtest/gtest.h>
 
 #include <numeric>
 
 #include "comm/memories.h"
+#include "comm/rows.h"
 #include "comm/world.h"
 
 namespace moebench {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# cluster_test.sh CLUSTER LINK_RATE: hosts can be made, their links have the rate asked for, and nothing is left.
+# test_cluster.sh CLUSTER LINK_RATE: hosts can be made, their links have the rate asked for, and nothing is left.
 set -u
 cluster=$1 link_rate=$2
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the links give: an all-to-all in both forms and an all-reduce, alone, at the bytes of the layer's
-// exchanges. Not a test: read it. moebench_link_rates [--ranks N], or under a launcher; ranks that share a
+// exchanges. For work on them. moebench_link_rates [--ranks N], or under a launcher; ranks that share a
 // GPU need mpirun.
 //
 // algorithm GB/s = bytes of one rank's buffer / time; bus GB/s = what crosses the link of one rank / time

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a made-up environment says about the launcher.
-#include "comm/launch.h"
-
 #include <gtest/gtest.h>
 
 #include <map>
 #include <string>
 
 #include "base/error.h"
+#include "comm/launch.h"
 
 namespace moebench {
 namespace {

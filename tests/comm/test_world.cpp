@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which world a word and a launcher get. MPI is never started in this process: each call that could start it
 // runs in a child with an environment of its own.
-#include "comm/world.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +8,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "comm/world.h"
 
 namespace moebench {
 namespace {

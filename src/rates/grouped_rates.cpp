@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rates of the grouped engine's products beside one cuBLAS product of all rows, and one after the other of each expert's
-// rows: the engine `loop` without all that is not a product. Not a test: read it. usage:
+// rows: the engine `loop` without all that is not a product. For work on them: read what it prints. usage:
 // moebench_grouped_rates [portable] [rows hidden ffn experts [swiglu]]. Rows are dealt to experts at random. `portable`
 // takes the portable multiplier where Hopper's can too.
 #include <algorithm>

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contract of comm/comm.h as tests: sizes, rows, sums, groups. Every value is computed on the receiving
 // rank from (sender, receiver, segment, index), so nothing here relies on another exchange to be right.
-#include "contract/comm_contract.h"
-
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "base/random.h"
+#include "contract/comm_contract.h"
 #include "contract/row_journey.h"
 
 namespace moebench {
