@@ -8,6 +8,9 @@
 
 namespace moebench {
 
+/// What it can run, known without its threads.
+const Capabilities& cpu_capabilities();
+
 /// `threads`: workers of this rank, at least 1.
 std::unique_ptr<Backend> make_cpu_backend(int threads);
 

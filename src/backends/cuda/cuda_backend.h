@@ -4,7 +4,6 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "backends/backend.h"
 
@@ -13,8 +12,8 @@ namespace moebench {
 /// Why make_cuda_backend would fail on this machine, in words; empty if it would not.
 std::string why_no_cuda();
 
-/// The engines it has, known without a device.
-std::vector<std::string> cuda_engine_names();
+/// What it can run, known without a device.
+const Capabilities& cuda_capabilities();
 
 /// On GPU `local_rank`, modulo the GPUs there are: more ranks than GPUs share them. The thread that makes it
 /// must be the one that uses it. Throws EnvironmentError where why_no_cuda() says something.
