@@ -40,9 +40,10 @@ std::string why_unknown_engine(const Question& q, const std::vector<std::string>
   const std::string& engine = q.measured.engine;
   for (const OtherBackend& other : q.others) {
     if (std::find(other.engines.begin(), other.engines.end(), engine) == other.engines.end()) continue;
-    return cat("engine ", engine, " is of backend ", other.name,
-               other.why_not_here.empty() ? cat(", and this run is on ", q.backend.name())
-                                          : cat(", which is not here: ", other.why_not_here));
+    const std::string why = other.why_not_here();
+    return cat(
+        "engine ", engine, " is of backend ", other.name,
+        why.empty() ? cat(", and this run is on ", q.backend.name()) : cat(", which is not here: ", why));
   }
   return unknown(cat("engine of backend ", q.backend.name()), engine, engines);
 }

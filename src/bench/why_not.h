@@ -15,7 +15,8 @@ namespace moebench {
 struct OtherBackend {
   std::string name;
   std::vector<std::string> engines;
-  std::string why_not_here;  ///< empty if it could be used
+  /// Empty if it could be used. Asked only of the backend that has the engine: asking may wake a device.
+  std::string (*why_not_here)();
 };
 
 /// Asks the sizes, the gate, the exchange, the engine, the subject and the backend, in this order, and returns the first

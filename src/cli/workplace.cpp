@@ -102,8 +102,7 @@ Available available_on(const Capabilities& backend, int ranks, std::string_view 
   for (const KnownBackend& known : kBackends) {
     const auto names = known.capabilities().engines();
     engines.insert(engines.end(), names.begin(), names.end());
-    if (known.name != backend.name())
-      others.push_back({std::string(known.name), names, known.why_not_here()});
+    if (known.name != backend.name()) others.push_back({std::string(known.name), names, known.why_not_here});
   }
   return {.ranks = ranks,
           .backend = backend.name(),
@@ -126,7 +125,7 @@ Workplace::Workplace(std::string_view backend, WorldRequest request)
 Machine Workplace::describe() {
   const DeviceInfo& device = backend_->device();
   Machine machine;
-  if (device.kind == "cuda")
+  if (uses_gpu(backend_name_))
     machine.gpus.push_back({.name = device.name,
                             .multiprocessors = device.units,
                             .memory_bytes = static_cast<double>(device.memory_bytes),

@@ -84,11 +84,13 @@ TEST(WhyNot, AsksTheDenseSubjectsEngineAboutOneWideExpert) {
 TEST(WhyNot, NamesTheBackendThatHasTheEngineAndWhyItIsNotHere) {
   Case point = small();
   point.engine = "grouped";
-  EXPECT_EQ(why_not(point, cpu_capabilities(), std::vector<OtherBackend>{{"cuda", {"grouped"}, "no driver"}}),
+  const auto absent = [] { return std::string("no driver"); };
+  const auto here = [] { return std::string(); };
+  EXPECT_EQ(why_not(point, cpu_capabilities(), std::vector<OtherBackend>{{"cuda", {"grouped"}, absent}}),
             "engine grouped is of backend cuda, which is not here: no driver");
-  EXPECT_EQ(why_not(point, cpu_capabilities(), std::vector<OtherBackend>{{"cuda", {"grouped"}, ""}}),
+  EXPECT_EQ(why_not(point, cpu_capabilities(), std::vector<OtherBackend>{{"cuda", {"grouped"}, here}}),
             "engine grouped is of backend cuda, and this run is on cpu");
-  EXPECT_EQ(why_not(point, cpu_capabilities(), std::vector<OtherBackend>{{"cuda", {"streams"}, ""}}),
+  EXPECT_EQ(why_not(point, cpu_capabilities(), std::vector<OtherBackend>{{"cuda", {"streams"}, here}}),
             "unknown engine of backend cpu 'grouped'; valid: loop, naive-sample, naive-mask, naive-rau");
 }
 

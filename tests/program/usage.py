@@ -4,7 +4,7 @@ import json
 import pathlib
 import re
 
-from program import CASE, ROOT, expect, expect_golden, expect_refused, flags, main, moebench, small
+from program import CASE, ROOT, Skip, expect, expect_golden, expect_refused, flags, main, moebench, small
 
 
 def _page(topic):
@@ -137,6 +137,15 @@ def several_presets_are_one_sweep():
 def settings_that_change_nothing_are_said():
     expect(moebench(f"run {small(streams=4)}").err, "--streams changes nothing here: only engine streams reads it\n")
     expect(moebench(f"run {small(scale=0.5, suite='smoke')}").err, "--scale 0.5 shrinks what was typed, too: tokens 8 → 4\n")
+
+
+def an_engine_of_another_backend_is_said_to_be_one():
+    if "  cuda" not in moebench("list backends").out:
+        raise Skip("built without CUDA")
+    expect_refused(moebench(f"run {flags(**CASE)} --engine grouped"), 2, "moebench: engine grouped is of backend cuda, ")
+    left = moebench(f"run {small(engine='grouped,loop')}")
+    assert left.code == 0
+    expect(left.err, "1 of 2 cases cannot run and is left out", "engine grouped is of backend cuda, ")
 
 
 def a_short_time_needs_no_second_flag():
