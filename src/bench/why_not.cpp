@@ -34,8 +34,6 @@ std::string why_unknown(std::string_view flag, std::string_view word) {
 
 std::string why_not_gate(const Question& q) { return why_unknown("gate", q.measured.gate); }
 
-std::string why_not_exchange(const Question& q) { return why_unknown("exchange", q.measured.exchange); }
-
 std::string why_unknown_engine(const Question& q, const std::vector<std::string>& engines) {
   const std::string& engine = q.measured.engine;
   for (const OtherBackend& other : q.others) {
@@ -86,8 +84,7 @@ std::string why_not_backend(const Question& q) {
 
 std::string why_not(const Case& measured, const Capabilities& backend, std::span<const OtherBackend> others) {
   const Question question{measured, backend, others};
-  for (const auto ask :
-       {why_not_shape, why_not_gate, why_not_exchange, why_not_engine, why_not_subject, why_not_backend})
+  for (const auto ask : {why_not_shape, why_not_gate, why_not_engine, why_not_subject, why_not_backend})
     if (std::string why = ask(question); !why.empty()) return why;
   return {};
 }
