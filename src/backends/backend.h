@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backends/capabilities.h"
 #include "backends/engine.h"
 #include "backends/peer_kernels.h"
 #include "backends/sensors.h"
@@ -118,24 +119,15 @@ class Graph {
   virtual void launch() = 0;
 };
 
-class Backend {
+class Backend : public Capabilities {
  public:
-  virtual ~Backend() = default;
-
-  virtual std::string_view name() const = 0;
   virtual const DeviceInfo& device() const = 0;
   virtual Memory& memory() = 0;
   virtual StreamView stream() const = 0;
-  /// Whether it multiplies in this format.
-  virtual bool supports(DType dtype) const = 0;
   /// How it multiplies in this format: "tf32 tensor cores, fp32 accumulation".
   virtual std::string math(DType dtype) const = 0;
 
-  /// Names that make_engine takes, in the order of `moebench list`.
-  virtual std::vector<std::string> engines() const = 0;
-  /// The engine that 'auto' stands for: the fastest one for this shape, as far as is known.
-  virtual std::string best_engine(const Shape&) const { return "loop"; }
-  /// Throws UsageError naming the engines it has.
+  /// Throws UsageError naming the engines it has, or saying what why_not() says.
   virtual std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) = 0;
 
   virtual std::unique_ptr<Marks> make_marks(int count) = 0;
@@ -146,8 +138,6 @@ class Backend {
   virtual void release() {}
   /// Opens (true) or closes the window that an attached profiler captures. Waits for all queued work.
   virtual void profile(bool /*open*/) {}
-  /// Whether capture() works.
-  virtual bool has_graphs() const { return false; }
   /// Records what `work` queues without running it. The backend and all memory that the work touches outlive the graph.
   /// Throws DeviceError if `work` allocates, waits for the device or does what else cannot be recorded; null without
   /// has_graphs().

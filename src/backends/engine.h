@@ -27,6 +27,20 @@ struct EngineShape {
   std::int64_t w1_cols() const { return activation == Activation::swiglu ? 2 * ffn : ffn; }
 };
 
+/// The experts that each rank of a layer holds.
+inline EngineShape engine_shape_of(const Shape& shape, bool backward, int streams) {
+  return {.hidden = shape.hidden,
+          .ffn = shape.ffn,
+          .experts = shape.experts_per_rank(),
+          .activation = shape.activation,
+          .bias = shape.bias,
+          .dtype = shape.dtype,
+          .backward = backward,
+          .top_k = shape.top_k,
+          .alone = shape.ep == 1,
+          .streams = streams};
+}
+
 /// w1 [e·H, F or 2F], b1 [e, F or 2F], w2 [e·F, H], b2 [e, H]: e matrices stacked by rows.
 /// Null data in b1 and b2 without biases.
 struct ExpertTensors {

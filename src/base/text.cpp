@@ -105,11 +105,14 @@ std::optional<std::string> nearest(std::string_view word, const std::vector<std:
   return best;
 }
 
-void throw_unknown(std::string_view what, std::string_view word, const std::vector<std::string>& valid) {
+std::string unknown(std::string_view what, std::string_view word, const std::vector<std::string>& valid) {
   const auto guess = nearest(word, valid);
-  throw UsageError(cat("unknown ", what, " '", word, "'; ",
-                       guess ? cat("did you mean '", *guess, "'? ") : std::string(),
-                       "valid: ", join(valid, ", ")));
+  return cat("unknown ", what, " '", word, "'; ",
+             guess ? cat("did you mean '", *guess, "'? ") : std::string(), "valid: ", join(valid, ", "));
+}
+
+void throw_unknown(std::string_view what, std::string_view word, const std::vector<std::string>& valid) {
+  throw UsageError(unknown(what, word, valid));
 }
 
 }  // namespace moebench

@@ -37,7 +37,9 @@ std::optional<double> to_double(std::string_view text);
 /// The candidate with the smallest edit distance to `word`, if it is near enough to be a typo.
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
 
-/// Throws UsageError: "unknown <what> '<word>'; did you mean '…'? valid: a, b, c".
+/// "unknown <what> '<word>'; did you mean '…'? valid: a, b, c".
+std::string unknown(std::string_view what, std::string_view word, const std::vector<std::string>& valid);
+/// Throws UsageError with that.
 [[noreturn]] void throw_unknown(std::string_view what, std::string_view word,
                                 const std::vector<std::string>& valid);
 

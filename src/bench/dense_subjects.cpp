@@ -101,14 +101,6 @@ class LinearSubject final : public Subject {
   std::vector<InputSet> inputs_;
 };
 
-/// The layer's shape with one expert K times as wide that every token takes: the same active FLOPs without a gate.
-Shape dense_shape(Shape shape) {
-  shape.ffn *= shape.top_k;
-  shape.experts = shape.top_k = 1;
-  shape.ep = 1;
-  return shape;
-}
-
 /// One dense network on all tokens of the rank, by the engine `loop` with a single expert.
 class DenseSubject final : public Subject {
  public:
@@ -119,13 +111,13 @@ class DenseSubject final : public Subject {
         backward_(measured.passes != PassSet::fwd),
         workload_(shape_, {}, measured.seed),
         parameters_(shape_, bench.ranks.rank(), bench.backend, backward_),
-        engine_(bench.backend.make_engine("loop", {.hidden = shape_.hidden,
-                                                   .ffn = shape_.ffn,
-                                                   .experts = 1,
-                                                   .activation = shape_.activation,
-                                                   .bias = shape_.bias,
-                                                   .dtype = shape_.dtype,
-                                                   .backward = backward_})),
+        engine_(bench.backend.make_engine(kDenseEngine, {.hidden = shape_.hidden,
+                                                         .ffn = shape_.ffn,
+                                                         .experts = 1,
+                                                         .activation = shape_.activation,
+                                                         .bias = shape_.bias,
+                                                         .dtype = shape_.dtype,
+                                                         .backward = backward_})),
         offsets_(bench.backend.memory(), 2 * sizeof(std::int32_t)),
         comm_(connect(bench, [](auto comm) { return comm; })) {
     Memory& memory = bench.backend.memory();
@@ -279,6 +271,13 @@ MemoryEstimate estimate_subject(const Case& measured, std::size_t cache_bytes) {
 }
 
 }  // namespace
+
+Shape dense_shape(Shape shape) {
+  shape.ffn *= shape.top_k;
+  shape.experts = shape.top_k = 1;
+  shape.ep = 1;
+  return shape;
+}
 
 std::string why_no_graph_of_sync(const Case& measured) {
   if (!syncs_ranks(measured)) return {};

@@ -9,6 +9,7 @@
 #include "base/interrupt.h"
 #include "base/text.h"
 #include "bench/inputs.h"
+#include "bench/why_not.h"
 
 namespace moebench {
 namespace {
@@ -57,26 +58,14 @@ MemoryRecord estimate(const Case& measured, const Bench& bench) {
           .workspace_bytes = need.workspace};
 }
 
-/// "17.6 TB"
-std::string size_text(double bytes) {
-  struct Unit {
-    double bytes;
-    const char* name;
-  };
-  for (const Unit unit : {Unit{1e15, "PB"}, {1e12, "TB"}, {1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}})
-    if (bytes >= unit.bytes) return format("%.1f %s", bytes / unit.bytes, unit.name);
-  return format("%.0f bytes", bytes);
-}
-
 /// Ends the case if the fullest rank cannot hold it. Ranks of one host share its memory unless each has a device.
 void require_memory(const MemoryRecord& need, const Bench& bench) {
   const double sharing = bench.backend.memory().host_accessible() ? bench.ranks.local_size() : 1;
   const double mine = static_cast<double>(bench.backend.memory().available_bytes()) / sharing;
   double available = mine;
   for (const double other : bench.ranks.gather({&mine, 1})) available = std::min(available, other);
-  if (need.estimated_bytes > available)
-    throw CaseEnded{Status::skipped, cat("needs ", size_text(need.estimated_bytes), " on each rank, ",
-                                         size_text(available), " are available")};
+  if (std::string why = why_no_room(need.estimated_bytes, available); !why.empty())
+    throw CaseEnded{Status::skipped, std::move(why)};
 }
 
 /// Runs the cases of one sweep on the worlds they need.
@@ -118,8 +107,7 @@ class Runner {
         tell([&] { observer_.begin(measured); });
         end({.measured = measured,
              .status = Status::skipped,
-             .reason = cat("needs ", ranks, " ranks, but ", bench_.ranks.size(),
-                           bench_.ranks.size() == 1 ? " runs" : " run", "; start with mpirun -np ", ranks)});
+             .reason = why_few_ranks(ranks, bench_.ranks.size())});
       }
       return;
     }
@@ -258,21 +246,10 @@ class Runner {
 
 }  // namespace
 
-void refuse_impossible(const Case& measured, const Backend& backend) {
-  const auto engines = backend.engines();
-  if (std::find(engines.begin(), engines.end(), measured.engine) == engines.end())
-    throw_unknown(cat("engine of backend ", backend.name()), measured.engine, engines);
-  if (!backend.supports(measured.shape.dtype))
-    throw UsageError(cat("backend ", backend.name(), " does not compute in ", name_of(measured.shape.dtype)));
-  if (measured.graph && !backend.has_graphs())
-    throw UsageError(cat("backend ", backend.name(), " has no graphs to replay; valid: --graph off"));
-  if (measured.subject == SubjectKind::linear && measured.passes != PassSet::fwd)
-    throw UsageError(cat("subject linear has no ", name_of(measured.passes), " pass; valid: fwd"));
-}
-
 RunOutcome run_cases(std::span<const Case> cases, const Sampling& sampling, Bench bench,
                      RunObserver& observer) {
-  for (const Case& measured : cases) refuse_impossible(measured, bench.backend);
+  for (const Case& measured : cases)
+    if (const std::string why = why_not(measured, bench.backend); !why.empty()) throw UsageError(why);
   return Runner(sampling, bench, observer).run(cases);
 }
 

@@ -33,14 +33,11 @@ struct RunOutcome {
   bool ranks_lost = false;
 };
 
-/// Throws UsageError for a case that no machine could run: an engine or dtype the backend lacks, a pass the subject
-/// lacks. Called for every case before the first is measured.
-void refuse_impossible(const Case& measured, const Backend& backend);
-
 /// Collective over `bench.ranks`, the ranks of the whole run. A case on fewer ranks runs on the first of them; one on
 /// more is skipped with the reason. A case that fails or does not fit is recorded and the next one runs.
 /// With sampling.interleave, cases on the same ranks take turns, a round of samples each. With sampling.check_only,
-/// each case is verified and nothing is timed.
+/// each case is verified and nothing is timed. Throws UsageError, with nothing measured, for a case that cannot run
+/// (bench/why_not.h): expand_sweep() has left those out.
 RunOutcome run_cases(std::span<const Case> cases, const Sampling& sampling, Bench bench,
                      RunObserver& observer);
 

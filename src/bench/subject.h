@@ -82,14 +82,21 @@ MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes);
 inline bool syncs_ranks(const Case& measured) {
   return measured.passes == PassSet::step && measured.shape.ranks > 1;
 }
-/// Whether summing them makes the host wait: over NCCL it is queued like the rest.
-inline bool sync_waits(const Case& measured) { return syncs_ranks(measured) && measured.comm != "nccl"; }
+/// Whether summing them makes the host wait.
+inline bool sync_waits(const Case& measured) {
+  return syncs_ranks(measured) && sums_wait_for_device(measured.comm);
+}
 /// Why the sums cannot be replayed in a graph; empty if there are none.
 std::string why_no_graph_of_sync(const Case& measured);
 /// What a check found: it passed if every item did.
 CheckRecord record_of(CheckMode mode, std::vector<CheckItem> items);
 
-/// The case must have come through refuse_impossible() (bench/runner.h).
+/// The layer's shape with one expert K times as wide that every token takes: the same active FLOPs without a gate.
+Shape dense_shape(Shape shape);
+/// The engine that runs it.
+inline constexpr std::string_view kDenseEngine = "loop";
+
+/// The case must be one for which why_not() (bench/why_not.h) says nothing.
 std::unique_ptr<Subject> make_subject(const Case& measured, Bench bench);
 std::unique_ptr<Subject> make_layer_subject(const Case& measured, Bench bench);
 std::unique_ptr<Subject> make_linear_subject(const Case& measured, Bench bench);

@@ -28,17 +28,21 @@ void list_presets() {
 }
 
 void list_engines() {
-  for (const std::string& backend : backend_names())
-    std::cout << format("  %-6s ", backend.c_str()) << join(engines_of(backend), " ") << '\n';
-  std::cout << "  auto: on cuda, grouped in bf16 and fp16 up to 1536 rows per expert or hidden 2048, else "
-               "streams; on cpu, loop\n";
+  std::vector<std::string> rules;
+  for (const std::string& name : backend_names()) {
+    const Capabilities& backend = capabilities_of(name);
+    std::cout << format("  %-6s ", name.c_str()) << join(backend.engines(), " ") << '\n';
+    rules.push_back(cat("on ", name, ", ", backend.best_engine_rule()));
+  }
+  std::cout << "  auto: " << join(rules, "; ") << '\n';
 }
 
 void list_backends() {
-  for (const std::string& name : backend_names())
+  for (const std::string& name : backend_names()) {
+    const std::string why = why_not_backend(name);
     std::cout << "  " << name << (name == best_backend() ? "  (auto)" : "")
-              << (name == "cuda" && !why_no_gpu().empty() ? cat("  (not here: ", why_no_gpu(), ")") : "")
-              << '\n';
+              << (why.empty() ? "" : cat("  (not here: ", why, ")")) << '\n';
+  }
 }
 
 void list_comms() {

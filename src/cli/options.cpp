@@ -116,14 +116,22 @@ bool apply_arguments(Options& options, int argc, const char* const* argv) {
   std::set<std::string> seen;
   for (const auto& argument : parsed.arguments()) {
     const std::string given = cat("--", argument.key());
-    if (!seen.insert(given).second)
-      throw UsageError(cat(given, " is given twice; separate values with commas"));
     const auto flag =
         std::find_if(flags.begin(), flags.end(), [&](auto& f) { return f.name == argument.key(); });
+    if (!seen.insert(given).second)
+      throw UsageError(
+          cat(given, " is given twice; ", flag->list ? "separate values with commas" : "give it once"));
     apply_named(options, options.sweep.command_line, *flag, argument.value(), given);
   }
   check_arguments(options.command, options.arguments);
   return true;
+}
+
+/// The shortest and the longest time: the one that nobody gave follows the other.
+void settle_times(Options& options) {
+  Sampling& sampling = options.sampling;
+  if (!options.min_time_given) sampling.min_time_s = std::min(sampling.min_time_s, sampling.max_time_s);
+  if (!options.max_time_given) sampling.max_time_s = std::max(sampling.min_time_s, sampling.max_time_s);
 }
 
 void check_together(const Options& options) {
@@ -183,6 +191,7 @@ Options parse_options(int argc, const char* const* argv, const Variables& enviro
   if (options.command == Command::verify) options.sampling.check = CheckMode::full;
   apply_environment(options, environment);
   if (argc > 1 && !apply_arguments(options, argc - 1, argv + 1)) return help_about(word);
+  settle_times(options);
   check_together(options);
   return options;
 }

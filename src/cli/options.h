@@ -21,11 +21,12 @@ struct Options {
   std::vector<std::string> arguments;  ///< compare: the two reports; help and list: a topic, or none
   SweepRequest sweep;
   Sampling sampling;
-  std::string json, csv;              ///< files to write; empty for none
-  bool samples = false;               ///< keep every sample in the report
-  bool plan = false;                  ///< print the cases, run nothing
-  bool resume = false;                ///< skip what the report at `json` already holds
-  bool force = false;                 ///< replace the report at `json`
+  bool min_time_given = false, max_time_given = false;  ///< a default gives way to the other one
+  std::string json, csv;                                ///< files to write; empty for none
+  bool samples = false;                                 ///< keep every sample in the report
+  bool plan = false;                                    ///< print the cases, run nothing
+  bool resume = false;                                  ///< skip what the report at `json` already holds
+  bool force = false;                                   ///< replace the report at `json`
   bool profile = false;               ///< a few iterations for a profiler, instead of a measurement
   std::string trace;                  ///< file for a timeline of a few iterations, instead of a measurement
   bool quiet = false;                 ///< no progress on stderr

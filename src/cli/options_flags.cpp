@@ -58,8 +58,8 @@ std::vector<OptionFlag> selection_flags() {
   return {
       {kGroup, "suite", "NAME|FILE", "", "an experiment: built in, or a .json file", kSweeps,
        [](Options& o, std::string_view v) { o.sweep.suite = v; }},
-      {kGroup, "preset", "NAME", "", "the layer of a published model; see 'moebench list'", kSweeps,
-       [](Options& o, std::string_view v) { o.sweep.preset = v; }},
+      {kGroup, "preset", "NAME", "", "the layers of published models, one or several; see 'moebench list'",
+       kSweeps, [](Options& o, std::string_view v) { o.sweep.preset = v; }, true},
       {kGroup, "scale", "F", "1", "shrink hidden, ffn and tokens to F of their size, 0 < F <= 1", kSweeps,
        [](Options& o, std::string_view v) { o.sweep.scale = fraction(v); }},
       {kGroup, "filter", "EXPR", "", "keep cases where all hold: experts<=16,engine=loop", kSweeps,
@@ -84,9 +84,15 @@ std::vector<OptionFlag> sampling_flags() {
       {kGroup, "iters", "N", "0", "exactly N samples; 0: until --noise or --max-time", kRun,
        [](Options& o, std::string_view v) { o.sampling.iters = iterations(v); }},
       {kGroup, "min-time", "S", "0.2", "seconds to sample each case, at least", kRun,
-       [](Options& o, std::string_view v) { o.sampling.min_time_s = at_least_zero(v); }},
+       [](Options& o, std::string_view v) {
+         o.sampling.min_time_s = at_least_zero(v);
+         o.min_time_given = true;
+       }},
       {kGroup, "max-time", "S", "10", "seconds to sample each case, at most", kRun,
-       [](Options& o, std::string_view v) { o.sampling.max_time_s = above_zero(v); }},
+       [](Options& o, std::string_view v) {
+         o.sampling.max_time_s = above_zero(v);
+         o.max_time_given = true;
+       }},
       {kGroup, "noise", "PCT", "1", "stop when the median is known this well (half its 95 % interval)", kRun,
        [](Options& o, std::string_view v) { o.sampling.noise_pct = above_zero(v); }},
       {kGroup, "interleave", "", "", "sample the cases in turns, so that drift hits all alike", kRun,
@@ -126,8 +132,9 @@ std::vector<OptionFlag> sampling_flags() {
 std::vector<OptionFlag> output_flags() {
   constexpr std::string_view kGroup = "Output";
   return {
-      {kGroup, "json", "FILE|DIR/", "", "write the report here; in DIR/ it is named after device and commit",
-       kRun, [](Options& o, std::string_view v) { o.json = v; }},
+      {kGroup, "json", "FILE|DIR/", "",
+       "write the report here; in DIR/ it is named after device, commit, suite", kRun,
+       [](Options& o, std::string_view v) { o.json = v; }},
       {kGroup, "csv", "FILE", "", "write the table here as CSV", kRun,
        [](Options& o, std::string_view v) { o.csv = v; }},
       {kGroup, "trace", "FILE", "",
@@ -174,10 +181,10 @@ std::vector<FlagLine> flags_of(Command command) {
   std::vector<FlagLine> lines;
   for (const Flag& flag : flags())
     if (takes_case_flag(command, flag.name))
-      lines.push_back({"What to measure", flag.name, flag.value, flag.standard, flag.help});
+      lines.push_back({"What to measure", flag.name, flag.value, flag.standard, flag.help, !flag.per_run});
   for (const OptionFlag& flag : option_flags())
     if (std::find(flag.commands.begin(), flag.commands.end(), command) != flag.commands.end())
-      lines.push_back({flag.group, flag.name, flag.value, flag.standard, flag.help});
+      lines.push_back({flag.group, flag.name, flag.value, flag.standard, flag.help, flag.list});
   return lines;
 }
 

@@ -20,6 +20,7 @@ struct OptionFlag {
   std::vector<Command> commands;
   /// Puts a value into the options; a switch gets on or off. Throws UsageError saying what is valid.
   void (*apply)(Options&, std::string_view);
+  bool list = false;  ///< whether several values may stand there, separated by commas
 };
 
 std::span<const OptionFlag> option_flags();
@@ -27,6 +28,7 @@ std::span<const OptionFlag> option_flags();
 /// One row for a parser or a help page, from either table.
 struct FlagLine {
   std::string_view group, name, value, standard, help;
+  bool list = false;
 };
 
 /// Every flag of a command: those of the case first.

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "bench/runner.h"
 #include "cli/commands.h"
+#include "cli/plan.h"
 #include "cli/repro.h"
 #include "cli/start_ranks.h"
 #include "cli/workplace.h"
@@ -22,15 +23,15 @@
 namespace moebench {
 namespace {
 
-/// One line per case: what would be measured.
-void print_plan(const Sweep& sweep) {
-  int number = 0;
-  for (const Case& measured : sweep.cases) {
-    std::cout << ++number << "  ";
-    for (const auto& [flag, value] : measured.settings())
-      if (!value.empty()) std::cout << ' ' << flag << '=' << value;
-    std::cout << '\n';
-  }
+/// `ranks`: as many as a run would start.
+PlanLimits limits_of(Workplace& workplace, int ranks) {
+  World& world = workplace.world();
+  const Memory& memory = workplace.backend().memory();
+  return {.ranks = std::max(world.size(), ranks),
+          .local_ranks = std::max(world.local_size(), ranks),
+          .shared_memory = memory.host_accessible(),
+          .available_bytes = static_cast<double>(memory.available_bytes()),
+          .cache_bytes = workplace.backend().device().cache_bytes};
 }
 
 /// What rank 0 shows and keeps of a run: progress, the growing report, the table at the end.
@@ -109,8 +110,8 @@ std::string slug(std::string_view text) {
   return result;
 }
 
-/// A folder stands for a report in it that is named after the device and the commit.
-std::filesystem::path report_path(const std::string& given, const Document& head) {
+/// A folder stands for a report in it that is named after the device, the commit and the suite.
+std::filesystem::path report_path(const std::string& given, const Document& head, const std::string& suite) {
   if (!given.ends_with('/')) return given;
   std::error_code error;
   std::filesystem::create_directories(given, error);
@@ -118,18 +119,19 @@ std::filesystem::path report_path(const std::string& given, const Document& head
   const std::string& device =
       head.machine.gpus.empty() ? head.environment.cpu.model : head.machine.gpus.front().name;
   const std::string commit = head.tool.commit.empty() ? "no-commit" : head.tool.commit.substr(0, 10);
-  return cat(given, slug(device), "-", commit, head.tool.dirty ? "-modified" : "", ".json");
+  return cat(given, slug(device), "-", commit, head.tool.dirty ? "-modified" : "", suite.empty() ? "" : "-",
+             slug(suite), ".json");
 }
 
 /// Opens what will be written, before the first case. Null without --json.
-std::unique_ptr<Journal> open_journal(const Options& options, Document head) {
+std::unique_ptr<Journal> open_journal(const Options& options, Document head, const std::string& suite) {
   if (!options.csv.empty()) require_writable(options.csv);
   std::error_code error;
   if (!options.csv.empty() && !options.force && !options.resume &&
       std::filesystem::exists(options.csv, error))
     throw UsageError(cat(options.csv, " already exists; give --force to replace it"));
   if (options.json.empty()) return nullptr;
-  const auto path = report_path(options.json, head);
+  const auto path = report_path(options.json, head, suite);
   const OnExisting on_existing = options.force    ? OnExisting::replace
                                  : options.resume ? OnExisting::resume
                                                   : OnExisting::refuse;
@@ -220,17 +222,18 @@ Settings verify_defaults(const SweepRequest& sweep) {
 ExitCode run_command(const Options& given, const std::vector<std::string>& argv) {
   Options options = given;
   if (options.command == Command::verify) options.sweep.fallback = verify_defaults(options.sweep);
-  if (const auto code = start_ranks(options, argv)) return *code;
-  Workplace workplace(only_word(options.sweep, "backend"), {.comm = only_word(options.sweep, "comm"),
-                                                            .rendezvous = options.rendezvous,
-                                                            .timeout_s = options.timeout_s});
+  const SweepAxes axes = read_sweep(options.sweep);
+  if (const auto code = start_ranks(options, axes, argv)) return *code;
+  Workplace workplace(
+      axes.only("backend"),
+      {.comm = axes.only("comm"), .rendezvous = options.rendezvous, .timeout_s = options.timeout_s});
   World& world = workplace.world();
-  const Sweep sweep = expand_sweep(options.sweep, workplace.available());
+  const Sweep sweep = expand_sweep(axes, workplace.available());
   if (options.plan) {
-    if (world.rank() == 0) print_plan(sweep);
+    if (world.rank() == 0)
+      print_plan(std::cout, sweep, sampling_of(options), limits_of(workplace, ranks_to_start(axes)));
     return ExitCode::ok;
   }
-  for (const Case& measured : sweep.cases) refuse_impossible(measured, workplace.backend());
   if (options.profile || !options.trace.empty()) return inspect_command(options, workplace, sweep.cases);
 
   std::unique_ptr<Journal> journal;
@@ -248,7 +251,7 @@ ExitCode run_command(const Options& given, const std::vector<std::string>& argv)
           "no size was given: small layers, which take seconds; --suite, --preset or --tokens … choose "
           "others");
     for (const std::string& sentence : head.warnings) show->note(cat("warning: ", sentence));
-    journal = open_journal(options, std::move(head));
+    journal = open_journal(options, std::move(head), axes.suite);
     show->write_to(journal.get());
   });
   const auto cases = still_to_run(sweep.cases, options.sampling, world, journal.get(), show.get());

@@ -11,42 +11,43 @@
 namespace moebench {
 namespace {
 
-constexpr int kMostLocalRanks = 1024;  // more are a typo, not a host
+constexpr std::int64_t kMostLocalRanks = 1024;  // more are a typo, not a host
+constexpr std::string_view kSelf = "self", kMpi = "mpi", kNccl = "nccl";
 
-/// The largest of --ranks; 1 if it is not given.
-int ranks_wanted(const SweepRequest& request) {
-  std::int64_t most = 1;
-  for (const std::string& value : values_of(request, "ranks"))
-    most = std::max(most, to_int(value).value_or(1));
-  return static_cast<int>(std::min<std::int64_t>(most, kMostLocalRanks));
+std::string backend_of(const SweepAxes& axes) {
+  const std::string named = axes.only("backend");
+  return named == kAuto ? best_backend() : named;
+}
+
+bool start_over_nccl(const SweepAxes& axes, int ranks) {
+  const std::string comm = axes.only("comm");
+  return comm == kNccl || (comm == kAuto && uses_gpu(backend_of(axes)) && why_not_comm(kNccl, ranks).empty());
+}
+
+bool has_mpi() {
+  const auto comms = comm_names();
+  return std::find(comms.begin(), comms.end(), kMpi) != comms.end();
 }
 
 }  // namespace
 
-std::string only_word(const SweepRequest& request, std::string_view flag) {
-  const auto words = values_of(request, flag);
-  if (words.size() > 1) throw UsageError(cat("--", flag, " takes one value per run, not ", join(words, ",")));
-  return words.empty() ? "auto" : words.front();
+int ranks_to_start(const SweepAxes& axes) {
+  const auto ranks = static_cast<int>(std::min(axes.most_ranks(), kMostLocalRanks));
+  if (ranks == 1 || axes.only("comm") == kSelf || !detect_launch().launcher.empty()) return 1;
+  return has_mpi() || start_over_nccl(axes, ranks) ? ranks : 1;  // else what can be run on one rank is
 }
 
-std::optional<ExitCode> start_ranks(const Options& options, const std::vector<std::string>& argv) {
-  const std::string comm = only_word(options.sweep, "comm");
-  const int ranks = ranks_wanted(options.sweep);
-  if (options.plan || ranks == 1 || comm == "self" || !detect_launch().launcher.empty()) return std::nullopt;
-  const std::string named = only_word(options.sweep, "backend");
-  const std::string backend = named == "auto" ? best_backend() : named;
-  const auto backends = backend_names();
-  if (std::find(backends.begin(), backends.end(), backend) == backends.end())
-    throw_unknown("backend", backend, backends);
+std::optional<ExitCode> start_ranks(const Options& options, const SweepAxes& axes,
+                                    const std::vector<std::string>& argv) {
+  const int ranks = options.plan ? 1 : ranks_to_start(axes);
+  if (ranks == 1) return std::nullopt;
   // What is wrong with the sweep is said here, once, and not by each rank and a launcher.
-  expand_sweep(options.sweep, {.ranks = ranks,
-                               .backend = backend,
-                               .comm = "mpi",
-                               .words = {{"backend", backend_names()}, {"engine", engines_of(backend)}}});
-  if (comm == "nccl" || (comm == "auto" && backend == "cuda" && why_not_comm("nccl", ranks).empty()))
-    return static_cast<ExitCode>(run_local_ranks(ranks, argv));
+  Available machine = available_on(capabilities_of(backend_of(axes)), ranks, kMpi);
+  machine.words.erase("comm");  // the ranks say why a comm cannot be used
+  expand_sweep(axes, machine);
+  if (start_over_nccl(axes, ranks)) return static_cast<ExitCode>(run_local_ranks(ranks, argv));
   become_mpirun(ranks, argv);
-  return std::nullopt;  // no MPI: what can be run on one rank is
+  return std::nullopt;
 }
 
 }  // namespace moebench

@@ -11,12 +11,13 @@
 
 namespace moebench {
 
+/// How many ranks start_ranks() starts for this sweep on this host; 1 if it starts none.
+int ranks_to_start(const SweepAxes& axes);
+
 /// If no launcher started this process and the sweep wants several ranks, runs it on as many of this host:
 /// over NCCL if each has a GPU to itself, else by becoming mpirun. Returns the run's exit code; nothing if
 /// this process is to run it.
-std::optional<ExitCode> start_ranks(const Options& options, const std::vector<std::string>& argv);
-
-/// The one word a flag has over the whole sweep: ranks and backend are opened once, for all cases.
-std::string only_word(const SweepRequest& request, std::string_view flag);
+std::optional<ExitCode> start_ranks(const Options& options, const SweepAxes& axes,
+                                    const std::vector<std::string>& argv);
 
 }  // namespace moebench

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "bench/stopwatch.h"
+#include "bench/why_not.h"
 #include "cli/cores.h"
 
 namespace moebench {
@@ -31,16 +32,42 @@ std::string host_name() {
   return name;
 }
 
-std::unique_ptr<Backend> open_backend(std::string_view name, World& world) {
-  if (name == "cpu") {
-    const int threads = threads_of(world);
-    const bool alone = threads_have_a_core_each(world, host_name(), threads);
-    return make_cpu_backend(threads, alone ? kSpinBetweenLoops : std::chrono::microseconds{});
-  }
+std::unique_ptr<Backend> open_cpu_backend(World& world) {
+  const int threads = threads_of(world);
+  const bool alone = threads_have_a_core_each(world, host_name(), threads);
+  return make_cpu_backend(threads, alone ? kSpinBetweenLoops : std::chrono::microseconds{});
+}
+
+std::string always_here() { return {}; }
+
+/// One row per backend of this build, best first.
+struct KnownBackend {
+  std::string_view name;
+  const Capabilities& (*capabilities)();
+  std::string (*why_not_here)();
+  std::unique_ptr<Backend> (*open)(World&);
+  bool gpu;
+};
+constexpr KnownBackend kBackends[] = {
 #if MOEBENCH_HAVE_CUDA
-  if (name == "cuda") return make_cuda_backend(world.local_rank());
+    {"cuda", cuda_capabilities, why_no_cuda,
+     [](World& world) { return make_cuda_backend(world.local_rank()); }, true},
 #endif
+    {"cpu", cpu_capabilities, always_here, open_cpu_backend, false},
+};
+
+const KnownBackend& find_backend(std::string_view name) {
+  for (const KnownBackend& backend : kBackends)
+    if (backend.name == name) return backend;
   throw_unknown("backend", name, backend_names());
+}
+
+/// Each word once, in the order of first sight.
+std::vector<std::string> unique(const std::vector<std::string>& words) {
+  std::vector<std::string> once;
+  for (const std::string& word : words)
+    if (std::find(once.begin(), once.end(), word) == once.end()) once.push_back(word);
+  return once;
 }
 
 template <class Make>
@@ -51,14 +78,29 @@ auto timed(double& us, Make make) {
 
 }  // namespace
 
-#if MOEBENCH_HAVE_CUDA
-std::vector<std::string> backend_names() { return {"cuda", "cpu"}; }
-std::string why_no_gpu() { return why_no_cuda(); }
-#else
-std::vector<std::string> backend_names() { return {"cpu"}; }
-std::string why_no_gpu() { return "built without CUDA"; }
-#endif
-std::string best_backend() { return why_no_gpu().empty() ? "cuda" : "cpu"; }
+std::vector<std::string> backend_names() {
+  std::vector<std::string> names;
+  for (const KnownBackend& backend : kBackends) names.emplace_back(backend.name);
+  return names;
+}
+
+std::string best_backend() {
+  for (const KnownBackend& backend : kBackends)
+    if (backend.why_not_here().empty()) return std::string(backend.name);
+  MB_ASSERT(false);
+}
+
+std::string why_not_backend(std::string_view name) { return find_backend(name).why_not_here(); }
+
+std::string why_no_gpu() {
+  for (const KnownBackend& backend : kBackends)
+    if (backend.gpu) return backend.why_not_here();
+  return "built without CUDA";
+}
+
+const Capabilities& capabilities_of(std::string_view backend) { return find_backend(backend).capabilities(); }
+
+bool uses_gpu(std::string_view backend) { return find_backend(backend).gpu; }
 
 namespace {
 
@@ -73,40 +115,38 @@ std::vector<std::string> notes_on_best_backend() {
 
 }  // namespace
 
-std::vector<std::string> engines_of(std::string_view backend) {
-#if MOEBENCH_HAVE_CUDA
-  if (backend == "cuda") return cuda_engine_names();
-#endif
-  MB_ASSERT(backend == "cpu");
-  return make_cpu_backend(1)->engines();
+Available available_on(const Capabilities& backend, int ranks, std::string_view comm) {
+  std::vector<std::string> engines{std::string(kAuto)};
+  std::vector<OtherBackend> others;
+  for (const KnownBackend& known : kBackends) {
+    const auto names = known.capabilities().engines();
+    engines.insert(engines.end(), names.begin(), names.end());
+    if (known.name != backend.name()) others.push_back({std::string(known.name), names, known.why_not_here});
+  }
+  return {.ranks = ranks,
+          .backend = backend.name(),
+          .comm = comm,
+          .engine = [&backend](const Shape& shape) { return backend.best_engine(shape); },
+          .words = {{"backend", backend_names()}, {"comm", comm_names()}, {"engine", unique(engines)}},
+          .why_not = [&backend, others](const Case& point) { return why_not(point, backend, others); }};
 }
 
 Workplace::Workplace(std::string_view backend, WorldRequest request)
-    : notes_(backend == "auto" ? notes_on_best_backend() : std::vector<std::string>()),
-      backend_name_(backend == "auto" ? best_backend() : std::string(backend)),
+    : notes_(backend == kAuto ? notes_on_best_backend() : std::vector<std::string>()),
+      backend_name_(backend == kAuto ? best_backend() : std::string(backend)),
       world_(timed(ranks_us_,
                    [&] {
-                     request.gpu = backend_name_ == "cuda";
+                     request.gpu = uses_gpu(backend_name_);
                      request.note = [this](const std::string& line) { notes_.push_back(line); };
                      return make_world(request);
                    })),
       pool_(std::make_unique<ThreadPool>(threads_of(*world_))),
-      backend_(timed(backend_us_, [&] { return open_backend(backend_name_, *world_); })) {}
-
-Available Workplace::available() const {
-  std::vector<std::string> engines = backend_->engines();
-  engines.insert(engines.begin(), "auto");
-  return {.ranks = world_->size(),
-          .backend = std::string(backend_->name()),
-          .comm = std::string(world_->name()),
-          .engine = [this](const Shape& shape) { return backend_->best_engine(shape); },
-          .words = {{"backend", backend_names()}, {"comm", comm_names()}, {"engine", engines}}};
-}
+      backend_(timed(backend_us_, [&] { return find_backend(backend_name_).open(*world_); })) {}
 
 Machine Workplace::describe() {
   const DeviceInfo& device = backend_->device();
   Machine machine;
-  if (device.kind == "cuda")
+  if (uses_gpu(backend_name_))
     machine.gpus.push_back({.name = device.name,
                             .multiprocessors = device.units,
                             .memory_bytes = static_cast<double>(device.memory_bytes),

@@ -20,10 +20,16 @@ namespace moebench {
 std::vector<std::string> backend_names();
 /// What "auto" stands for here: the best that is usable.
 std::string best_backend();
+/// Why one of backend_names() cannot be used here; empty if it can.
+std::string why_not_backend(std::string_view name);
 /// Why "cuda" cannot be used here; empty if it can.
 std::string why_no_gpu();
-/// The engines of one of backend_names(), known without opening it.
-std::vector<std::string> engines_of(std::string_view backend);
+/// What one of backend_names() can run, known without opening it. Throws UsageError for any other name.
+const Capabilities& capabilities_of(std::string_view backend);
+/// Whether rows of this backend lie in GPU memory, so that ranks may exchange them over NCCL.
+bool uses_gpu(std::string_view backend);
+/// For expand_sweep(): what "auto" and absent flags stand for with this backend, and what it can run.
+Available available_on(const Capabilities& backend, int ranks, std::string_view comm);
 
 class Workplace {
  public:
@@ -34,8 +40,7 @@ class Workplace {
   World& world() { return *world_; }
   Backend& backend() { return *backend_; }
   Bench bench() { return {*world_, *backend_, *pool_}; }
-  /// For expand_sweep: what "auto" and absent flags stand for here.
-  Available available() const;
+  Available available() const { return available_on(*backend_, world_->size(), world_->name()); }
   /// How long joining the ranks and opening the backend took.
   double ranks_us() const { return ranks_us_; }
   double backend_us() const { return backend_us_; }

@@ -93,6 +93,8 @@ std::unique_ptr<World> make_world(const WorldRequest& request);
 
 /// The words that --comm takes in this build.
 std::vector<std::string> comm_names();
+/// Whether a sum over this comm makes the host wait for the device; over NCCL it is queued like other work.
+bool sums_wait_for_device(std::string_view comm);
 /// Why one of comm_names() cannot be used with `local_ranks` ranks on this host; empty if it can.
 std::string why_not_comm(std::string_view name, int local_ranks);
 

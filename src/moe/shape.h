@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/dtype.h"
@@ -40,8 +41,10 @@ struct Shape {
   bool operator==(const Shape&) const = default;
 };
 
-/// Throws UsageError naming what was given and what is valid: "top_k 9 exceeds experts 8".
-/// Also refuses sizes whose row indices or byte counts would overflow.
+/// Why there can be no such layer, with what was given and what is valid: "top_k 9 exceeds experts 8"; empty if there
+/// can. Also refuses sizes whose row indices or byte counts would overflow.
+std::string why_not(const Shape& shape);
+/// Throws UsageError with what why_not() says.
 void validate(const Shape& shape);
 
 }  // namespace moebench

@@ -130,12 +130,16 @@ std::string name_of(const Skew& skew) {
   return takes_number ? cat(word, ":", skew.parameter) : word;
 }
 
+std::string why_not_planted(const Shape& shape, const Skew& skew) {
+  if (skew.kind == Skew::Kind::random || shape.experts <= shape.hidden) return {};
+  return cat("routing '", name_of(skew), "' needs experts <= hidden, but experts is ", shape.experts,
+             " and hidden is ", shape.hidden);
+}
+
 Workload::Workload(const Shape& shape, Skew skew, std::uint64_t seed)
     : shape_(shape), skew_(skew), seed_(seed) {
   if (skew.kind == Skew::Kind::random) return;
-  if (shape.experts > shape.hidden)
-    throw UsageError(cat("routing '", name_of(skew), "' needs experts <= hidden, but experts is ",
-                         shape.experts, " and hidden is ", shape.hidden));
+  if (const std::string why = why_not_planted(shape, skew); !why.empty()) throw UsageError(why);
   planting_ = planting_rows(shape, field(Parameter::gate));
   if (skew.kind == Skew::Kind::zipf) cumulative_ = zipf_cumulative(shape.experts, skew.parameter);
 }

@@ -34,6 +34,8 @@ struct Skew {
 /// "zipf:1.2" and so on. Throws UsageError naming the valid forms.
 Skew parse_skew(std::string_view word);
 std::string name_of(const Skew& skew);
+/// Why the skew cannot be planted in a layer of this shape; empty if it can.
+std::string why_not_planted(const Shape& shape, const Skew& skew);
 
 /// Makes the numbers of one case. Cheap to copy for `random`; other skews hold an [E, H] matrix.
 class Workload {

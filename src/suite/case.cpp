@@ -43,6 +43,10 @@ std::vector<Pass> passes_of(PassSet passes) {
   return list;
 }
 
+PassSet standard_passes(SubjectKind subject) {
+  return subject == SubjectKind::linear ? PassSet::fwd : PassSet::fwd_bwd;
+}
+
 std::string Case::title() const {
   std::string text(name_of(subject));
   for (const auto& [flag, value] : axes)

@@ -12,6 +12,7 @@
 #include "moe/shape.h"
 #include "moe/stage.h"
 #include "moe/workload.h"
+#include "suite/word.h"
 
 namespace moebench {
 
@@ -31,6 +32,8 @@ SubjectKind parse_subject(std::string_view word);
 std::string_view name_of(PassSet passes);  // "fwd", "fwd+bwd", "step"
 PassSet parse_passes(std::string_view word);
 std::vector<Pass> passes_of(PassSet passes);
+/// What is timed of a subject if nobody says: both passes of those that have two.
+PassSet standard_passes(SubjectKind subject);
 std::string_view name_of(CacheState cache);
 CacheState parse_cache(std::string_view word);
 
@@ -40,12 +43,12 @@ struct Case {
   Shape shape;
   Skew skew;
   PassSet passes = PassSet::fwd_bwd;
-  std::string backend = "cpu";
-  std::string engine = "loop";
+  BackendName backend = "cpu";
+  EngineName engine = "loop";
   int streams = 16;  ///< of engine streams
-  std::string comm = "self";
+  CommName comm = "self";
   Exchange exchange = Exchange::fused;
-  std::string gate = "topk";
+  GateName gate = "topk";
   bool graph = false;  ///< passes are replayed as graphs of the device, not queued call by call
   CacheState cache = CacheState::cold;
   std::uint64_t seed = 1;

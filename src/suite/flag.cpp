@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "suite/flag.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "suite/axis.h"
@@ -21,6 +23,13 @@ std::int64_t product(std::string_view what, std::int64_t a, std::string_view tim
 
 bool parse_switch(std::string_view flag, std::string_view word) {
   return Words<bool, 2>{{{{false, "off"}, {true, "on"}}}}.parse(flag, word);
+}
+
+/// `word` if it is one of those that the flag shows as its values, "fused|per-expert".
+std::string_view known_word(std::string_view flag, std::string_view word) {
+  const auto valid = split(find_flag(flag).value, '|');
+  if (std::find(valid.begin(), valid.end(), word) == valid.end()) throw_unknown(flag, word, valid);
+  return word;
 }
 
 std::string tokens_per_rank(const Case& c) {
@@ -60,6 +69,7 @@ constexpr Flag kFlags[] = {
      .help = "tokens per rank",
      .number = true,
      .instead = "total-tokens",
+     .scaled_to = 1,
      .read = tokens_per_rank,
      .write =
          [](Case& c, std::string_view v) {
@@ -71,6 +81,7 @@ constexpr Flag kFlags[] = {
      .help = "instead of --tokens: tokens in all, dealt as evenly as possible",
      .number = true,
      .instead = "tokens",
+     .scaled_to = 1,
      .read = [](const Case& c) { return cat(c.shape.tokens); },
      .write = [](Case& c, std::string_view v) { c.shape.tokens = number(v); }},
     {.name = "hidden",
@@ -79,6 +90,7 @@ constexpr Flag kFlags[] = {
      .help = "width of a token",
      .number = true,
      .least = 1,
+     .scaled_to = 16,
      .read = [](const Case& c) { return cat(c.shape.hidden); },
      .write = [](Case& c, std::string_view v) { c.shape.hidden = number(v); }},
     {.name = "ffn",
@@ -87,6 +99,7 @@ constexpr Flag kFlags[] = {
      .help = "width inside an expert",
      .number = true,
      .least = 1,
+     .scaled_to = 16,
      .read = [](const Case& c) { return cat(c.shape.ffn); },
      .write = [](Case& c, std::string_view v) { c.shape.ffn = number(v); }},
     {.name = "experts",
@@ -143,12 +156,8 @@ constexpr Flag kFlags[] = {
      .value = "topk",
      .standard = "topk",
      .help = "topk: softmax over the k largest logits, as in the paper",
-     .read = [](const Case& c) { return c.gate; },
-     .write =
-         [](Case& c, std::string_view v) {
-           if (v != "topk") throw_unknown("gate", v, {"topk"});
-           c.gate = v;
-         }},
+     .read = [](const Case& c) { return c.gate.text(); },
+     .write = [](Case& c, std::string_view v) { c.gate = known_word("gate", v); }},
     {.name = "routing",
      .value = "SKEW",
      .standard = "random",
@@ -159,7 +168,7 @@ constexpr Flag kFlags[] = {
      .value = "NAME",
      .standard = "auto",
      .help = "how experts are run, see 'moebench list'; auto: the fastest",
-     .read = [](const Case& c) { return c.engine; },
+     .read = [](const Case& c) { return c.engine.text(); },
      .write = [](Case& c, std::string_view v) { c.engine = v; }},
     {.name = "streams",
      .value = "N",
@@ -169,19 +178,22 @@ constexpr Flag kFlags[] = {
      .least = 1,
      .most = 128,
      .added = true,
-     .read = [](const Case& c) { return c.engine == "streams" ? cat(c.streams) : std::string(); },
+     .reader = "engine streams reads",
+     .read = [](const Case& c) { return c.engine == kStreamsEngine ? cat(c.streams) : std::string(); },
      .write = [](Case& c, std::string_view v) { c.streams = static_cast<int>(number(v)); }},
     {.name = "backend",
      .value = "auto|cpu|cuda",
      .standard = "auto",
      .help = "what computes; auto: the fastest that works here",
-     .read = [](const Case& c) { return c.backend; },
+     .per_run = true,
+     .read = [](const Case& c) { return c.backend.text(); },
      .write = [](Case& c, std::string_view v) { c.backend = v; }},
     {.name = "comm",
      .value = "NAME",
      .standard = "auto",
      .help = "what exchanges between ranks; auto: self for one, nccl with a GPU each, else mpi",
-     .read = [](const Case& c) { return c.comm; },
+     .per_run = true,
+     .read = [](const Case& c) { return c.comm.text(); },
      .write = [](Case& c, std::string_view v) { c.comm = v; }},
     {.name = "exchange",
      .value = "fused|per-expert|direct",
@@ -190,12 +202,14 @@ constexpr Flag kFlags[] = {
          "rows travel at once, one local expert after the other as in the paper's code, or by stores into "
          "memory that the ranks of one host share",
      .added = true,
+     .reader = "a layer on several ranks (ep above 1) reads",
      .read = [](const Case& c) { return c.shape.ep > 1 ? std::string(name_of(c.exchange)) : std::string(); },
      .write = [](Case& c, std::string_view v) { c.exchange = parse_exchange(v); }},
     {.name = "pass",
      .value = "fwd|fwd+bwd|step",
      .standard = "fwd+bwd",
-     .help = "what is timed; step adds the gradient synchronisation",
+     .help = "what is timed; step adds the gradient sync; subject linear has fwd only",
+     .standard_of = [](const Case& c) { return name_of(standard_passes(c.subject)); },
      .read = [](const Case& c) { return std::string(name_of(c.passes)); },
      .write = [](Case& c, std::string_view v) { c.passes = parse_passes(v); }},
     {.name = "graph",

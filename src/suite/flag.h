@@ -19,7 +19,7 @@ namespace moebench {
 struct Flag {
   std::string_view name;      ///< "top-k": --top-k, MOEBENCH_TOP_K, the key in suites and records
   std::string_view value;     ///< what stands for its value in help: "N" or "gelu|swiglu"
-  std::string_view standard;  ///< its value if nobody gives one; empty if that follows from other flags
+  std::string_view standard;  ///< its value if nobody gives one; empty if that follows from ranks and ep
   std::string_view help;
   bool number = false;  ///< a whole number in [least, most]; otherwise a word
   std::int64_t least = 0;
@@ -27,6 +27,11 @@ struct Flag {
   std::string_view instead;  ///< the other flag that says the same thing in other terms, if any
   /// It came after reports had been written: at its standard value it leaves a case's id as it was.
   bool added = false;
+  bool per_run = false;        ///< one value for all cases of a run: ranks and backend are opened once
+  std::int64_t scaled_to = 0;  ///< --scale shrinks it to a multiple of this; 0: not at all
+  std::string_view reader;     ///< of a flag that few cases read, which and how: "engine streams reads"
+  /// Its value if nobody gives one, where that follows from the case's subject.
+  std::string_view (*standard_of)(const Case&) = nullptr;
   /// The value in a case; empty if this case has none (`tokens` when they are not dealt evenly).
   std::string (*read)(const Case&) = nullptr;
   /// Puts a valid value into a case whose ranks and ep are set. Throws UsageError for an unknown word.

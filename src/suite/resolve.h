@@ -12,26 +12,24 @@
 
 namespace moebench {
 
-/// What this run has: what 'auto' and an absent --ranks stand for, and which words this build knows.
+/// What this run has: what 'auto' and an absent --ranks stand for, which words this build knows, and what can run.
 struct Available {
   int ranks = 1;  ///< processes launched
-  std::string backend = "cpu";
-  std::string comm = "self";
+  BackendName backend = "cpu";
+  CommName comm = "self";
   std::function<std::string(const Shape&)> engine;  ///< what 'auto' stands for; "loop" if empty
   /// Words that a flag takes here, by flag; one that is not listed takes any.
   std::map<std::string, std::vector<std::string>, std::less<>> words;
+  /// Why a case cannot run here; empty if it can. If not set, why_not() below.
+  std::function<std::string(const Case&)> why_not;
 };
 
 /// `values` holds one valid value per flag. Fills in what follows from others: ranks from the machine, ep
-/// from the ranks, experts from experts-per-rank. Throws UsageError for a word that this machine does not
-/// know. Does not ask whether the shape is possible: that is check_possible().
+/// from the ranks, experts from experts-per-rank, the passes from the subject. Throws UsageError for a word that this
+/// machine does not know. Does not ask whether the case can run: that is why_not().
 Case resolve(const Settings& values, const Available& machine);
 
-/// Throws UsageError naming what was given and what is valid.
-void check_possible(const Case& point);
-
-/// Multiplies hidden and ffn by `scale` in (0, 1] (to a multiple of 16, at least 16) and tokens (at least 1).
-/// Nothing grows.
-void scale_values(Settings& values, double scale);
+/// Why no machine could run this case, whatever the backend: its sizes, its gate; empty if one could.
+std::string why_not(const Case& point);
 
 }  // namespace moebench

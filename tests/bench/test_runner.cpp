@@ -134,6 +134,18 @@ TEST_F(Running, RefusesImpossibleCasesBeforeTheFirst) {
   EXPECT_TRUE(kept_.events.empty());
 }
 
+TEST_F(Running, RefusesAnEngineThatCannotRunTheShapeBeforeThePeaksAreMeasured) {
+  backend_.script.engine_refuses = "engine loop is out of order";
+  try {
+    run({with_experts(4)});
+    ADD_FAILURE() << "nothing was refused";
+  } catch (const UsageError& error) {
+    EXPECT_STREQ(error.what(), "engine loop is out of order");
+  }
+  EXPECT_TRUE(kept_.events.empty());
+  EXPECT_TRUE(backend_.copied.empty()) << "the copy ceiling was measured";
+}
+
 TEST_F(Running, TakesTurnsWhenInterleaved) {
   sampling_ = {.iters = 0,
                .min_time_s = 0,

@@ -201,6 +201,23 @@ TEST(Options, RefuseMissingAndRepeatedValues) {
   expect_refused({"run", "--tokens", "8", "--tokens", "9"}, "--tokens is given twice");
 }
 
+TEST(Options, AdviseCommasOnlyWhereAFlagTakesSeveralValues) {
+  expect_refused({"run", "--tokens", "8", "--tokens", "9"},
+                 "--tokens is given twice; separate values with commas");
+  expect_refused({"run", "--preset", "dbrx", "--preset", "dbrx"}, "separate values with commas");
+  for (const char* flag : {"--suite", "--json", "--max-time", "--backend", "--comm"})
+    expect_refused({"run", flag, "1", flag, "2"}, std::string(flag) + " is given twice; give it once");
+  expect_refused({"run", "--plan", "--plan"}, "--plan is given twice; give it once");
+}
+
+TEST(Options, LetADefaultTimeGiveWayToTheOneThatIsGiven) {
+  EXPECT_EQ(parse({"run", "--max-time", "0.1"}).sampling.min_time_s, 0.1);
+  EXPECT_EQ(parse({"run", "--max-time", "5"}).sampling.min_time_s, 0.2);
+  EXPECT_EQ(parse({"run", "--min-time", "20"}).sampling.max_time_s, 20);
+  expect_refused({"run", "--max-time", "0.1"}, "--min-time 0.3 exceeds --max-time 0.1",
+                 {{"MOEBENCH_MIN_TIME", "0.3"}});
+}
+
 TEST(Options, RefuseValuesOutOfRange) {
   expect_refused({"run", "--tokens", "-5"}, "--tokens: needs a value, but '-5' follows");
   expect_refused({"run", "--iters", "1.5"}, "--iters: '1.5' is not a whole number");

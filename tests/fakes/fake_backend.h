@@ -25,6 +25,7 @@ struct Script {
   bool has_queue = false;      ///< as a device that works while the host queues
   bool lose_launches = false;  ///< a graph that is launched does nothing
   bool engine_waits = false;   ///< as an engine that reads the sizes on the host
+  std::string engine_refuses;  ///< what every engine says of every shape
 };
 
 class FakeMemory final : public Memory {
@@ -115,6 +116,8 @@ class FakeBackend final : public Backend {
   bool supports(DType dtype) const override { return inner_->supports(dtype); }
   std::string math(DType dtype) const override { return "fake " + std::string(name_of(dtype)); }
   std::vector<std::string> engines() const override { return inner_->engines(); }
+  using Capabilities::why_not;
+  std::string why_not(std::string_view, const EngineShape&) const override { return script.engine_refuses; }
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
     return std::make_unique<FakeEngine>(inner_->make_engine(name, shape), script.engine_waits);
   }

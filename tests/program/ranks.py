@@ -42,6 +42,11 @@ def ranks_without_a_launcher_are_started():
     held = report("a.json")
     assert len(held["machine"]["ranks"]) == 2 and held["machine"]["mpi"]["launcher"] == "mpirun"
     assert [point["case"].get("exchange") for point in held["points"]] == [None, "fused", "per-expert"]
+    assert [point["axes"].get("exchange") for point in held["points"]] == [None, "fused", "per-expert"]
+    assert re.search(r"^ *1 +– ", measured.out, re.MULTILINE), "one rank has no exchange"
+    expect(moebench(f"run {flags(**CASE)} --ranks 2 --plan").out, "  needs ")
+    refused = moebench(f"run {small(ranks='1,2', dtype='bf16')}")
+    expect(_only_error(refused, 2)[0], "not bf16")
     assert moebench(f"run {small(ranks=2)} --comm self").code == 6, "--comm self starts no ranks"
     expect(_only_error(moebench(f"run {small(ranks=3)}"), 2)[0], "experts 4 cannot be dealt evenly to ep 3")
 

@@ -65,6 +65,9 @@ def a_folder_gets_a_report_of_its_own_name():
     assert moebench(f"run {small()} --json results/smoke/").code == 0
     (made,) = pathlib.Path("results/smoke").iterdir()
     assert made.suffix == ".json" and report(made)["run"]["exit_code"] == 0
+    pathlib.Path("s.json").write_text('{"name": "My suite", "fixed": {"experts": 4}}')
+    assert moebench(f"run {small()} --suite s.json --json results/smoke/").code == 0, "a suite makes another name"
+    assert [path.name for path in pathlib.Path("results/smoke").iterdir() if path.name.endswith("-my-suite.json")]
 
 
 def an_unwritable_report_is_refused_before_the_first_case():

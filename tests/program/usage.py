@@ -4,13 +4,16 @@ import json
 import pathlib
 import re
 
-from program import CASE, ROOT, expect, expect_golden, expect_refused, flags, main, moebench, small
+from program import CASE, ROOT, Skip, expect, expect_golden, expect_refused, flags, main, moebench, small
 
 
 def _page(topic):
     """A page of help.md, where its flags are not filled in."""
     text = (ROOT / "src/cli/help.md").read_text()
     return re.search(rf"^(# {topic}: .*?)\n*(?=^# |\Z)", text, re.DOTALL | re.MULTILINE)[1] + "\n"
+
+
+_NEED = r"  needs [\d.]+ [kMGT]B, sampled within [\d:]+$|  skipped: needs .*$"  # of the machine, at the end of a planned case
 
 
 def _topics():
@@ -76,7 +79,82 @@ def the_suites_plan_these_cases():
     for path in sorted((ROOT / "suites").glob("*.json")):
         planned = moebench(f"run --suite {path.stem} --plan --backend cpu")
         assert planned.code == 0 and planned.err == ""
-        expect_golden(re.sub(r"(backend|comm)=\w+", r"\1=…", planned.out), f"plan-{path.stem}.txt")
+        cases = re.sub(_NEED, "", planned.out, flags=re.MULTILINE)
+        expect_golden(re.sub(r"(backend|comm)=\w+", r"\1=…", cases), f"plan-{path.stem}.txt")
+
+
+def a_plan_says_what_each_case_needs():
+    planned = moebench(f"run {flags(**CASE)} --engine loop,naive-mask --max-time 7 --plan")
+    lines = planned.out.splitlines()
+    assert [re.search(r"  needs \d+\.\d [kM]B, sampled within (.*)$", line)[1] for line in lines] == ["0:07", "0:14"], lines
+    expect(moebench(f"run {flags(**CASE)} --iters 5 --plan").out, "B, 5 samples\n")
+    assert re.search(r"  needs \S+ [kM]B\n$", moebench(f"verify {flags(**CASE)} --plan").out)
+
+
+def a_plan_says_which_cases_would_be_skipped():
+    planned = moebench("run --tokens 1000000 --hidden 16384 --ffn 65536 --experts 64,4 --backend cpu --plan")
+    assert planned.code == 0
+    for line in planned.out.splitlines():
+        assert re.search(r"  skipped: needs \S+ TB on each rank, \S+ [MGT]B are available$", line), line
+    expect(moebench(f"run {flags(**CASE)} --ranks 1,2 --comm self --plan").out,
+           "  skipped: needs 2 ranks, but 1 runs; start with mpirun -np 2\n")
+
+
+def what_cannot_run_is_refused_before_anything_is_measured():
+    alone = f"run {flags(**CASE)} --dtype bf16"
+    for arguments in (alone, f"{alone} --plan", f"{alone} --ranks 2", alone.replace("run", "verify")):
+        expect_refused(moebench(arguments), 2, "backend cpu computes in fp32, not bf16")
+    expect_refused(moebench(f"run {flags(**CASE)} --subject linear --pass step"), 2, "subject linear has no step pass; valid: fwd")
+    expect_refused(moebench(f"{alone} --engine loop,naive-mask"), 2, "not bf16 (in the case 'layer engine=loop'; none of the 2 cases")
+
+
+def what_cannot_run_is_left_out_of_a_product():
+    arguments = f"run {small(dtype='fp32,bf16', engine='loop,naive-mask')}"
+    done = moebench(arguments)
+    assert done.code == 0
+    left_out = [line for line in done.err.splitlines() if "left out" in line]
+    assert left_out == ["2 of 4 cases cannot run and are left out; --plan lists all; the first, 'layer dtype=bf16 engine=loop': "
+                        "backend cpu computes in fp32, not bf16"], left_out
+    lines = moebench(f"{arguments} --plan").out.splitlines()
+    assert len(lines) == 4 and all("fp32" in line and "needs" in line for line in lines[:2]), lines
+    for line in lines[2:]:
+        assert line.startswith("–   subject=layer") and line.endswith("  left out: backend cpu computes in fp32, not bf16"), line
+
+
+def the_pass_follows_the_subject():
+    done = moebench(f"run {small(subject='dense,layer,linear')}")
+    assert done.code == 0 and "left out" not in done.err
+    for row in (r"dense +fwd\+bwd ", r"layer +fwd\+bwd ", r"linear +fwd "):
+        assert re.search(row, done.out), row
+
+
+def several_presets_are_one_sweep():
+    planned = moebench("run --preset dbrx,mixtral-8x7b --scale 0.125 --backend cpu --plan")
+    expect(planned.out, "hidden=768 ffn=1344", "hidden=512 ffn=1792")
+    expect_refused(moebench("run --preset dbrx,mixtral"), 2, "unknown preset 'mixtral'")
+
+
+def settings_that_change_nothing_are_said():
+    expect(moebench(f"run {small(streams=4)}").err, "--streams changes nothing here: only engine streams reads it\n")
+    expect(moebench(f"run {small(scale=0.5, suite='smoke')}").err, "--scale 0.5 shrinks what was typed, too: tokens 8 → 4\n")
+
+
+def an_engine_of_another_backend_is_said_to_be_one():
+    if "  cuda" not in moebench("list backends").out:
+        raise Skip("built without CUDA")
+    expect_refused(moebench(f"run {flags(**CASE)} --engine grouped"), 2, "moebench: engine grouped is of backend cuda, ")
+    left = moebench(f"run {small(engine='grouped,loop')}")
+    assert left.code == 0
+    expect(left.err, "1 of 2 cases cannot run and is left out", "engine grouped is of backend cuda, ")
+
+
+def a_short_time_needs_no_second_flag():
+    assert moebench(f"run {flags('no-peaks', **CASE, max_time=0.05)}").code == 0
+    expect_refused(moebench("run --suite smoke --suite smoke"), 2, "--suite is given twice; give it once")
+
+
+def list_says_what_auto_stands_for():
+    expect(moebench("list engines").out, "on cpu, loop\n")
 
 
 def a_plan_measures_nothing_and_writes_nothing():
@@ -98,8 +176,11 @@ def an_unknown_word_names_the_nearest():
 def an_impossible_shape_is_refused():
     expect_refused(moebench("run --top-k 9 --experts 8"), 2, "moebench: top_k 9 exceeds experts 8")
     expect_refused(moebench(f"run {flags(**CASE)} --ranks 3 --ep 2"), 2, "ep")
-    refused = moebench("run --tokens 8 --hidden 8 --ffn 8 --experts 4,8,16 --top-k 6")
-    expect_refused(refused, 2, "top_k 6 exceeds experts 4", "experts=4", "--filter")
+    refused = moebench("run --tokens 8 --hidden 8 --ffn 8 --experts 4,5 --top-k 6")
+    expect_refused(refused, 2, "top_k 6 exceeds experts 4", "experts=4", "none of the 2 cases")
+    left = moebench(f"run {small(experts='4,8,16', top_k=6)}")
+    assert left.code == 0
+    expect(left.err, "1 of 3 cases cannot run and is left out", "'layer experts=4': top_k 6 exceeds experts 4")
 
 
 def sizes_beyond_counting_are_refused():

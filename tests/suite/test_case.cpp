@@ -22,7 +22,7 @@ Case example() {
   point.backend = "cuda";
   point.engine = "naive-rau";
   point.comm = "mpi";
-  point.exchange = "per-expert";
+  point.exchange = Exchange::per_expert;
   point.graph = true;
   point.cache = CacheState::flushed;
   point.seed = 7;

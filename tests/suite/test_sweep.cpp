@@ -78,7 +78,7 @@ TEST(Sweep, MultipliesTheAxesOutForEachCaseOfASuite) {
             (std::vector<std::string>{
                 "layer tokens=8 experts=4 engine=loop", "layer tokens=8 experts=4 engine=naive-mask",
                 "layer tokens=64 experts=16 engine=loop", "layer tokens=64 experts=16 engine=naive-mask"}));
-  EXPECT_EQ(values_of(request, "experts"), (std::vector<std::string>{"4", "16"}));
+  EXPECT_EQ(read_sweep(request).values_of("experts"), (std::vector<std::string>{"4", "16"}));
   request.command_line = {{"experts", "2"}, {"engine", "loop"}};  // replaces it in every case
   EXPECT_EQ(titles(expand_sweep(request, {})),
             (std::vector<std::string>{"layer tokens=8", "layer tokens=64"}));
@@ -247,14 +247,89 @@ TEST(Sweep, RefusesAnImpossibleShape) {
   expect_usage_error([] { sweep_of({}, 3); }, "experts 8 cannot be dealt evenly to ep 3");
 }
 
-TEST(Sweep, RefusesTheWholeSweepForOneImpossibleCaseAndNamesIt) {
-  const Settings settings{{"experts", "8,16"}, {"top-k", "2,9"}};
-  expect_usage_error([&] { sweep_of(settings); },
-                     "top_k 9 exceeds experts 8 (in the case 'layer experts=8 top-k=9'");
+TEST(Sweep, LeavesImpossibleCombinationsOutAndNamesTheFirst) {
   SweepRequest request;
-  request.command_line = settings;
-  request.filter = "experts>=16";
-  EXPECT_EQ(expand_sweep(request, {}).cases.size(), 2u);
+  request.command_line = {{"experts", "8,16"}, {"top-k", "2,9,17"}};
+  const Sweep sweep = expand_sweep(request, {});
+  EXPECT_EQ(titles(sweep), (std::vector<std::string>{"layer experts=8 top-k=2", "layer experts=16 top-k=2",
+                                                     "layer experts=16 top-k=9"}));
+  ASSERT_EQ(sweep.left_out.size(), 3u);
+  EXPECT_EQ(sweep.left_out[0].reason, "top_k 9 exceeds experts 8");
+  EXPECT_EQ(sweep.left_out[2].point.title(), "layer experts=16 top-k=17");
+  EXPECT_EQ(sweep.notes,
+            std::vector<std::string>{"3 of 6 cases cannot run and are left out; --plan lists all; the first, "
+                                     "'layer experts=8 top-k=9': top_k 9 exceeds experts 8"});
+  request.filter = "experts>=16,top-k<=9";
+  EXPECT_TRUE(expand_sweep(request, {}).left_out.empty());
+}
+
+TEST(Sweep, RefusesAProductOfWhichNothingIsLeftAndNamesTheFirst) {
+  expect_usage_error(
+      [] {
+        sweep_of({{"experts", "4,8"}, {"top-k", "9"}});
+      },
+      "top_k 9 exceeds experts 4 (in the case 'layer experts=4'; none of the 2 cases can run)");
+}
+
+TEST(Sweep, AsksTheMachineWhatCanRunBeforeItCounts) {
+  SweepRequest request;
+  request.command_line = {{"engine", "loop,streams"}, {"experts", "2,4"}};
+  request.max_points = 2;
+  const Available machine{
+      .why_not = [](const Case& point) { return point.engine == "loop" ? "loops are out" : ""; }};
+  const Sweep sweep = expand_sweep(request, machine);
+  EXPECT_EQ(titles(sweep), (std::vector<std::string>{"layer experts=2", "layer experts=4"}))
+      << "possible ones count for --max-points, and name the axes";
+  EXPECT_EQ(sweep.left_out.size(), 2u);
+  request.command_line["engine"] = "loop";
+  request.command_line["experts"] = "2";
+  expect_usage_error([&] { expand_sweep(request, machine); }, "loops are out");
+}
+
+TEST(Sweep, TakesThePassThatTheSubjectHas) {
+  const Sweep sweep = sweep_of({{"subject", "dense,layer,linear"}});
+  EXPECT_EQ(titles(sweep),
+            (std::vector<std::string>{"dense pass=fwd+bwd", "layer pass=fwd+bwd", "linear pass=fwd"}));
+  EXPECT_EQ(only_case({{"subject", "linear"}}).passes, PassSet::fwd);
+  EXPECT_EQ(only_case({{"subject", "linear"}, {"pass", "step"}}).passes, PassSet::step)
+      << "for the bench to refuse";
+}
+
+TEST(Sweep, TakesSeveralPresets) {
+  SweepRequest request;
+  request.preset = "mixtral-8x7b, dbrx";
+  request.command_line = {{"tokens", "8,16"}};
+  const Sweep sweep = expand_sweep(request, {});
+  ASSERT_EQ(sweep.cases.size(), 4u);
+  EXPECT_EQ(sweep.cases[1].shape.hidden, 4096);
+  EXPECT_EQ(sweep.cases[3].shape.hidden, 6144);
+  EXPECT_EQ(sweep.cases[3].shape.tokens, 16);
+  request.preset = "dbrx,mixtral";
+  expect_usage_error([&] { expand_sweep(request, {}); }, "unknown preset 'mixtral'");
+}
+
+TEST(Sweep, SaysWhichTypedValuesScalingShrank) {
+  SweepRequest request;
+  request.suite = "paper-scaling";
+  request.scale = 0.125;
+  EXPECT_TRUE(expand_sweep(request, {}).notes.empty()) << "a suite's own sizes are meant to shrink";
+  request.command_line = {{"tokens", "512,1024"}, {"top-k", "1"}};
+  EXPECT_EQ(expand_sweep(request, {}).notes,
+            std::vector<std::string>{"--scale 0.125 shrinks what was typed, too: tokens 512,1024 → 64,128"});
+}
+
+TEST(Sweep, SaysWhichTypedFlagsNoCaseReads) {
+  EXPECT_EQ(sweep_of({{"streams", "4"}}).notes,
+            std::vector<std::string>{"--streams changes nothing here: only engine streams reads it"});
+  EXPECT_EQ(sweep_of({{"exchange", "per-expert"}}).notes.size(), 1u);
+  EXPECT_TRUE(sweep_of({{"exchange", "per-expert"}}, 2).notes.empty());
+  EXPECT_TRUE(sweep_of({{"streams", "4"}, {"engine", "loop,streams"}}).notes.empty());
+}
+
+TEST(Sweep, GivesACaseNoAxisWhereItHasNoValue) {
+  EXPECT_EQ(titles(sweep_of({{"ranks", "1,2"}, {"exchange", "fused,per-expert"}}, 2)),
+            (std::vector<std::string>{"layer ranks=1", "layer ranks=2 exchange=fused",
+                                      "layer ranks=2 exchange=per-expert"}));
 }
 
 TEST(Sweep, RefusesSizesThatOverflow) {
@@ -274,10 +349,23 @@ TEST(Sweep, RefusesTooManyCases) {
 
 TEST(Sweep, TellsTheValuesOfOneFlagBeforeTheMachineIsKnown) {
   SweepRequest request;
-  EXPECT_EQ(values_of(request, "comm"), std::vector<std::string>{"auto"});
-  EXPECT_TRUE(values_of(request, "ranks").empty());
+  EXPECT_EQ(read_sweep(request).values_of("comm"), std::vector<std::string>{"auto"});
+  EXPECT_TRUE(read_sweep(request).values_of("ranks").empty());
+  EXPECT_EQ(read_sweep(request).most_ranks(), 1);
   request.suite = "paper-scaling";
-  EXPECT_EQ(values_of(request, "ranks"), (std::vector<std::string>{"1", "2", "4", "8"}));
+  const SweepAxes axes = read_sweep(request);
+  EXPECT_EQ(axes.values_of("ranks"), (std::vector<std::string>{"1", "2", "4", "8"}));
+  EXPECT_EQ(axes.most_ranks(), 8);
+  EXPECT_EQ(axes.suite, "paper-scaling");
+}
+
+TEST(Sweep, TellsTheOneWordThatHoldsForTheRun) {
+  SweepRequest request;
+  EXPECT_EQ(read_sweep(request).only("comm"), "auto");
+  request.command_line = {{"comm", "mpi"}, {"backend", "cpu,cuda"}};
+  EXPECT_EQ(read_sweep(request).only("comm"), "mpi");
+  expect_usage_error([&] { read_sweep(request).only("backend"); },
+                     "--backend takes one value per run, not cpu,cuda");
 }
 
 TEST(BuiltInSuites, ExpandAtFullSizeAndScaled) {

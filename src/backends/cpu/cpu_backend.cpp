@@ -95,24 +95,31 @@ DeviceInfo describe(int threads) {
           .versions = {{"openblas", cpu::blas_version()}}};
 }
 
-class CpuBackend final : public Backend {
+/// `Base`: Capabilities, or a Backend that has them.
+template <class Base>
+class OnCpu : public Base {
+ public:
+  using Base::why_not;
+  std::string_view name() const override { return "cpu"; }
+  bool supports(DType dtype) const override { return dtype == DType::fp32; }
+  std::vector<std::string> engines() const override { return cpu::engine_names(); }
+  std::string why_not(std::string_view engine, const EngineShape& shape) const override {
+    return cpu::why_not(engine, shape);
+  }
+};
+
+class CpuBackend final : public OnCpu<Backend> {
  public:
   CpuBackend(int threads, std::chrono::microseconds spin) : pool_(threads, spin), device_(describe(threads)) {
     cpu::use_one_blas_thread();
   }
 
-  std::string_view name() const override { return "cpu"; }
   const DeviceInfo& device() const override { return device_; }
   Memory& memory() override { return memory_; }
   StreamView stream() const override { return {}; }
-  bool supports(DType dtype) const override { return dtype == DType::fp32; }
-
   std::string math(DType) const override { return "fp32 SIMD, fp32 accumulation"; }
 
-  std::vector<std::string> engines() const override { return cpu::engine_names(); }
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
-    if (!supports(shape.dtype))
-      throw UsageError(cat("backend cpu computes in fp32, not ", name_of(shape.dtype)));
     return cpu::make_engine(name, shape, pool_, memory_);
   }
   std::unique_ptr<Marks> make_marks(int count) override { return std::make_unique<HostMarks>(count); }
@@ -178,6 +185,11 @@ class CpuBackend final : public Backend {
 };
 
 }  // namespace
+
+const Capabilities& cpu_capabilities() {
+  static const OnCpu<Capabilities> kCapabilities;
+  return kCapabilities;
+}
 
 std::unique_ptr<Backend> make_cpu_backend(int threads, std::chrono::microseconds spin) {
   return std::make_unique<CpuBackend>(threads, spin);

@@ -9,6 +9,9 @@
 
 namespace moebench {
 
+/// What it can run, known without its threads.
+const Capabilities& cpu_capabilities();
+
 /// `threads`: workers of this rank, at least 1; `spin`: how long they look for work before they sleep (ThreadPool).
 std::unique_ptr<Backend> make_cpu_backend(int threads, std::chrono::microseconds spin = {});
 

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "backends/cpu/expert_ffn.h"
+#include "base/error.h"
 #include "base/text.h"
 
 namespace moebench::cpu {
@@ -290,16 +291,28 @@ std::unique_ptr<Engine> make(const EngineShape& shape, ThreadPool& pool, Memory&
   return std::make_unique<T>(pool, memory, shape);
 }
 
+std::string needs_fp32(const EngineShape& shape) {
+  if (shape.dtype == DType::fp32) return {};
+  return cat("backend cpu computes in fp32, not ", name_of(shape.dtype));
+}
+
 struct Entry {
   std::string_view name;
   std::unique_ptr<Engine> (*make)(const EngineShape&, ThreadPool&, Memory&);
+  std::string (*why_not)(const EngineShape&);
 };
 constexpr Entry kEngines[] = {
-    {"loop", make<LoopEngine>},
-    {"naive-sample", make<SampleEngine>},
-    {"naive-mask", make<MaskEngine>},
-    {"naive-rau", make<RauEngine>},
+    {"loop", make<LoopEngine>, needs_fp32},
+    {"naive-sample", make<SampleEngine>, needs_fp32},
+    {"naive-mask", make<MaskEngine>, needs_fp32},
+    {"naive-rau", make<RauEngine>, needs_fp32},
 };
+
+const Entry& find(std::string_view name) {
+  for (const Entry& entry : kEngines)
+    if (entry.name == name) return entry;
+  throw_unknown("engine", name, engine_names());
+}
 
 }  // namespace
 
@@ -309,11 +322,13 @@ std::vector<std::string> engine_names() {
   return names;
 }
 
+std::string why_not(std::string_view name, const EngineShape& shape) { return find(name).why_not(shape); }
+
 std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, ThreadPool& pool,
                                     Memory& memory) {
-  for (const Entry& entry : kEngines)
-    if (entry.name == name) return entry.make(shape, pool, memory);
-  throw_unknown("engine", name, engine_names());
+  const Entry& engine = find(name);
+  if (const std::string why = engine.why_not(shape); !why.empty()) throw UsageError(why);
+  return engine.make(shape, pool, memory);
 }
 
 }  // namespace moebench::cpu

@@ -17,6 +17,9 @@ namespace moebench::cpu {
 /// naive-mask    per expert: find its rows by a mask over all rows, gather, run, write back
 /// naive-rau     sort, one gather, experts in series, concatenate, write back by index
 std::vector<std::string> engine_names();
+/// Why one of engine_names() cannot run experts of this shape; empty if it can.
+std::string why_not(std::string_view name, const EngineShape& shape);
+/// Throws UsageError for an unknown name or a shape that the engine cannot run.
 std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, ThreadPool& pool,
                                     Memory& memory);
 

@@ -19,7 +19,26 @@
 namespace moebench {
 namespace {
 
-class CudaBackend final : public Backend {
+/// `Base`: Capabilities, or a Backend that has them.
+template <class Base>
+class OnCuda : public Base {
+ public:
+  std::string_view name() const override { return "cuda"; }
+  bool supports(DType) const override { return true; }
+  std::vector<std::string> engines() const override { return cuda::engine_names(); }
+  std::string best_engine(const Shape& shape) const override { return cuda::best_engine(shape); }
+  std::string best_engine_rule() const override { return cuda::best_engine_rule(); }
+  bool has_graphs() const override { return true; }
+  std::string why_not(std::string_view engine, const EngineShape& shape) const override {
+    return cuda::why_not(engine, shape);
+  }
+  std::string why_not(const Shape& shape) const override {
+    if (shape.experts <= cuda::kMostExperts) return {};
+    return cat("backend cuda plans for at most ", cuda::kMostExperts, " experts, not ", shape.experts);
+  }
+};
+
+class CudaBackend final : public OnCuda<Backend> {
  public:
   explicit CudaBackend(int device)
       : gpu_(device), device_(cuda::describe(device)), plan_scratch_(gpu_.memory, 0) {
@@ -27,18 +46,14 @@ class CudaBackend final : public Backend {
     sensors_ = cuda::make_sensors(cuda::nvml(), cuda::pci_bus_id(device), why_no_sensors_);
   }
 
-  std::string_view name() const override { return "cuda"; }
   const DeviceInfo& device() const override { return device_; }
   Memory& memory() override { return gpu_.memory; }
   StreamView stream() const override { return {gpu_.stream.get()}; }
-  bool supports(DType) const override { return true; }
   std::string math(DType dtype) const override {
     return std::string(name_of(dtype)) + (dtype == DType::fp32 ? " SIMT" : " tensor cores") +
            ", fp32 accumulation";
   }
 
-  std::vector<std::string> engines() const override { return cuda::engine_names(); }
-  std::string best_engine(const Shape& shape) const override { return cuda::best_engine(shape); }
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
     return cuda::make_engine(name, shape, gpu_);
   }
@@ -55,7 +70,6 @@ class CudaBackend final : public Backend {
     synchronize();
     MB_CUDA(open ? cudaProfilerStart() : cudaProfilerStop());
   }
-  bool has_graphs() const override { return true; }
   std::unique_ptr<Graph> capture(const std::function<void()>& work) override {
     synchronize();
     return cuda::capture(gpu_.stream.get(), work);
@@ -193,7 +207,10 @@ std::string why_no_cuda() {
 
 bool cuda_device_is_there() { return cuda::is_there(); }
 
-std::vector<std::string> cuda_engine_names() { return cuda::engine_names(); }
+const Capabilities& cuda_capabilities() {
+  static const OnCuda<Capabilities> kCapabilities;
+  return kCapabilities;
+}
 
 std::unique_ptr<Backend> make_cuda_backend(int local_rank) {
   std::string why;

@@ -4,7 +4,6 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "backends/backend.h"
 
@@ -16,8 +15,8 @@ std::string why_no_cuda();
 /// Whether there is a GPU, of whatever kind, even if why_no_cuda() has something against it.
 bool cuda_device_is_there();
 
-/// The engines it has, known without a device.
-std::vector<std::string> cuda_engine_names();
+/// What it can run, known without a device.
+const Capabilities& cuda_capabilities();
 
 /// On GPU `local_rank`, modulo the GPUs there are: more ranks than GPUs share them. The thread that makes it
 /// must be the one that uses it. Throws EnvironmentError where why_no_cuda() says something.

@@ -44,27 +44,47 @@ std::unique_ptr<Engine> make_streams(const EngineShape& shape, Gpu& gpu) {
   return make_batched_engine(shape, gpu, make_stream_runner(gpu, static_cast<int>(streams)));
 }
 
-std::unique_ptr<Engine> make_cublas_grouped(const EngineShape& shape, Gpu& gpu) {
+/// The library's grouped product reads 16 bytes at a time.
+std::string why_not_cublas_grouped(const EngineShape& shape) {
   const auto wide = static_cast<std::int64_t>(16 / size_of(shape.dtype));
-  if (shape.hidden % wide != 0 || shape.ffn % wide != 0)
-    throw UsageError(cat("engine cublas-grouped needs hidden and ffn divisible by ", wide, " in ",
-                         name_of(shape.dtype), ", but they are ", shape.hidden, " and ", shape.ffn));
+  if (shape.hidden % wide == 0 && shape.ffn % wide == 0) return {};
+  return cat("engine cublas-grouped needs hidden and ffn divisible by ", wide, " in ", name_of(shape.dtype),
+             ", but they are ", shape.hidden, " and ", shape.ffn);
+}
+
+std::unique_ptr<Engine> make_cublas_grouped(const EngineShape& shape, Gpu& gpu) {
   return make_batched_engine(shape, gpu, make_grouped_runner(gpu, 3 * shape.experts));
 }
+
+std::string why_not_grouped(const EngineShape& shape) {
+  if (size_of(shape.dtype) == 2) return {};
+  return cat("engine grouped computes in bf16 and fp16, not ", name_of(shape.dtype));
+}
+
+std::string any_shape(const EngineShape&) { return {}; }
 
 struct Entry {
   std::string_view name;
   std::unique_ptr<Engine> (*make)(const EngineShape&, Gpu&);
+  std::string (*why_not)(const EngineShape&);
 };
 constexpr Entry kEngines[] = {
-    {"grouped", make_grouped_engine},
-    {"loop", make_loop},
-    {"streams", make_streams},
-    {"cublas-grouped", make_cublas_grouped},
-    {"naive-sample", make_sample_engine},
-    {"naive-mask", make_mask_engine},
-    {"naive-rau", make_rau_engine},
+    {"grouped", make_grouped_engine, why_not_grouped},
+    {"loop", make_loop, any_shape},
+    {"streams", make_streams, any_shape},
+    {"cublas-grouped", make_cublas_grouped, why_not_cublas_grouped},
+    {"naive-sample", make_sample_engine, any_shape},
+    {"naive-mask", make_mask_engine, any_shape},
+    {"naive-rau", make_rau_engine, any_shape},
 };
+
+const Entry& find(std::string_view name) {
+  for (const Entry& entry : kEngines)
+    if (entry.name == name) return entry;
+  throw_unknown("engine", name, engine_names());
+}
+
+constexpr std::int64_t kFewRows = 1536, kShortSums = 2048;  // of best_engine(): rows per expert, hidden
 
 }  // namespace
 
@@ -80,15 +100,21 @@ std::vector<std::string> engine_names() {
 }
 
 std::string best_engine(const Shape& shape) {
-  constexpr std::int64_t kFewRows = 1536, kShortSums = 2048;
   const bool few = shape.tokens * shape.top_k <= kFewRows * shape.experts || shape.hidden <= kShortSums;
   return size_of(shape.dtype) == 2 && few ? "grouped" : "streams";
 }
 
+std::string best_engine_rule() {
+  return cat("grouped in bf16 and fp16 up to ", kFewRows, " rows per expert or hidden ", kShortSums,
+             ", else streams");
+}
+
+std::string why_not(std::string_view name, const EngineShape& shape) { return find(name).why_not(shape); }
+
 std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, Gpu& gpu) {
-  for (const Entry& entry : kEngines)
-    if (entry.name == name) return entry.make(shape, gpu);
-  throw_unknown("engine", name, engine_names());
+  const Entry& engine = find(name);
+  if (const std::string why = engine.why_not(shape); !why.empty()) throw UsageError(why);
+  return engine.make(shape, gpu);
 }
 
 }  // namespace moebench::cuda

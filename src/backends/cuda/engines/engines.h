@@ -25,12 +25,16 @@ std::vector<std::string> engine_names();
 /// cuBLAS's products fill the GPU one by one, and the activation's own pass costs little beside them. (On an H200
 /// streams is 2 to 6 % faster with 2048 rows and hidden 4096, and 11 % slower with hidden 1024.)
 std::string best_engine(const Shape& shape);
+/// The same in words.
+std::string best_engine_rule();
+/// Why one of engine_names() cannot run experts of this shape; empty if it can.
+std::string why_not(std::string_view name, const EngineShape& shape);
 /// Throws UsageError for an unknown name or a shape that the engine cannot run.
 std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, Gpu& gpu);
 
 std::unique_ptr<Engine> make_batched_engine(const EngineShape& shape, Gpu& gpu,
                                             std::unique_ptr<Runner> runner);
-/// bf16 and fp16. Throws UsageError for what it cannot run.
+/// bf16 and fp16.
 std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu);
 std::unique_ptr<Engine> make_sample_engine(const EngineShape& shape, Gpu& gpu);
 std::unique_ptr<Engine> make_mask_engine(const EngineShape& shape, Gpu& gpu);

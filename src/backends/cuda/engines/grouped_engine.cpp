@@ -112,8 +112,6 @@ class GroupedEngine final : public Engine {
 }  // namespace
 
 std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu) {
-  if (size_of(shape.dtype) != 2)
-    throw UsageError(cat("engine grouped computes in bf16 and fp16, not ", name_of(shape.dtype)));
   if (!grouped::sm90_can(gpu, shape.hidden, shape.ffn))
     return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_portable_multiplier(gpu), Fusion{});
   return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_sm90_multiplier(gpu), fusion_of(shape));

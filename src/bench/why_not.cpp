@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/why_not.h"
+
+#include <algorithm>
+
+#include "backends/peer_kernels.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "bench/subject.h"
+#include "suite/flag.h"
+#include "suite/resolve.h"
+
+namespace moebench {
+namespace {
+
+/// Every question of the chain is asked with all of this.
+struct Question {
+  const Case& measured;
+  const Capabilities& backend;
+  std::span<const OtherBackend> others;
+};
+
+std::string why_not_shape(const Question& q) { return why_not(q.measured); }
+
+/// A case that was not made by resolve() may hold any word.
+std::string why_unknown(std::string_view flag, std::string_view word) {
+  try {
+    Case scratch;
+    find_flag(flag).write(scratch, word);
+    return {};
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+}
+
+std::string why_not_gate(const Question& q) { return why_unknown("gate", q.measured.gate); }
+
+std::string why_not_exchange(const Question& q) {
+  if (q.measured.exchange != Exchange::direct || q.measured.shape.ep == 1) return {};
+  if (q.measured.subject != SubjectKind::layer) return {};
+  if (q.measured.shape.ep > kMaxPeers)
+    return cat("exchange direct joins at most ", kMaxPeers, " ranks, not ", q.measured.shape.ep);
+  if (q.measured.engine.text().starts_with("naive-"))
+    return cat("exchange direct brings rows by expert, and engine ", q.measured.engine,
+               " reads them by token");
+  return {};
+}
+
+std::string why_unknown_engine(const Question& q, const std::vector<std::string>& engines) {
+  const std::string& engine = q.measured.engine;
+  for (const OtherBackend& other : q.others) {
+    if (std::find(other.engines.begin(), other.engines.end(), engine) == other.engines.end()) continue;
+    const std::string why = other.why_not_here();
+    return cat(
+        "engine ", engine, " is of backend ", other.name,
+        why.empty() ? cat(", and this run is on ", q.backend.name()) : cat(", which is not here: ", why));
+  }
+  return unknown(cat("engine of backend ", q.backend.name()), engine, engines);
+}
+
+std::string why_not_engine(const Question& q) {
+  if (q.measured.subject != SubjectKind::layer) return {};
+  const auto engines = q.backend.engines();
+  if (std::find(engines.begin(), engines.end(), q.measured.engine.text()) == engines.end())
+    return why_unknown_engine(q, engines);
+  const bool backward = q.measured.passes != PassSet::fwd;
+  return q.backend.why_not(q.measured.engine,
+                           engine_shape_of(q.measured.shape, backward, q.measured.streams));
+}
+
+std::string why_not_subject(const Question& q) {
+  const PassSet passes = q.measured.passes;
+  switch (q.measured.subject) {
+    case SubjectKind::layer:
+      return {};
+    case SubjectKind::linear:
+      return passes == PassSet::fwd ? std::string()
+                                    : cat("subject linear has no ", name_of(passes), " pass; valid: fwd");
+    case SubjectKind::dense:
+      return q.backend.why_not(kDenseEngine, engine_shape_of(dense_shape(q.measured.shape),
+                                                             passes != PassSet::fwd, Case{}.streams));
+  }
+  MB_ASSERT(false);
+}
+
+std::string why_not_backend(const Question& q) {
+  Shape shape = q.measured.shape;
+  if (q.measured.subject != SubjectKind::layer) shape.experts = shape.top_k = 1;  // there is nothing to route
+  if (std::string why = q.backend.why_not(shape); !why.empty()) return why;
+  if (q.measured.graph && !q.backend.has_graphs())
+    return cat("backend ", q.backend.name(), " has no graphs to replay; valid: --graph off");
+  return {};
+}
+
+}  // namespace
+
+std::string why_not(const Case& measured, const Capabilities& backend, std::span<const OtherBackend> others) {
+  const Question question{measured, backend, others};
+  for (const auto ask :
+       {why_not_shape, why_not_gate, why_not_exchange, why_not_engine, why_not_subject, why_not_backend})
+    if (std::string why = ask(question); !why.empty()) return why;
+  return {};
+}
+
+std::string size_text(double bytes) {
+  struct Unit {
+    double bytes;
+    const char* name;
+  };
+  for (const Unit unit : {Unit{1e15, "PB"}, {1e12, "TB"}, {1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}})
+    if (bytes >= unit.bytes) return format("%.1f %s", bytes / unit.bytes, unit.name);
+  return format("%.0f bytes", bytes);
+}
+
+std::string why_no_room(double needed_bytes, double available_bytes) {
+  if (needed_bytes <= available_bytes) return {};
+  return cat("needs ", size_text(needed_bytes), " on each rank, ", size_text(available_bytes),
+             " are available");
+}
+
+std::string why_few_ranks(int needed, int running) {
+  if (needed <= running) return {};
+  return cat("needs ", needed, " ranks, but ", running, running == 1 ? " runs" : " run",
+             "; start with mpirun -np ", needed);
+}
+
+}  // namespace moebench

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// The chain of questions that every case passes before anything is measured.
+#include <gtest/gtest.h>
+
+#include "backends/cpu/cpu_backend.h"
+#include "bench/why_not.h"
+#include "suite/flag.h"
+
+namespace moebench {
+namespace {
+
+Case small() { return {.shape = {.tokens = 16, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 2}}; }
+
+/// A backend of which every part says no.
+class Refusing final : public Capabilities {
+ public:
+  std::string_view name() const override { return "refusing"; }
+  bool supports(DType) const override { return false; }
+  std::vector<std::string> engines() const override { return {"loop", "grouped"}; }
+  std::string why_not(std::string_view engine, const EngineShape& shape) const override {
+    asked = shape;
+    return refuse_engine ? "engine " + std::string(engine) + " refuses" : "";
+  }
+  std::string why_not(const Shape&) const override { return "backend refuses"; }
+
+  bool refuse_engine = true;
+  mutable EngineShape asked{};
+};
+
+TEST(WhyNot, SaysNothingOfACaseThatCanRun) {
+  EXPECT_EQ(why_not(small(), cpu_capabilities()), "");
+  for (const SubjectKind subject : {SubjectKind::dense, SubjectKind::linear}) {
+    Case other = small();
+    other.subject = subject;
+    other.passes = standard_passes(subject);
+    EXPECT_EQ(why_not(other, cpu_capabilities()), "");
+  }
+}
+
+TEST(WhyNot, AsksSizesGateEngineSubjectAndBackendInThisOrder) {
+  Refusing backend;
+  Case point = small();
+  point.shape.top_k = 9;
+  point.gate = "no-gate";
+  EXPECT_EQ(why_not(point, backend), "top_k 9 exceeds experts 4");
+  point.shape.top_k = 2;
+  EXPECT_EQ(why_not(point, backend), "unknown gate 'no-gate'; valid: topk");
+  point.gate = "topk";
+  EXPECT_EQ(why_not(point, backend), "engine loop refuses");
+  backend.refuse_engine = false;
+  EXPECT_EQ(why_not(point, backend), "backend refuses");
+  point.subject = SubjectKind::linear;
+  EXPECT_EQ(why_not(point, backend), "subject linear has no fwd+bwd pass; valid: fwd");
+}
+
+TEST(WhyNot, AsksAnEngineAboutTheExpertsOfOneRank) {
+  Refusing backend;
+  Case point = small();
+  point.shape.ranks = point.shape.ep = 2;
+  point.passes = PassSet::fwd;
+  point.streams = 3;
+  EXPECT_EQ(why_not(point, backend), "engine loop refuses");
+  EXPECT_EQ(backend.asked.experts, 2);
+  EXPECT_EQ(backend.asked.top_k, 2);
+  EXPECT_EQ(backend.asked.streams, 3);
+  EXPECT_FALSE(backend.asked.alone);
+  EXPECT_FALSE(backend.asked.backward);
+}
+
+TEST(WhyNot, AsksTheDenseSubjectsEngineAboutOneWideExpert) {
+  Refusing backend;
+  Case point = small();
+  point.subject = SubjectKind::dense;
+  EXPECT_EQ(why_not(point, backend), "engine loop refuses");
+  EXPECT_EQ(backend.asked.experts, 1);
+  EXPECT_EQ(backend.asked.ffn, 16);
+}
+
+TEST(WhyNot, NamesTheBackendThatHasTheEngineAndWhyItIsNotHere) {
+  Case point = small();
+  point.engine = "grouped";
+  const auto absent = [] { return std::string("no driver"); };
+  const auto here = [] { return std::string(); };
+  EXPECT_EQ(why_not(point, cpu_capabilities(), std::vector<OtherBackend>{{"cuda", {"grouped"}, absent}}),
+            "engine grouped is of backend cuda, which is not here: no driver");
+  EXPECT_EQ(why_not(point, cpu_capabilities(), std::vector<OtherBackend>{{"cuda", {"grouped"}, here}}),
+            "engine grouped is of backend cuda, and this run is on cpu");
+  EXPECT_EQ(why_not(point, cpu_capabilities(), std::vector<OtherBackend>{{"cuda", {"streams"}, here}}),
+            "unknown engine of backend cpu 'grouped'; valid: loop, naive-sample, naive-mask, naive-rau");
+}
+
+TEST(WhyNot, RefusesFormatsThatTheCpuLacksForEverySubject) {
+  for (const SubjectKind subject : {SubjectKind::layer, SubjectKind::dense, SubjectKind::linear}) {
+    Case point = small();
+    point.subject = subject;
+    point.passes = PassSet::fwd;
+    point.shape.dtype = DType::bf16;
+    EXPECT_NE(why_not(point, cpu_capabilities()).find("backend cpu "), std::string::npos);
+    EXPECT_NE(why_not(point, cpu_capabilities()).find("bf16"), std::string::npos);
+  }
+}
+
+TEST(WhyNot, RefusesToReplayWithoutGraphs) {
+  Case point = small();
+  point.graph = true;
+  EXPECT_EQ(why_not(point, cpu_capabilities()), "backend cpu has no graphs to replay; valid: --graph off");
+}
+
+TEST(WhyNot, GivesTheSameAnswerOfAnOpenBackendAsOfItsCapabilities) {
+  const auto cpu = make_cpu_backend(1);
+  Case point = small();
+  for (const DType dtype : {DType::fp32, DType::bf16}) {
+    point.shape.dtype = dtype;
+    EXPECT_EQ(why_not(point, *cpu), why_not(point, cpu_capabilities()));
+  }
+}
+
+TEST(WhyNot, CountsBytesAndRanks) {
+  EXPECT_EQ(why_no_room(100, 100), "");
+  EXPECT_EQ(why_no_room(24.3e9, 5000), "needs 24.3 GB on each rank, 5.0 kB are available");
+  EXPECT_EQ(why_few_ranks(2, 2), "");
+  EXPECT_EQ(why_few_ranks(4, 2), "needs 4 ranks, but 2 run; start with mpirun -np 4");
+}
+
+TEST(Exchange, HasTheWordsThatItsFlagShows) {
+  const Flag& flag = find_flag("exchange");
+  EXPECT_EQ(flag.value, std::string(name_of(Exchange::fused)) + "|" +
+                            std::string(name_of(Exchange::per_expert)) + "|" +
+                            std::string(name_of(Exchange::direct)));
+}
+
+TEST(WhyNot, RefusesDirectExchangeForEnginesThatReadRowsByToken) {
+  Case point;
+  point.shape = {.tokens = 8, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 1, .ranks = 2, .ep = 2};
+  point.backend = "cpu";
+  point.engine = "naive-mask";
+  point.exchange = Exchange::direct;
+  EXPECT_EQ(why_not(point, cpu_capabilities(), {}),
+            "exchange direct brings rows by expert, and engine naive-mask reads them by token");
+  point.engine = "loop";
+  EXPECT_EQ(why_not(point, cpu_capabilities(), {}), "");
+  point.shape.ranks = point.shape.ep = point.shape.experts = 32;
+  EXPECT_EQ(why_not(point, cpu_capabilities(), {}), "exchange direct joins at most 16 ranks, not 32");
+}
+
+}  // namespace
+}  // namespace moebench
