@@ -13,7 +13,7 @@ namespace {
 /// Rows by expert, every set of products given to a runner.
 class BatchedEngine final : public Engine {
  public:
-  BatchedEngine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<Runner> runner)
+  BatchedEngine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<ExpertGemmRunner> runner)
       : gpu_(gpu), ffn_(gpu, shape), runner_(std::move(runner)) {}
 
   /// cuBLAS takes the number of rows from the host.
@@ -31,7 +31,7 @@ class BatchedEngine final : public Engine {
  private:
   Gpu& gpu_;
   ExpertFfn ffn_;
-  std::unique_ptr<Runner> runner_;
+  std::unique_ptr<ExpertGemmRunner> runner_;
   std::vector<RowBlock> blocks_;  ///< one per expert, from the last forward pass
 };
 
@@ -49,7 +49,7 @@ std::unique_ptr<Engine> make_cublas_grouped(const EngineShape& shape, Gpu& gpu) 
   if (shape.hidden % wide != 0 || shape.ffn % wide != 0)
     throw UsageError(cat("engine cublas-grouped needs hidden and ffn divisible by ", wide, " in ",
                          name_of(shape.dtype), ", but they are ", shape.hidden, " and ", shape.ffn));
-  return make_batched_engine(shape, gpu, make_grouped_runner(gpu, 3 * shape.experts));
+  return make_batched_engine(shape, gpu, make_cublas_grouped_runner(gpu, 3 * shape.experts));
 }
 
 struct Entry {
@@ -69,7 +69,7 @@ constexpr Entry kEngines[] = {
 }  // namespace
 
 std::unique_ptr<Engine> make_batched_engine(const EngineShape& shape, Gpu& gpu,
-                                            std::unique_ptr<Runner> runner) {
+                                            std::unique_ptr<ExpertGemmRunner> runner) {
   return std::make_unique<BatchedEngine>(shape, gpu, std::move(runner));
 }
 
