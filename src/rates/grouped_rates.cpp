@@ -2,7 +2,7 @@
 // Rates of the grouped engine's products beside one cuBLAS product of all rows, and one after the other of each expert's
 // rows: the engine `loop` without all that is not a product. For work on them: read what it prints. usage:
 // moebench_grouped_rates [portable] [rows hidden ffn experts [swiglu]]. Rows are dealt to experts at random. `portable`
-// takes the portable multiplier where Hopper's can too.
+// takes the portable GEMM where Hopper's can too.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -14,16 +14,16 @@
 #include <vector>
 
 #include "backends/cuda/cuda_backend.h"
-#include "backends/cuda/grouped/product.h"
+#include "backends/cuda/grouped/grouped_gemm.h"
 #include "backends/cuda/grouped/schedule.h"
 #include "base/error.h"
 
 namespace moebench {
 namespace {
 
-using cuda::grouped::After;
-using cuda::grouped::Form;
-using cuda::grouped::Product;
+using cuda::grouped::EpilogueOp;
+using cuda::grouped::GemmKind;
+using cuda::grouped::GroupedGemmArgs;
 
 struct Sizes {
   std::int64_t rows, hidden, ffn, experts;
@@ -36,11 +36,11 @@ double median_us(cuda::Gpu& gpu, const std::function<void()>& work) {
   for (int i = 0; i < 5; ++i) work();
   std::vector<float> ms(kRepeats);
   for (float& time : ms) {
-    gpu.hold.take();
+    gpu.blocking.block();
     MB_CUDA(cudaEventRecord(begin.get(), gpu.stream.get()));
     work();
     MB_CUDA(cudaEventRecord(end.get(), gpu.stream.get()));
-    gpu.hold.release();
+    gpu.blocking.unblock();
     MB_CUDA(cudaStreamSynchronize(gpu.stream.get()));
     MB_CUDA(cudaEventElapsedTime(&time, begin.get(), end.get()));
   }
@@ -56,9 +56,9 @@ class Rates {
         w1_(sizes.swiglu ? 2 * sizes.ffn : sizes.ffn),
         backend_(backend),
         gpu_(gpu),
-        multiplier_(!portable && cuda::grouped::sm90_can(gpu, sizes.hidden, sizes.ffn)
-                        ? cuda::grouped::make_sm90_multiplier(gpu)
-                        : cuda::grouped::make_portable_multiplier(gpu)),
+        gemm_(!portable && cuda::grouped::sm90_supports(gpu, sizes.hidden, sizes.ffn)
+                  ? cuda::grouped::make_sm90_grouped_gemm(gpu)
+                  : cuda::grouped::make_portable_grouped_gemm(gpu)),
         offsets_(backend.memory(), static_cast<std::size_t>(sizes.experts + 1) * 4),
         slot_of_(backend.memory(), static_cast<std::size_t>(sizes.rows) * 4) {
     std::mt19937 random(1);
@@ -87,44 +87,45 @@ class Rates {
                 static_cast<long long>(h), static_cast<long long>(f), static_cast<long long>(s_.experts),
                 s_.swiglu ? "swiglu" : "gelu");
     line("up and activation", h, w1_,
-         {.form = Form::forward,
-          .left = x,
-          .right = w1,
+         {.kind = GemmKind::fprop,
+          .a = x,
+          .b = w1,
           .out = act,
-          .after = After::activate,
+          .epilogue = EpilogueOp::activate,
           .activation = activation,
           .pre = pre});
-    line("down", f, h, {.form = Form::forward, .left = act, .right = w2, .out = out});
+    line("down", f, h, {.kind = GemmKind::fprop, .a = act, .b = w2, .out = out});
     line("dact and dpre", h, f,
-         {.form = Form::transposed,
-          .left = dout,
-          .right = w2,
+         {.kind = GemmKind::dgrad,
+          .a = dout,
+          .b = w2,
           .out = dpre,
-          .after = After::differentiate,
+          .epilogue = EpilogueOp::differentiate,
           .activation = activation,
           .pre = pre});
-    line("dx", w1_, h, {.form = Form::transposed, .left = dpre, .right = w1, .out = dx});
-    line("dw2", f, h, {.form = Form::gradient, .left = act, .right = dout, .out = dw2});
-    line("dw1", h, w1_, {.form = Form::gradient, .left = x, .right = dpre, .out = dw1});
+    line("dx", w1_, h, {.kind = GemmKind::dgrad, .a = dpre, .b = w1, .out = dx});
+    line("dw2", f, h, {.kind = GemmKind::wgrad, .a = act, .b = dout, .out = dw2});
+    line("dw1", h, w1_, {.kind = GemmKind::wgrad, .a = x, .b = dpre, .out = dw1});
     if (portable_) return;
-    const Tensor dots(backend_.memory(), DType::fp32, s_.rows, cuda::grouped::dots_of(static_cast<int>(f))),
+    const Tensor dots(backend_.memory(), DType::fp32, s_.rows,
+                      cuda::grouped::dscore_partials_per_row(static_cast<int>(f))),
         tokens = random(s_.rows / kTopK, h, 0.5f);
     line("dact, and dots", h, f,
-         {.form = Form::transposed,
-          .left = dout,
-          .right = w2,
+         {.kind = GemmKind::dgrad,
+          .a = dout,
+          .b = w2,
           .out = dpre,
-          .after = After::differentiate,
+          .epilogue = EpilogueOp::differentiate,
           .activation = activation,
           .pre = pre,
-          .dots = dots.view().as<float>()});
+          .dscore_partials = dots.view().as<float>()});
     if (s_.swiglu)
       line("up from tokens", h, w1_,
-           {.form = Form::forward,
-            .left = tokens,
-            .right = w1,
+           {.kind = GemmKind::fprop,
+            .a = tokens,
+            .b = w1,
             .out = act,
-            .after = After::activate,
+            .epilogue = EpilogueOp::activate,
             .activation = activation,
             .slot_of = slot_of_.as<std::int32_t>(),
             .top_k = kTopK});
@@ -138,12 +139,12 @@ class Rates {
     return tensor;
   }
   /// 2·rows·a·b operations; beside one product [rows, a] · [a, b].
-  void line(const char* name, std::int64_t a, std::int64_t b, Product product) {
+  void line(const char* name, std::int64_t a, std::int64_t b, GroupedGemmArgs product) {
     product.offsets = offsets_.as<std::int32_t>();
     product.experts = s_.experts;
     const double flops = 2.0 * static_cast<double>(s_.rows) * static_cast<double>(a) * static_cast<double>(b);
     const Tensor left = random(s_.rows, a, 1), right = random(a, b, 1), out = random(s_.rows, b, 1);
-    const double ours = median_us(gpu_, [&] { multiplier_->run(product); });
+    const double ours = median_us(gpu_, [&] { gemm_->run(product); });
     const double dense = median_us(gpu_, [&] {
       gpu_.blas.multiply({.a = {left.view().data, s_.rows, a},
                           .b = {right.view().data, a, b},
@@ -161,26 +162,26 @@ class Rates {
         flops / loop * 1e-6);
   }
   /// This expert's part of the product by cuBLAS, rows into `rows_out`.
-  cuda::Product of_expert(const Product& product, std::int64_t e, const TensorView& rows_out) const {
+  cuda::GemmArgs of_expert(const GroupedGemmArgs& product, std::int64_t e, const TensorView& rows_out) const {
     const auto part = [](const TensorView& all, std::int64_t from, std::int64_t rows) {
       return cuda::matrix_of(
           all.slice(std::min(from, all.rows - rows), rows));  // as many rows where they would be gathered
     };
     const std::int64_t first = bounds_[static_cast<std::size_t>(e)],
                        rows = bounds_[static_cast<std::size_t>(e) + 1] - first;
-    const cuda::Matrix left = part(product.left, first, rows);
-    if (product.form == Form::gradient) {
-      const std::int64_t m = product.left.cols;
+    const cuda::Matrix left = part(product.a, first, rows);
+    if (product.kind == GemmKind::wgrad) {
+      const std::int64_t m = product.a.cols;
       return {.a = cuda::transposed(left),
-              .b = part(product.right, first, rows),
+              .b = part(product.b, first, rows),
               .dtype = DType::bf16,
               .c = product.out.slice(e * m, m).data,
               .c_dtype = DType::bf16};
     }
-    const std::int64_t k = product.right.rows / s_.experts;
-    const cuda::Matrix right = part(product.right, e * k, k);
+    const std::int64_t k = product.b.rows / s_.experts;
+    const cuda::Matrix right = part(product.b, e * k, k);
     return {.a = left,
-            .b = product.form == Form::transposed ? cuda::transposed(right) : right,
+            .b = product.kind == GemmKind::dgrad ? cuda::transposed(right) : right,
             .dtype = DType::bf16,
             .c = rows_out.slice(first, rows).data,
             .c_dtype = DType::bf16};
@@ -193,7 +194,7 @@ class Rates {
   std::int64_t w1_;
   Backend& backend_;
   cuda::Gpu& gpu_;
-  std::unique_ptr<cuda::grouped::Multiplier> multiplier_;
+  std::unique_ptr<cuda::grouped::GroupedGemm> gemm_;
   Buffer offsets_, slot_of_;
   std::vector<std::int32_t> bounds_{0};  ///< the same on the host
   std::uint64_t key_ = 0;

@@ -61,11 +61,11 @@ class CudaBackend final : public OnCuda<Backend> {
     return std::make_unique<cuda::EventMarks>(gpu_.stream.get(), count);
   }
   void synchronize() override {
-    gpu_.hold.release();
+    gpu_.blocking.unblock();
     MB_CUDA(cudaStreamSynchronize(gpu_.stream.get()));
   }
-  void hold() override { gpu_.hold.take(); }
-  void release() override { gpu_.hold.release(); }
+  void hold() override { gpu_.blocking.block(); }
+  void release() override { gpu_.blocking.unblock(); }
   void profile(bool open) override {
     synchronize();
     MB_CUDA(open ? cudaProfilerStart() : cudaProfilerStop());
@@ -178,7 +178,7 @@ void CudaBackend::gate(const GateForward& args) {
 /// weight per token.
 void CudaBackend::gate(const GateBackward& args) {
   const TensorView dlogits{args.dlogits.data(), args.x.dtype, args.x.rows, args.weight.cols};
-  cuda::differentiate_choice(gpu_.stream.get(), args, dlogits);
+  cuda::gate_softmax_backward(gpu_.stream.get(), args, dlogits);
   gpu_.blas.multiply({.a = cuda::matrix_of(dlogits),
                       .b = transposed(cuda::matrix_of(args.weight)),
                       .dtype = args.x.dtype,

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// The products of the grouped engine, one by one, by both of its multipliers, against sums in double over the same
+// The GEMMs of the grouped engine, one by one, by both of its kernels, against sums in double over the same
 // rounded operands.
 #include <algorithm>
 #include <functional>
 #include <numeric>
 #include <random>
 
-#include "backends/cuda/grouped/product.h"
+#include "backends/cuda/grouped/grouped_gemm.h"
 #include "backends/cuda/on_gpu.h"
 #include "backends/cuda/stages/kernels.h"
 
 namespace moebench {
 namespace {
 
-using cuda::grouped::After;
-using cuda::grouped::Form;
-using cuda::grouped::Product;
+using cuda::grouped::EpilogueOp;
+using cuda::grouped::GemmKind;
+using cuda::grouped::GroupedGemmArgs;
 
 struct Sizes {
   const char* name;
@@ -64,10 +64,10 @@ class Grouped : public OnGpu, public testing::WithParamInterface<Parameters> {
     device_ = std::make_unique<cuda::Gpu>(0);
     for (const std::int32_t rows : sizes().rows) offsets_.push_back(offsets_.back() + rows);
     const bool sm90 = std::get<0>(GetParam()) == Kind::sm90;
-    if (sm90 && !cuda::grouped::sm90_can(*device_, sizes().k, sizes().n))
+    if (sm90 && !cuda::grouped::sm90_supports(*device_, sizes().k, sizes().n))
       GTEST_SKIP() << "not a Hopper GPU, or widths that are not multiples of 8";
-    multiplier_ = sm90 ? cuda::grouped::make_sm90_multiplier(*device_)
-                       : cuda::grouped::make_portable_multiplier(*device_);
+    gemm_ = sm90 ? cuda::grouped::make_sm90_grouped_gemm(*device_)
+                 : cuda::grouped::make_portable_grouped_gemm(*device_);
     offsets_there_ = std::make_unique<Array<std::int32_t>>(*gpu_, offsets_);
   }
   DType dtype() const { return std::get<1>(GetParam()); }
@@ -76,13 +76,13 @@ class Grouped : public OnGpu, public testing::WithParamInterface<Parameters> {
   std::int64_t rows() const { return offsets_.back(); }
 
   /// Runs it on poisoned outputs and returns what it wrote.
-  std::vector<float> run(Product product) {
+  std::vector<float> run(GroupedGemmArgs product) {
     product.offsets = offsets_there_->data();
     product.experts = experts();
     gpu_->poison(product.out);
-    if (product.after == After::activate && product.pre.data) gpu_->poison(product.pre);
+    if (product.epilogue == EpilogueOp::activate && product.pre.data) gpu_->poison(product.pre);
     gpu_->synchronize();
-    multiplier_->run(product);
+    gemm_->run(product);
     MB_CUDA(cudaStreamSynchronize(device_->stream.get()));
     return on_host(product.out);
   }
@@ -100,7 +100,7 @@ class Grouped : public OnGpu, public testing::WithParamInterface<Parameters> {
   }
 
   std::unique_ptr<cuda::Gpu> device_;
-  std::unique_ptr<cuda::grouped::Multiplier> multiplier_;
+  std::unique_ptr<cuda::grouped::GroupedGemm> gemm_;
   std::vector<std::int32_t> offsets_{0};
   std::unique_ptr<Array<std::int32_t>> offsets_there_;
 };
@@ -110,7 +110,7 @@ TEST_P(Grouped, RowsTimesWeightsOfTheirExpert) {
   const Tensor left = random(dtype(), rows(), k, 1), right = random(dtype(), experts() * k, n, 2),
                bias = random(dtype(), experts(), n, 3), out = poisoned(dtype(), rows(), n);
   const auto a = on_host(left), b = on_host(right), c = on_host(bias);
-  expect_close(run({.form = Form::forward, .left = left, .right = right, .out = out, .bias = bias}),
+  expect_close(run({.kind = GemmKind::fprop, .a = left, .b = right, .out = out, .bias = bias}),
                by_rows(n, [&](std::int64_t e, std::int64_t r, std::int64_t col) {
                  double sum = c[e * n + col];
                  for (std::int64_t i = 0; i < k; ++i) sum += double{a[r * k + i]} * b[(e * k + i) * n + col];
@@ -123,7 +123,7 @@ TEST_P(Grouped, RowsTimesTransposedWeights) {
   const Tensor left = random(dtype(), rows(), k, 1), right = random(dtype(), experts() * n, k, 2),
                out = poisoned(dtype(), rows(), n);
   const auto a = on_host(left), b = on_host(right);
-  expect_close(run({.form = Form::transposed, .left = left, .right = right, .out = out}),
+  expect_close(run({.kind = GemmKind::dgrad, .a = left, .b = right, .out = out}),
                by_rows(n, [&](std::int64_t e, std::int64_t r, std::int64_t col) {
                  double sum = 0;
                  for (std::int64_t i = 0; i < k; ++i) sum += double{a[r * k + i]} * b[(e * n + col) * k + i];
@@ -145,7 +145,7 @@ TEST_P(Grouped, GradientSumsOverTheRowsOfAnExpert) {
           sum += double{a[r * m + i]} * b[r * n + c];
         expected[(e * m + i) * n + c] = static_cast<float>(sum);
       }
-  expect_close(run({.form = Form::gradient, .left = left, .right = right, .out = out}), expected);
+  expect_close(run({.kind = GemmKind::wgrad, .a = left, .b = right, .out = out}), expected);
 }
 
 TEST_P(Grouped, ActivatesAndDifferentiatesAsTheKernelsThatDoOnlyThat) {
@@ -156,37 +156,37 @@ TEST_P(Grouped, ActivatesAndDifferentiatesAsTheKernelsThatDoOnlyThat) {
                  bias = random(dtype(), experts(), w, 3), plain = poisoned(dtype(), rows(), w),
                  pre = poisoned(dtype(), rows(), w), act = poisoned(dtype(), rows(), f),
                  expected = poisoned(dtype(), rows(), f);
-    const auto apart = run({.form = Form::forward, .left = left, .right = right, .out = plain, .bias = bias});
+    const auto apart = run({.kind = GemmKind::fprop, .a = left, .b = right, .out = plain, .bias = bias});
     gpu_->activate(activation, plain, expected);
-    const auto fused = run({.form = Form::forward,
-                            .left = left,
-                            .right = right,
+    const auto fused = run({.kind = GemmKind::fprop,
+                            .a = left,
+                            .b = right,
                             .out = act,
-                            .after = After::activate,
+                            .epilogue = EpilogueOp::activate,
                             .activation = activation,
                             .bias = bias,
                             .pre = pre});
     EXPECT_TRUE(on_host(pre) == apart);
-    EXPECT_TRUE(run({.form = Form::forward,
-                     .left = left,
-                     .right = right,
+    EXPECT_TRUE(run({.kind = GemmKind::fprop,
+                     .a = left,
+                     .b = right,
                      .out = act,
-                     .after = After::activate,
+                     .epilogue = EpilogueOp::activate,
                      .activation = activation,
                      .bias = bias}) == fused);
     EXPECT_LE(error_of(fused, on_host(expected)), 3 * rounding(dtype()));
 
     const Tensor up = random(dtype(), experts() * f, k, 4), dact = poisoned(dtype(), rows(), f),
                  dpre = poisoned(dtype(), rows(), w), dpre_expected = poisoned(dtype(), rows(), w);
-    run({.form = Form::transposed, .left = left, .right = up, .out = dact});
+    run({.kind = GemmKind::dgrad, .a = left, .b = up, .out = dact});
     cuda::activate_backward(static_cast<cudaStream_t>(gpu_->stream().handle), activation, pre, dact,
                             dpre_expected);
     gpu_->synchronize();
-    const auto differentiated = run({.form = Form::transposed,
-                                     .left = left,
-                                     .right = up,
+    const auto differentiated = run({.kind = GemmKind::dgrad,
+                                     .a = left,
+                                     .b = up,
                                      .out = dpre,
-                                     .after = After::differentiate,
+                                     .epilogue = EpilogueOp::differentiate,
                                      .activation = activation,
                                      .pre = pre});
     EXPECT_LE(error_of(differentiated, on_host(dpre_expected)), 3 * rounding(dtype()));
@@ -202,16 +202,16 @@ TEST_P(Grouped, SumsWhatTheScoresGradientsAreMadeOf) {
     const Tensor left = random(dtype(), rows(), k, 1), w2 = random(dtype(), experts() * f, k, 4),
                  pre = random(dtype(), rows(), w, 5), act = poisoned(dtype(), rows(), f),
                  dact = poisoned(dtype(), rows(), f), dpre = poisoned(dtype(), rows(), w);
-    Product product{.form = Form::transposed, .left = left, .right = w2, .out = dact};
+    GroupedGemmArgs product{.kind = GemmKind::dgrad, .a = left, .b = w2, .out = dact};
     const auto dact_there = run(product);
     gpu_->activate(activation, pre, act);
     gpu_->synchronize();
     const auto act_there = on_host(act);
-    product.out = dpre, product.after = After::differentiate, product.activation = activation,
+    product.out = dpre, product.epilogue = EpilogueOp::differentiate, product.activation = activation,
     product.pre = pre;
     const auto without = run(product);
     const Array<float> dots(*gpu_, static_cast<std::size_t>(rows() * parts));
-    product.dots = dots.data();
+    product.dscore_partials = dots.data();
     EXPECT_TRUE(run(product) == without);
     std::vector<float> expected(static_cast<std::size_t>(rows() * parts));
     for (std::int64_t r = 0; r < rows(); ++r)
@@ -237,16 +237,16 @@ TEST_P(Grouped, GathersRowsOfTokens) {
                pre = poisoned(dtype(), rows(), 2 * f), act = poisoned(dtype(), rows(), f);
   cuda::gather_rows(static_cast<cudaStream_t>(gpu_->stream().handle), order.data(), x, packed);
   gpu_->synchronize();
-  Product up{.form = Form::forward,
-             .left = packed,
-             .right = right,
-             .out = act,
-             .after = After::activate,
-             .activation = Activation::swiglu,
-             .bias = bias,
-             .pre = pre};
+  GroupedGemmArgs up{.kind = GemmKind::fprop,
+                     .a = packed,
+                     .b = right,
+                     .out = act,
+                     .epilogue = EpilogueOp::activate,
+                     .activation = Activation::swiglu,
+                     .bias = bias,
+                     .pre = pre};
   const auto expected = run(up), pre_expected = on_host(pre);
-  up.left = x, up.slot_of = slot_of.data(), up.top_k = kTopK;
+  up.a = x, up.slot_of = slot_of.data(), up.top_k = kTopK;
   EXPECT_TRUE(run(up) == expected);
   EXPECT_TRUE(on_host(pre) == pre_expected);
   up.pre = {};

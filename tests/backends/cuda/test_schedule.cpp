@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How grouped products are cut into tiles: every row and feature exactly once, and no more waste than promised. Needs
+// How grouped GEMMs are cut into tiles: every row and feature exactly once, and no more waste than promised. Needs
 // no GPU.
 #include <gtest/gtest.h>
 
@@ -13,71 +13,73 @@ namespace {
 TEST(GroupedSchedule, CutsRowsIntoTilesThatAreNeitherEmptyNorTooWide) {
   for (const int most : {16, 48, 128, 176, 256})
     for (int count = 0; count < 1200; ++count) {
-      const Cut cut = cut_of(count, most);
+      const RowSplit split = split_rows(count, most);
       SCOPED_TRACE(testing::Message() << count << " rows, at most " << most);
-      ASSERT_LE(cut.width, most);
-      ASSERT_EQ(cut.width % kTokenStep, 0);
-      ASSERT_GE(cut.tiles * cut.width, count);
+      ASSERT_LE(split.width, most);
+      ASSERT_EQ(split.width % kTileNStep, 0);
+      ASSERT_GE(split.tiles * split.width, count);
       if (count > 0) {
-        ASSERT_LT((cut.tiles - 1) * cut.width, count);
+        ASSERT_LT((split.tiles - 1) * split.width, count);
       }
     }
 }
 
 TEST(GroupedSchedule, WastesFewerThanSixteenRowsPerTile) {
   for (int count = 1; count < 3000; count += 7) {
-    const Cut cut = cut_of(count, kTileTokens);
-    EXPECT_LT(cut.tiles * cut.width - count, kTokenStep * cut.tiles) << count;
+    const RowSplit split = split_rows(count, kTileN);
+    EXPECT_LT(split.tiles * split.width - count, kTileNStep * split.tiles) << count;
   }
 }
 
 TEST(GroupedSchedule, OffersMultiplesOfTheStepOnly) {
-  for (const int tile : {kTileTokens, kTileTokens / 2})
+  for (const int tile : {kTileN, kTileN / 2})
     for (int i = 0; i < kCandidates; ++i) {
       EXPECT_GT(candidate(i, tile), 0);
       EXPECT_LE(candidate(i, tile), tile);
-      EXPECT_EQ(candidate(i, tile) % kTokenStep, 0);
+      EXPECT_EQ(candidate(i, tile) % kTileNStep, 0);
     }
 }
 
 TEST(GroupedSchedule, CutsWithEveryCandidateIntoTilesThatAreNotEmpty) {
-  for (const int tile : {kTileTokens, kTileTokens / 2})
+  for (const int tile : {kTileN, kTileN / 2})
     for (int i = 0; i < kCandidates; ++i)
       for (int count = 1; count < 2100; ++count) {
-        const Cut cut = cut_of(count, candidate(i, tile));
-        ASSERT_LE(cut.width, candidate(i, tile));
-        ASSERT_LT((cut.tiles - 1) * cut.width, count) << count << " rows, at most " << candidate(i, tile);
+        const RowSplit split = split_rows(count, candidate(i, tile));
+        ASSERT_LE(split.width, candidate(i, tile));
+        ASSERT_LT((split.tiles - 1) * split.width, count) << count << " rows, at most " << candidate(i, tile);
       }
 }
 
 TEST(GroupedSchedule, CutsInPairsThatBeginBeforeTheEnd) {
   for (const int most : {16, 48, 128, 256})
     for (int count = 0; count < 1200; ++count) {
-      const Cut cut = cut_of(count, most, 2);
+      const RowSplit split = split_rows(count, most, 2);
       SCOPED_TRACE(testing::Message() << count << " rows, at most " << most);
-      ASSERT_LE(cut.width, most);
-      ASSERT_EQ(cut.width % kTokenStep, 0);
-      ASSERT_EQ(cut.tiles % 2, 0);
-      ASSERT_GE(cut.tiles * cut.width, count);
+      ASSERT_LE(split.width, most);
+      ASSERT_EQ(split.width % kTileNStep, 0);
+      ASSERT_EQ(split.tiles % 2, 0);
+      ASSERT_GE(split.tiles * split.width, count);
       if (count > 0) {
-        ASSERT_LT((cut.tiles - 2) * cut.width, count);
+        ASSERT_LT((split.tiles - 2) * split.width, count);
       }
     }
 }
 
 TEST(GroupedSchedule, CallsSumsOfTwoOrThreeBlocksShort) {
-  EXPECT_TRUE(sums_are_short(2));
-  EXPECT_FALSE(sums_are_short(4));
+  EXPECT_TRUE(k_is_short(2));
+  EXPECT_FALSE(k_is_short(4));
 }
 
 TEST(GroupedSchedule, SavesBytesAroundNarrowExpertsOnly) {
-  EXPECT_TRUE(gathers_rows(256) && sums_dots(256));
-  EXPECT_TRUE(!gathers_rows(768) && sums_dots(768));
-  EXPECT_FALSE(gathers_rows(4096) || sums_dots(4096));
+  EXPECT_TRUE(gathers_rows(256) && computes_dscore_partials(256));
+  EXPECT_TRUE(!gathers_rows(768) && computes_dscore_partials(768));
+  EXPECT_FALSE(gathers_rows(4096) || computes_dscore_partials(4096));
 }
 
 TEST(GroupedSchedule, PrefersTheWidthThatFillsItsWaves) {
-  const auto cost = [](int cuts) { return cost_of(8192, cuts, cuts * 4, 64, 66, 1, loads_of(1, 2, false)); };
+  const auto cost = [](int cuts) {
+    return cycles_of(8192, cuts, cuts * 4, 64, 66, 1, loads_of(1, 2, false));
+  };
   // 8 experts of about 1024 rows, 1024 features, 66 clusters of 2: 4 units of features. 36 tiles (half of the experts
   // have a fifth) take three waves of 228 rows; 48 take three of 171.
   EXPECT_LT(cost(48), cost(36));
@@ -86,7 +88,7 @@ TEST(GroupedSchedule, PrefersTheWidthThatFillsItsWaves) {
 }
 
 TEST(GroupedSchedule, CountsNarrowTilesAsBoundByLoads) {
-  const auto cost = [](int width) { return cost_of(width * 66, 66, 66, 64, 66, 1, loads_of(1, 2, false)); };
+  const auto cost = [](int width) { return cycles_of(width * 66, 66, 66, 64, 66, 1, loads_of(1, 2, false)); };
   const float narrow = cost(16), wide = cost(128);
   EXPECT_GT(narrow, wide / 2);
 }
@@ -94,7 +96,7 @@ TEST(GroupedSchedule, CountsNarrowTilesAsBoundByLoads) {
 TEST(GroupedSchedule, IsWideWhereThatSparesAWaveOrManyTiles) {
   const auto wide = [](float rows, int experts, int features, int inner) {
     return tiles_are_wide(
-        {.rows = rows, .experts = experts, .features = features, .inner = inner / kTileInner, .blocks = 132});
+        {.rows = rows, .experts = experts, .features = features, .k_blocks = inner / kTileK, .blocks = 132});
   };
   EXPECT_TRUE(wide(256, 32, 4096, 1024));  // half of the experts have a few rows more than a tile
   EXPECT_TRUE(wide(256, 32, 1024, 4096));
@@ -116,7 +118,7 @@ TEST(GroupedSchedule, PlacesEveryUnitOfAnExpertOnce) {
     for (const int feature_units : {1, 6, 16}) {
       std::vector<int> seen(static_cast<std::size_t>(token_tiles * feature_units));
       for (int i = 0; i < token_tiles * feature_units; ++i) {
-        const Place place = place_of(i, token_tiles, feature_units);
+        const TileCoord place = tile_coord_of(i, token_tiles, feature_units);
         ASSERT_LT(place.tokens, token_tiles);
         ASSERT_LT(place.features, feature_units);
         ++seen[place.tokens * feature_units + place.features];

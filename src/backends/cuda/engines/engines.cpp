@@ -13,7 +13,7 @@ namespace {
 /// Rows by expert, every set of products given to a runner.
 class BatchedEngine final : public Engine {
  public:
-  BatchedEngine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<Runner> runner)
+  BatchedEngine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<ExpertGemmRunner> runner)
       : gpu_(gpu), ffn_(gpu, shape), runner_(std::move(runner)) {}
 
   /// cuBLAS takes the number of rows from the host.
@@ -31,7 +31,7 @@ class BatchedEngine final : public Engine {
  private:
   Gpu& gpu_;
   ExpertFfn ffn_;
-  std::unique_ptr<Runner> runner_;
+  std::unique_ptr<ExpertGemmRunner> runner_;
   std::vector<RowBlock> blocks_;  ///< one per expert, from the last forward pass
 };
 
@@ -53,7 +53,7 @@ std::string why_not_cublas_grouped(const EngineShape& shape) {
 }
 
 std::unique_ptr<Engine> make_cublas_grouped(const EngineShape& shape, Gpu& gpu) {
-  return make_batched_engine(shape, gpu, make_grouped_runner(gpu, 3 * shape.experts));
+  return make_batched_engine(shape, gpu, make_cublas_grouped_runner(gpu, 3 * shape.experts));
 }
 
 std::string why_not_grouped(const EngineShape& shape) {
@@ -89,7 +89,7 @@ constexpr std::int64_t kFewRows = 1536, kShortSums = 2048;  // of best_engine():
 }  // namespace
 
 std::unique_ptr<Engine> make_batched_engine(const EngineShape& shape, Gpu& gpu,
-                                            std::unique_ptr<Runner> runner) {
+                                            std::unique_ptr<ExpertGemmRunner> runner) {
   return std::make_unique<BatchedEngine>(shape, gpu, std::move(runner));
 }
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backends/cuda/gemm/runner.h"
+#include "backends/cuda/gemm/expert_gemm_runner.h"
 #include "backends/cuda/runtime/gpu.h"
 #include "backends/engine.h"
 
@@ -33,7 +33,7 @@ std::string why_not(std::string_view name, const EngineShape& shape);
 std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, Gpu& gpu);
 
 std::unique_ptr<Engine> make_batched_engine(const EngineShape& shape, Gpu& gpu,
-                                            std::unique_ptr<Runner> runner);
+                                            std::unique_ptr<ExpertGemmRunner> runner);
 /// bf16 and fp16.
 std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu);
 std::unique_ptr<Engine> make_sample_engine(const EngineShape& shape, Gpu& gpu);

@@ -49,7 +49,7 @@ void ExpertFfn::reserve(std::int64_t rows) {
 }
 
 void ExpertFfn::forward(const Blocks& blocks, const ExpertTensors& weights, const void* x, void* out,
-                        Runner& runner) {
+                        ExpertGemmRunner& runner) {
   const std::int64_t h = shape_.hidden, w1 = shape_.w1_cols(), f = shape_.ffn, rows = blocks.rows();
   const DType dtype = shape_.dtype;
   const cudaStream_t stream = gpu_.stream.get();
@@ -76,7 +76,8 @@ void ExpertFfn::forward(const Blocks& blocks, const ExpertTensors& weights, cons
 }
 
 void ExpertFfn::backward(const Blocks& blocks, const ExpertTensors& weights, const void* x, const void* dout,
-                         void* dx, const ExpertTensors& gradients, bool accumulate, Runner& runner) {
+                         void* dx, const ExpertTensors& gradients, bool accumulate,
+                         ExpertGemmRunner& runner) {
   const std::int64_t h = shape_.hidden, w1 = shape_.w1_cols(), f = shape_.ffn;
   const DType dtype = shape_.dtype;
   const cudaStream_t stream = gpu_.stream.get();

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "backends/cuda/gemm/runner.h"
+#include "backends/cuda/gemm/expert_gemm_runner.h"
 #include "backends/cuda/runtime/gpu.h"
 #include "backends/engine.h"
 
@@ -38,11 +38,12 @@ class ExpertFfn {
 
   void reserve(std::int64_t rows);
   /// x, out [rows, H] are whole row buffers: the blocks say which rows.
-  void forward(const Blocks& blocks, const ExpertTensors& weights, const void* x, void* out, Runner& runner);
+  void forward(const Blocks& blocks, const ExpertTensors& weights, const void* x, void* out,
+               ExpertGemmRunner& runner);
   /// dout, dx like x, out. Overwrites the gradients of the blocks' experts, or with `accumulate` adds to
   /// them; they are of the shape's dtype or of fp32.
   void backward(const Blocks& blocks, const ExpertTensors& weights, const void* x, const void* dout, void* dx,
-                const ExpertTensors& gradients, bool accumulate, Runner& runner);
+                const ExpertTensors& gradients, bool accumulate, ExpertGemmRunner& runner);
 
  private:
   Matrix rows_of(const void* buffer, const RowBlock& block, std::int64_t cols) const;
@@ -52,7 +53,7 @@ class ExpertFfn {
   Gpu& gpu_;
   EngineShape shape_;
   Buffer pre_, act_, dpre_, dact_;  ///< [rows, W1], [rows, F], [rows, W1], [rows, F]
-  std::vector<Product> products_;   ///< those of the moment, kept for its capacity
+  std::vector<GemmArgs> products_;  ///< those of the moment, kept for its capacity
 };
 
 }  // namespace moebench::cuda

@@ -33,7 +33,7 @@ class SampleEngine final : public Engine {
     const auto bytes = static_cast<std::size_t>(rows + 1) * sizeof(std::int32_t);
     if (bytes <= offsets_.bytes()) return;
     offsets_.reserve(bytes);
-    count_up(gpu_.stream.get(), {offsets_.as<std::int32_t>(), static_cast<std::size_t>(rows + 1)});
+    iota(gpu_.stream.get(), {offsets_.as<std::int32_t>(), static_cast<std::size_t>(rows + 1)});
   }
   void forward(const ExpertsForward& args) override {
     experts_ = gpu_.read(args.expert_of_row);
@@ -69,7 +69,7 @@ class SampleEngine final : public Engine {
   EngineShape shape_;
   Gpu& gpu_;
   ExpertFfn ffn_;
-  std::unique_ptr<Runner> runner_;
+  std::unique_ptr<ExpertGemmRunner> runner_;
   Buffer offsets_;                     ///< 0, 1, 2, …: each row is a block of its own
   std::vector<std::int32_t> experts_;  ///< of each row
   Tensor w1_, b1_, w2_, b2_;           ///< gradients in fp32
@@ -141,7 +141,7 @@ class GatheringEngine : public Engine {
   EngineShape shape_;
   Gpu& gpu_;
   ExpertFfn ffn_;
-  std::unique_ptr<Runner> runner_;
+  std::unique_ptr<ExpertGemmRunner> runner_;
   Buffer x_, out_, grad_;
   Buffer
       indices_;  ///< order [2·rows], keys [rows], inverse of order [rows], counts [bins], offsets [bins + 1]

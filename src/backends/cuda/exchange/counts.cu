@@ -50,7 +50,7 @@ struct ExpertRows {
 __global__ void __launch_bounds__(kCountThreads)
     peer_counts_kernel(const __grid_constant__ DevicePeers d, const std::int32_t* __restrict__ counts,
                        std::int32_t* first_row, std::int32_t* local_offsets, std::int64_t max_rows) {
-  wait_for_previous();
+  grid_dependency_wait();
   extern __shared__ int starts[];  // [E + 1]: rows of all experts below, whatever their ranks
   const int experts = static_cast<int>(d.g.experts), thread = static_cast<int>(threadIdx.x);
   const std::uint32_t step = *d.step + 1;
@@ -103,8 +103,8 @@ void load_counts_kernel() {
 
 void peer_counts(cudaStream_t stream, const DevicePeers& peers, const PeerCounts& args) {
   const auto shared = static_cast<unsigned>((peers.g.experts + 1) * sizeof(int));
-  launch_behind("peer_counts_kernel", stream, {1, kCountThreads, shared}, peer_counts_kernel, peers,
-                args.counts.data(), args.first_row.data(), args.local_offsets.data(), args.max_rows);
+  launch_with_pdl("peer_counts_kernel", stream, {1, kCountThreads, shared}, peer_counts_kernel, peers,
+                  args.counts.data(), args.first_row.data(), args.local_offsets.data(), args.max_rows);
 }
 
 }  // namespace moebench::cuda

@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kThreads)
     peer_push_kernel(const __grid_constant__ DevicePeers d, PeerEvent event, const Unit* __restrict__ x,
                      const std::int32_t* __restrict__ expert_of, std::int64_t tokens, std::int64_t units,
                      SlotLists slots) {
-  wait_for_previous();
+  grid_dependency_wait();
   const int k = static_cast<int>(d.g.top_k), local = static_cast<int>((d.g.experts / d.g.size));
   for (std::int64_t t = warp_of_grid(); t < tokens; t += std::int64_t{gridDim.x} * kWarps) {
     unsigned ranks = 0;
@@ -73,7 +73,7 @@ template <class Unit>
 __global__ void __launch_bounds__(kThreads)
     peer_spread_kernel(const __grid_constant__ DevicePeers d, const Unit* __restrict__ x, Unit* rows,
                        std::int64_t units, std::int64_t max_rows) {
-  wait_for_previous();
+  grid_dependency_wait();
   const std::int64_t at = warp_of_grid();
   const int p = static_cast<int>(at / d.g.max_tokens), k = static_cast<int>(d.g.top_k);
   const std::int64_t t = at - first_token(d, p);
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kThreads)
     peer_scale_kernel(const __grid_constant__ DevicePeers d, const T* __restrict__ own_dy,
                       const T* __restrict__ out, T* __restrict__ drows, std::int64_t cols,
                       std::int64_t max_rows) {
-  wait_for_previous();
+  grid_dependency_wait();
   const std::int64_t slot = warp_of_grid(), k = d.g.top_k;
   const std::int64_t at = slot / k;
   const int p = static_cast<int>(at / d.g.max_tokens);
@@ -159,9 +159,9 @@ void peer_push(cudaStream_t stream, const DevicePeers& peers, const PeerPush& ar
   with_unit(args.x, args.x, [&]<class Unit>() {
     const auto kernel =
         args.event == PeerEvent::rows ? peer_push_kernel<Unit, true> : peer_push_kernel<Unit, false>;
-    launch_behind("peer_push_kernel", stream, {grid(wanted), kThreads}, kernel, peers, args.event,
-                  args.x.as<const Unit>(), args.expert_of.data(), args.x.rows,
-                  static_cast<std::int64_t>(args.x.row_bytes() / sizeof(Unit)), slots);
+    launch_with_pdl("peer_push_kernel", stream, {grid(wanted), kThreads}, kernel, peers, args.event,
+                    args.x.as<const Unit>(), args.expert_of.data(), args.x.rows,
+                    static_cast<std::int64_t>(args.x.row_bytes() / sizeof(Unit)), slots);
   });
 }
 
@@ -169,9 +169,9 @@ void peer_spread(cudaStream_t stream, const DevicePeers& peers, const PeerSpread
   const std::int64_t tokens = peers.g.size * peers.g.max_tokens;
   if (tokens == 0 || args.rows.rows == 0) return;
   with_unit(args.x, args.rows, [&]<class Unit>() {
-    launch_behind("peer_spread_kernel", stream, {grid(blocks_for(tokens, kWarps)), kThreads},
-                  peer_spread_kernel<Unit>, peers, args.x.as<const Unit>(), args.rows.as<Unit>(),
-                  static_cast<std::int64_t>(args.rows.row_bytes() / sizeof(Unit)), args.rows.rows);
+    launch_with_pdl("peer_spread_kernel", stream, {grid(blocks_for(tokens, kWarps)), kThreads},
+                    peer_spread_kernel<Unit>, peers, args.x.as<const Unit>(), args.rows.as<Unit>(),
+                    static_cast<std::int64_t>(args.rows.row_bytes() / sizeof(Unit)), args.rows.rows);
   });
 }
 
@@ -180,9 +180,9 @@ void peer_scale(cudaStream_t stream, const DevicePeers& peers, const PeerScale& 
   if (slots == 0 || args.drows.rows == 0) return;
   with_access(args.dy.dtype, args.dy.cols, {args.dy.data, args.out.data, args.drows.data},
               [&]<class T, int N>() {
-                launch_behind("peer_scale_kernel", stream, {grid(blocks_for(slots, kWarps)), kThreads},
-                              peer_scale_kernel<T, N>, peers, args.dy.as<const T>(), args.out.as<const T>(),
-                              args.drows.as<T>(), args.dy.cols, args.drows.rows);
+                launch_with_pdl("peer_scale_kernel", stream, {grid(blocks_for(slots, kWarps)), kThreads},
+                                peer_scale_kernel<T, N>, peers, args.dy.as<const T>(), args.out.as<const T>(),
+                                args.drows.as<T>(), args.dy.cols, args.drows.rows);
               });
 }
 

@@ -47,7 +47,7 @@ template <class T, int N, bool kWeighted>
 __global__ void __launch_bounds__(kThreads)
     peer_reduce_kernel(const __grid_constant__ DevicePeers d, PeerEvent event, const T* __restrict__ rows,
                        std::int64_t cols, std::int64_t max_rows) {
-  wait_for_previous();
+  grid_dependency_wait();
   const int k = static_cast<int>(d.g.top_k);
   const std::int64_t others = (d.g.size - 1) * d.g.max_tokens;
   for (std::int64_t at = warp_of_grid(); at < others; at += std::int64_t{gridDim.x} * kWarps) {
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kThreads)
     peer_sum_kernel(const __grid_constant__ DevicePeers d, const T* __restrict__ rows,
                     const std::int32_t* __restrict__ expert_of, std::int64_t tokens, std::int64_t cols,
                     std::int64_t max_rows, T* __restrict__ y, float* dscore) {
-  wait_for_previous();
+  grid_dependency_wait();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
   const int k = static_cast<int>(d.g.top_k), local = static_cast<int>((d.g.experts / d.g.size));
@@ -127,8 +127,8 @@ void peer_reduce(cudaStream_t stream, const DevicePeers& peers, const PeerReduce
   const auto wanted = std::clamp<std::int64_t>(blocks_for(tokens, kWarps), 1, blocks);
   with_access(args.rows.dtype, peers.g.hidden, {args.rows.data}, [&]<class T, int N>() {
     const auto kernel = args.weighted ? peer_reduce_kernel<T, N, true> : peer_reduce_kernel<T, N, false>;
-    launch_behind("peer_reduce_kernel", stream, {grid(wanted), kThreads}, kernel, peers, args.event,
-                  args.rows.as<const T>(), peers.g.hidden, args.rows.rows);
+    launch_with_pdl("peer_reduce_kernel", stream, {grid(wanted), kThreads}, kernel, peers, args.event,
+                    args.rows.as<const T>(), peers.g.hidden, args.rows.rows);
   });
 }
 
@@ -136,9 +136,9 @@ void peer_sum(cudaStream_t stream, const DevicePeers& peers, const PeerSum& args
   if (args.y.rows == 0) return;
   with_access(args.y.dtype, args.y.cols, {args.rows.data, args.y.data}, [&]<class T, int N>() {
     const auto kernel = args.weighted ? peer_sum_kernel<T, N, true> : peer_sum_kernel<T, N, false>;
-    launch_behind("peer_sum_kernel", stream, {grid(blocks_for(args.y.rows, kWarps)), kThreads}, kernel, peers,
-                  args.rows.as<const T>(), args.expert_of.data(), args.y.rows, args.y.cols, args.rows.rows,
-                  args.y.as<T>(), args.dscore.data());
+    launch_with_pdl("peer_sum_kernel", stream, {grid(blocks_for(args.y.rows, kWarps)), kThreads}, kernel,
+                    peers, args.rows.as<const T>(), args.expert_of.data(), args.y.rows, args.y.cols,
+                    args.rows.rows, args.y.as<T>(), args.dscore.data());
   });
 }
 

@@ -11,6 +11,7 @@
 // Moves: in one kernel x once and the weight per block from L2 (4096 x 1024, E 8, bf16: 8.4 MB, 2 µs); choose
 // reads 4·T·E and writes 8·T·K bytes (4096 × 64, K 2: 1.1 MB, 0.3 µs at 4 TB/s: latency bound). The gradient writes
 // T·E elements of the layer's format and reads 12·T·K bytes.
+#include "backends/cuda/ptx/ampere.cuh"
 #include "backends/cuda/runtime/launch.cuh"
 #include "backends/cuda/stages/kernels.h"
 #include "backends/cuda/stages/storage.cuh"
@@ -52,7 +53,7 @@ __device__ void softmax_over_kept(const float* logits, const std::int32_t* chose
   for (int j = lane_of_warp(); j < k; j += 32) score[j] /= sum;
 }
 
-/// One token by one warp; its logits in memory or shared memory. Lane j keeps the j-th choice, as far as there are lanes.
+/// One token by one warp; its logits in memory or shared memory. Lane j keeps choice j; with k > 32 memory does.
 template <int kKeys>
 __device__ void choose(const float* logits, int experts, int k, std::int32_t* expert_of, float* score) {
   const int lane = lane_of_warp();
@@ -90,37 +91,20 @@ template <int kKeys>
 __global__ void __launch_bounds__(kThreads)
     gate_registers_kernel(const float* __restrict__ logits, std::int64_t tokens, int experts, int k,
                           std::int32_t* expert_of, float* score) {
-  wait_for_previous();
+  grid_dependency_wait();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
   choose<kKeys>(logits + t * experts, experts, k, expert_of + t * k, score + t * k);
 }
 
-/// c [16 x 8] += a [16 x 16] · b [16 x 8].
-template <class T>
-__device__ void multiply_fragment(float (&c)[4], unsigned a0, unsigned a1, unsigned a2, unsigned a3,
-                                  unsigned b0, unsigned b1) {
-#define MB_MMA(type)                                                  \
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type \
-               ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "  \
-               "{%0, %1, %2, %3};"                                    \
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])       \
-               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1))
-  if constexpr (std::is_same_v<T, __half>)
-    MB_MMA("f16");
-  else
-    MB_MMA("bf16");
-#undef MB_MMA
-}
-
 constexpr int kGateTokens = 16;
 
-/// kPer: experts of a thread, side by side in a row of the weight; 8·kPer >= E, kPer divides E. H is a multiple of 32.
+/// kPer: experts of a thread, side by side in a row of the weight; 8·kPer >= E, kPer divides E. H % 32 = 0.
 template <class T, int kPer>
 __global__ void __launch_bounds__(kThreads)
     gate_whole_kernel(const T* __restrict__ x, const T* __restrict__ weight, std::int64_t tokens, int hidden,
                       int experts, int k, float* logits, std::int32_t* expert_of, float* score) {
-  wait_for_previous();
+  grid_dependency_wait();
   __shared__ float sums[kWarps][kGateTokens][8 * kPer];
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = lane_of_warp(), row = lane / 4, quad = lane % 4;
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kGateTokens;
@@ -150,8 +134,8 @@ __global__ void __launch_bounds__(kThreads)
       const auto pair = [&](int i) {
         return static_cast<unsigned>(b[i][e]) | static_cast<unsigned>(b[i + 1][e]) << 16;
       };
-      multiply_fragment<T>(c[e], up.x, low.x, up.y, low.y, pair(0), pair(2));
-      multiply_fragment<T>(c[e], up.z, low.z, up.w, low.w, pair(4), pair(6));
+      ptx::mma_m16n8k16<T>(c[e], {up.x, low.x, up.y, low.y}, pair(0), pair(2));
+      ptx::mma_m16n8k16<T>(c[e], {up.z, low.z, up.w, low.w}, pair(4), pair(6));
     }
   }
 #pragma unroll
@@ -176,7 +160,7 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     gate_rescan_kernel(const float* __restrict__ logits, std::int64_t tokens, int experts, int k,
                        std::int32_t* expert_of, float* score) {
-  wait_for_previous();
+  grid_dependency_wait();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
   const int lane = lane_of_warp();
@@ -208,7 +192,7 @@ __global__ void __launch_bounds__(kThreads)
     gate_backward_kernel(const std::int32_t* __restrict__ expert_of, const float* __restrict__ score,
                          const float* __restrict__ dscore, std::int64_t tokens, std::int64_t experts, int k,
                          T* dlogits) {
-  wait_for_previous();
+  grid_dependency_wait();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
   const int lane = lane_of_warp();
@@ -244,9 +228,9 @@ void choose_experts(cudaStream_t stream, const GateForward& args) {
   with_keys(experts, [&]<int kKeys>() {
     auto* kernel = gate_rescan_kernel;
     if constexpr (kKeys > 0) kernel = gate_registers_kernel<kKeys>;
-    launch_behind("gate_registers_kernel", stream, {blocks, kThreads}, kernel, args.logits.data(), tokens,
-                  static_cast<int>(experts), static_cast<int>(args.top_k), args.expert_of.data(),
-                  args.score.data());
+    launch_with_pdl("gate_registers_kernel", stream, {blocks, kThreads}, kernel, args.logits.data(), tokens,
+                    static_cast<int>(experts), static_cast<int>(args.top_k), args.expert_of.data(),
+                    args.score.data());
   });
 }
 
@@ -260,10 +244,10 @@ bool gate_in_one(cudaStream_t stream, const GateForward& args) {
   with_storage(args.x.dtype, [&]<class T>() {
     const auto launch = [&]<int kPer>() {
       if constexpr (sizeof(T) == 2)
-        launch_behind("gate_whole_kernel", stream, {grid(blocks_for(tokens, kGateTokens)), kThreads},
-                      gate_whole_kernel<T, kPer>, args.x.as<const T>(), args.weight.as<const T>(), tokens,
-                      static_cast<int>(hidden), static_cast<int>(experts), static_cast<int>(args.top_k),
-                      args.logits.data(), args.expert_of.data(), args.score.data());
+        launch_with_pdl("gate_whole_kernel", stream, {grid(blocks_for(tokens, kGateTokens)), kThreads},
+                        gate_whole_kernel<T, kPer>, args.x.as<const T>(), args.weight.as<const T>(), tokens,
+                        static_cast<int>(hidden), static_cast<int>(experts), static_cast<int>(args.top_k),
+                        args.logits.data(), args.expert_of.data(), args.score.data());
     };
     if (per == 1) launch.template operator()<1>();
     if (per == 2) launch.template operator()<2>();
@@ -273,12 +257,12 @@ bool gate_in_one(cudaStream_t stream, const GateForward& args) {
   return true;
 }
 
-void differentiate_choice(cudaStream_t stream, const GateBackward& args, const TensorView& dlogits) {
+void gate_softmax_backward(cudaStream_t stream, const GateBackward& args, const TensorView& dlogits) {
   if (dlogits.size() == 0) return;
   with_access(dlogits.dtype, dlogits.cols, {dlogits.data}, [&]<class T, int N>() {
-    launch_behind("gate_backward_kernel", stream, {grid(blocks_for(dlogits.rows, kWarps)), kThreads},
-                  gate_backward_kernel<T, N>, args.expert_of.data(), args.score.data(), args.dscore.data(),
-                  dlogits.rows, dlogits.cols, static_cast<int>(args.top_k), dlogits.as<T>());
+    launch_with_pdl("gate_backward_kernel", stream, {grid(blocks_for(dlogits.rows, kWarps)), kThreads},
+                    gate_backward_kernel<T, N>, args.expert_of.data(), args.score.data(), args.dscore.data(),
+                    dlogits.rows, dlogits.cols, static_cast<int>(args.top_k), dlogits.as<T>());
   });
 }
 

@@ -35,8 +35,8 @@ int to_int(std::int64_t size) {
 
 }  // namespace
 
-Blas::Blas(cudaStream_t stream, Memory& memory, Hold& hold)
-    : stream_(stream), hold_(hold), workspace_(memory, kWorkspaceBytes, Use::workspace) {
+Blas::Blas(cudaStream_t stream, Memory& memory, BlockingKernel& blocking)
+    : stream_(stream), blocking_(blocking), workspace_(memory, kWorkspaceBytes, Use::workspace) {
   cublasHandle_t handle = nullptr;
   MB_CUBLAS(cublasCreate_v2, &handle);
   handle_.reset(handle);
@@ -48,11 +48,11 @@ Blas::Blas(cudaStream_t stream, Memory& memory, Hold& hold)
       static_cast<cublasMath_t>(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
 }
 
-Blas::~Blas() { hold_.release(); }  // destroying the handle waits for the device
+Blas::~Blas() { blocking_.unblock(); }  // destroying the handle waits for the device
 
 void Blas::HandleDeleter::operator()(cublasHandle_t handle) const { cublas().cublasDestroy_v2(handle); }
 
-void Blas::multiply(const Product& p) {
+void Blas::multiply(const GemmArgs& p) {
   MB_ASSERT(p.k() == (p.b.transposed ? p.b.cols : p.b.rows));
   if (p.m() == 0 || p.n() == 0) return;
   if (p.k() == 0) {
@@ -60,7 +60,7 @@ void Blas::multiply(const Product& p) {
     if (!p.accumulate) MB_CUDA(cudaMemsetAsync(p.c, 0, bytes, stream_));
     return;
   }
-  hold_.count_product();
+  blocking_.count_gemm();
   const float alpha = 1, beta = p.accumulate ? 1 : 0;
   MB_CUBLAS(cublasGemmEx, handle_.get(), operation(p.b), operation(p.a), to_int(p.n()), to_int(p.m()),
             to_int(p.k()), &alpha, p.b.data, type_of(p.dtype), to_int(p.b.cols), p.a.data, type_of(p.dtype),
@@ -68,7 +68,7 @@ void Blas::multiply(const Product& p) {
             CUBLAS_GEMM_DEFAULT);
 }
 
-void Blas::multiply_grouped(std::span<const Product> products, void** pointers) {
+void Blas::multiply_grouped(std::span<const GemmArgs> products, void** pointers) {
   if (products.empty()) return;
   const std::size_t count = products.size();
   std::vector<cublasOperation_t> op_a, op_b;
@@ -76,7 +76,7 @@ void Blas::multiply_grouped(std::span<const Product> products, void** pointers) 
   std::vector<float> beta;
   std::vector<void*> table(3 * count);
   for (std::size_t i = 0; i < count; ++i) {
-    const Product& p = products[i];
+    const GemmArgs& p = products[i];
     MB_ASSERT(p.dtype == products[0].dtype && p.c_dtype == products[0].c_dtype && p.m() > 0 && p.n() > 0 &&
               p.k() > 0);
     op_a.push_back(operation(p.a)), op_b.push_back(operation(p.b));
@@ -92,7 +92,7 @@ void Blas::multiply_grouped(std::span<const Product> products, void** pointers) 
   const std::vector<float> alpha(count, 1.0f);
   const std::vector<int> one_each(count, 1);
   const cudaDataType type = type_of(products[0].dtype);
-  hold_.count_product();
+  blocking_.count_gemm();
   MB_CUBLAS(cublasGemmGroupedBatchedEx, handle_.get(), op_b.data(), op_a.data(), n.data(), m.data(), k.data(),
             alpha.data(), pointers + count, type, ldb.data(), pointers, type, lda.data(), beta.data(),
             pointers + 2 * count, type_of(products[0].c_dtype), ldc.data(),

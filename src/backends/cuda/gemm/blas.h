@@ -7,8 +7,8 @@
 #include <span>
 #include <string>
 
+#include "backends/cuda/runtime/blocking_kernel.h"
 #include "backends/cuda/runtime/check.h"
-#include "backends/cuda/runtime/hold.h"
 #include "base/tensor.h"
 
 namespace moebench::cuda {
@@ -27,7 +27,7 @@ inline Matrix transposed(Matrix m) {
 inline Matrix matrix_of(const TensorView& view) { return {view.data, view.rows, view.cols}; }
 
 /// c [M, N] = a [M, K] · b [K, N] after their transposes, or c += a · b; c is dense.
-struct Product {
+struct GemmArgs {
   Matrix a, b;
   DType dtype;  ///< of a and b: decides the math mode
   void* c;
@@ -45,15 +45,15 @@ struct Product {
 /// fp32.
 class Blas {
  public:
-  /// `memory` and `hold` outlive it.
-  Blas(cudaStream_t stream, Memory& memory, Hold& hold);
+  /// `memory` and `blocking` outlive it.
+  Blas(cudaStream_t stream, Memory& memory, BlockingKernel& blocking);
   ~Blas();
   Blas(const Blas&) = delete;
 
-  void multiply(const Product& product);
+  void multiply(const GemmArgs& product);
   /// All of one dtype, none empty, in one call of cublasGemmGroupedBatchedEx; its kernels need every matrix
   /// and row aligned to 16 bytes. `pointers` is room for 3·products in device memory.
-  void multiply_grouped(std::span<const Product> products, void** pointers);
+  void multiply_grouped(std::span<const GemmArgs> products, void** pointers);
   /// "13.1.0".
   std::string version() const;
 
@@ -62,7 +62,7 @@ class Blas {
     void operator()(cublasHandle_t handle) const;
   };
   cudaStream_t stream_;
-  Hold& hold_;
+  BlockingKernel& blocking_;
   Buffer workspace_;
   std::unique_ptr<cublasContext, HandleDeleter> handle_;
 };

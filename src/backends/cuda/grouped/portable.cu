@@ -1,63 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0
-// Idea: each block multiplies one tile of 128 x 128 numbers of one expert's product, with the instructions that all GPUs
-// from Ampere on have. Tiles are numbered without knowing the experts' rows: expert e owns the slots of 128 rows from
-// offsets[e] / 128 + e on, which are enough and at most one too many; a block bisects the offsets for its expert, and
-// returns if its slot lies beyond the expert's rows. Eight warps multiply 32 x 64 each; the operands pass through a ring
-// of three stages of 32 along the sums, filled by copies that no thread waits for.
-// Layout: operands as they are. A stage holds a tile of each with the order it has in memory, in units of 16 bytes that
-// are permuted within their rows so that eight lanes meet no bank twice; ldmatrix turns over what runs the other way. What
+// Grouped GEMM on any GPU from Ampere on. Idea: each block computes one tile of 128 x 128 of one expert's product, by
+// mma.sync; rows are M, features are N. Tiles are numbered without knowing the experts' rows: expert e owns the slots
+// of 128 rows from offsets[e] / 128 + e on, which are enough and at most one too many; a block bisects the offsets
+// for its expert, and returns if its slot lies beyond the expert's rows. Eight warps multiply 32 x 64 each; the
+// operands pass through a ring of three stages of 32 along K, filled by cp.async.
+// Layout: operands as they are. A stage holds a tile of each in the order it has in memory, in units of 16 bytes that
+// are permuted within their rows so that eight lanes meet no bank twice; ldmatrix transposes MN-major tiles. What
 // lies outside of the expert is zero in shared memory. Rows whose width is not a multiple of 8 are read by elements.
-// Moves: per stage 16 KB from L2 for 2·128·128·32 operations; each operand once from memory if the band of tiles under
-// way fits into L2. Floor: FLOPs over the tensor cores' rate.
-#include "backends/cuda/grouped/ampere.cuh"
-#include "backends/cuda/grouped/product.h"
+// Moves: per stage 16 KB from L2 for 2·128·128·32 operations; each operand once from memory if the band of tiles
+// under way fits into L2. Floor: FLOPs over the tensor cores' rate.
+#include "backends/cuda/grouped/grouped_gemm.h"
 #include "backends/cuda/grouped/schedule.h"
 #include "backends/cuda/grouped/variant.cuh"
+#include "backends/cuda/ptx/ampere.cuh"
+#include "backends/cuda/ptx/major.h"
 #include "backends/cuda/stages/activation.cuh"
 #include "backends/cuda/stages/storage.cuh"
 
 namespace moebench::cuda::grouped {
 namespace {
 
-constexpr int kSide = 128, kDepth = 32, kStages = 3;
-constexpr int kTileUnits = kSide * kDepth / 8, kSharedBytes = kStages * 2 * kTileUnits * 16;
-static_assert(kSharedBytes <= 48 * 1024, "what a block may have unasked");
+using namespace ptx;
 
-/// A product as the kernel sees it; widths of all tensors follow from these.
-struct Sizes {
+constexpr int kTileSide = 128, kStageK = 32, kStages = 3;
+constexpr int kTileUnits = kTileSide * kStageK / 8, kSharedBytes = kStages * 2 * kTileUnits * 16;
+static_assert(kSharedBytes <= 48 * 1024, "the shared memory of a block without an attribute");
+
+/// A grouped GEMM as the kernel sees it; the widths of all tensors follow from these.
+struct KernelParams {
   const std::int32_t* offsets;
   int experts, slots;
-  int rows;      ///< `gradient`: rows of the product, per expert
-  int features;  ///< columns of the product, for SwiGLU's first those of the gate
-  int inner;     ///< `forward` and `transposed`: length of the sums
-  const void *left, *right, *bias;
+  int size_m;  ///< wgrad: rows of `out` per expert; else M is the rows of each expert
+  int size_n;  ///< features: columns of `out`, for SwiGLU's first GEMM those of the gate
+  int size_k;  ///< fprop and dgrad; for wgrad K is the rows of each expert
+  const void *a, *b, *bias;
   void *out, *pre;
 };
 
-/// SwiGLU's first product: columns of a tile are 64 of the gate and the 64 of the up of the same features.
-template <After kAfter, Activation kActivation>
-inline constexpr int kParts = (kAfter == After::activate) && (kActivation == Activation::swiglu) ? 2 : 1;
+/// Weights that a tile multiplies by. SwiGLU's first GEMM has two: 64 columns of the gate and the 64 of the up of the
+/// same features.
+template <EpilogueOp kEpilogue, Activation kActivation>
+inline constexpr int kOperands = (kEpilogue == EpilogueOp::activate) && (kActivation == Activation::swiglu)
+                                     ? 2
+                                     : 1;
 
-/// How a tile lies: the inner dimension of the product runs along its rows of 32 (inner), or down its rows of 128 (outer).
-enum class Major { inner, outer };
-
-/// Where unit `unit` of a row lies in a tile. Eight rows' units of one number fall into different eighths of the banks.
+/// Where unit `unit` (16 bytes) of a row lies in a tile, of rows of kStageK (K-major) or kTileSide (MN-major). The
+/// same unit of eight rows falls into different eighths of the banks.
 template <Major kMajor>
 __device__ int place_in_tile(int row, int unit) {
-  if constexpr (kMajor == Major::inner) return row * (kDepth / 8) + (unit ^ (row / 2 % 4));
-  return row * (kSide / 8) + (unit ^ (row % 8));
+  if constexpr (kMajor == Major::k) return row * (kStageK / 8) + (unit ^ (row / 2 % 4));
+  return row * (kTileSide / 8) + (unit ^ (row % 8));
 }
 
-/// One side of an expert's product in memory.
-template <class T, int N, Major kMajor, int kParts = 1>
+/// One operand of an expert's product in memory.
+template <class T, int N, Major kMajor, int kOperands = 1>
 struct Operand {
   const T* from;
-  int stride;        ///< of rows, in elements
-  int outer, inner;  ///< how many there are; with two parts the second begins `outer` behind the first
+  int stride;  ///< of rows, in elements
+  int mn, k;   ///< sizes; with two operands the second begins `mn` columns behind the first
 
-  /// Begins to fill a tile with all that lies from [first_outer, first_inner] on. By all threads of the block.
-  __device__ __forceinline__ void load(uint4* tile, int first_outer, int first_inner) const {
-    constexpr int kUnits = (kMajor == Major::inner ? kDepth : kSide) / 8, kPartSide = kSide / kParts;
+  /// Begins to fill a tile with all that lies from [first_mn, first_k] on. By all threads of the block.
+  __device__ __forceinline__ void load(uint4* tile, int first_mn, int first_k) const {
+    constexpr int kUnits = (kMajor == Major::k ? kStageK : kTileSide) / 8,
+                  kOperandSide = kTileSide / kOperands;
     int thread = static_cast<int>(threadIdx.x);
     asm volatile(
         ""
@@ -67,24 +72,24 @@ struct Operand {
       const int index = thread + i * kThreads, row = index / kUnits, col = index % kUnits * 8;
       std::int64_t at;
       int valid;  // elements from here on in this row, none if below 1
-      if constexpr (kMajor == Major::inner) {
-        at = std::int64_t{first_outer + row} * stride + first_inner + col;
-        valid = first_outer + row < outer ? inner - first_inner - col : 0;
+      if constexpr (kMajor == Major::k) {
+        at = std::int64_t{first_mn + row} * stride + first_k + col;
+        valid = first_mn + row < mn ? k - first_k - col : 0;
       } else {
-        const int side = first_outer + col % kPartSide;
-        at = std::int64_t{first_inner + row} * stride + col / kPartSide * outer + side;
-        valid = first_inner + row < inner ? outer - side : 0;
+        const int side = first_mn + col % kOperandSide;
+        at = std::int64_t{first_k + row} * stride + col / kOperandSide * mn + side;
+        valid = first_k + row < k ? mn - side : 0;
       }
       uint4* const to = tile + place_in_tile<kMajor>(row, col / 8);
       if constexpr (N > 1)
-        copy_async(to, from + (valid > 0 ? at : 0), valid > 0 ? 16 : 0);
+        cp_async(to, from + (valid > 0 ? at : 0), valid > 0 ? 16 : 0);
       else
-        *to = gathered(from + at, valid);
+        *to = load_elements(from + at, valid);
     }
   }
 
  private:
-  static __device__ uint4 gathered(const T* elements, int valid) {
+  static __device__ uint4 load_elements(const T* elements, int valid) {
     const auto* const bits = reinterpret_cast<const std::uint16_t*>(elements);
     unsigned words[4] = {};
 #pragma unroll
@@ -94,45 +99,45 @@ struct Operand {
   }
 };
 
-/// 16 of the outer dimension by 16 of the inner: words 0 and 1 are the first 8 inner ones of the first and second 8 outer
-/// ones, words 2 and 3 the second. As `a` of mma; of words 0 and 2, and of 1 and 3, as `b`.
+/// 16 along M or N by 16 along K: words 0 and 1 are the first 8 of K of the first and second 8 rows, words 2 and 3
+/// the second. As `a` of mma_m16n8k16; words 0 and 2, and 1 and 3, as `b`.
 template <Major kMajor>
-__device__ __forceinline__ void fragment(const uint4* tile, int outer, int inner, unsigned (&words)[4]) {
+__device__ __forceinline__ void fragment(const uint4* tile, int mn, int k, unsigned (&words)[4]) {
   const int lane = lane_of_warp(), row = lane % 8, second = lane / 8 % 2, deeper = lane / 16;
-  if constexpr (kMajor == Major::inner)
-    load_fragment<false>(tile + place_in_tile<kMajor>(outer + 8 * second + row, inner / 8 + deeper), words);
+  if constexpr (kMajor == Major::k)
+    ldmatrix_x4<false>(tile + place_in_tile<kMajor>(mn + 8 * second + row, k / 8 + deeper), words);
   else
-    load_fragment<true>(tile + place_in_tile<kMajor>(inner + 8 * deeper + row, outer / 8 + second), words);
+    ldmatrix_x4<true>(tile + place_in_tile<kMajor>(k + 8 * deeper + row, mn / 8 + second), words);
 }
 
-/// The place of this thread's warp in the tile: rows [row, row + 32), columns [col, col + 32) and [64 + col, 96 + col), so
-/// that a warp has gate and up of the same features.
+/// The place of this thread's warp in the tile: rows [row, row + 32), columns [col, col + 32) and [64 + col, 96 +
+/// col), so that a warp has gate and up of the same features.
 struct Warp {
   int row = static_cast<int>(threadIdx.x) / 32 % 4 * 32, col = static_cast<int>(threadIdx.x) / 128 * 32;
 };
 /// Of the eight blocks of 8 columns, the first column of one.
 __device__ constexpr int block_col(int block) { return block / 4 * 64 + block % 4 * 8; }
 
-/// [rows of 16][columns of 8] as mma has them.
-using Sums = float[2][8][4];
+/// [rows of 16][columns of 8] as mma_m16n8k16 has them.
+using Accumulators = float[2][8][4];
 
-/// Adds the product of two tiles.
-template <class T, Major kLeft, Major kRight>
-__device__ __forceinline__ void multiply(const uint4* left, const uint4* right, Sums& sums) {
+/// sums += the product of two tiles.
+template <class T, Major kMajorA, Major kMajorB>
+__device__ __forceinline__ void multiply(const uint4* left, const uint4* right, Accumulators& sums) {
   const Warp warp;
 #pragma unroll
-  for (int k = 0; k < kDepth; k += 16) {
+  for (int k = 0; k < kStageK; k += 16) {
     unsigned a[2][4];
 #pragma unroll
-    for (int i = 0; i < 2; ++i) fragment<kLeft>(left, warp.row + 16 * i, k, a[i]);
+    for (int i = 0; i < 2; ++i) fragment<kMajorA>(left, warp.row + 16 * i, k, a[i]);
 #pragma unroll
     for (int j = 0; j < 8; j += 2) {
       unsigned b[4];
-      fragment<kRight>(right, warp.col + block_col(j), k, b);
+      fragment<kMajorB>(right, warp.col + block_col(j), k, b);
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        mma<T>(sums[i][j], a[i], b[0], b[2]);
-        mma<T>(sums[i][j + 1], a[i], b[1], b[3]);
+        mma_m16n8k16<T>(sums[i][j], a[i], b[0], b[2]);
+        mma_m16n8k16<T>(sums[i][j + 1], a[i], b[1], b[3]);
       }
     }
   }
@@ -156,184 +161,185 @@ __device__ inline void put(void* matrix, std::int64_t at, bool both, float2 valu
   }
 }
 
-/// What follows a product: `value` is that of two features of a row, of every part.
-template <class T, int N, After kAfter, Activation kActivation>
-__device__ __forceinline__ void finish(const Sizes& s, std::int64_t row, int feature,
-                                       const float2 (&value)[kParts<kAfter, kActivation>]) {
+/// The epilogue: `value` is the result of two features of a row, for every operand.
+template <class T, int N, EpilogueOp kEpilogue, Activation kActivation>
+__device__ __forceinline__ void finish(const KernelParams& params, std::int64_t row, int feature,
+                                       const float2 (&value)[kOperands<kEpilogue, kActivation>]) {
   using A = Act<Functions<T>, kActivation>;
   constexpr int kInputs = A::kInputs;
-  const bool both = feature + 1 < s.features;
-  const std::int64_t at = row * s.features + feature, at_inputs = row * kInputs * s.features + feature;
-  if constexpr (kAfter == After::store) {
-    put<T, N>(s.out, at, both, value[0]);
-  } else if constexpr (kAfter == After::activate) {
+  const bool both = feature + 1 < params.size_n;
+  const std::int64_t at = row * params.size_n + feature, at_inputs = row * kInputs * params.size_n + feature;
+  if constexpr (kEpilogue == EpilogueOp::store) {
+    put<T, N>(params.out, at, both, value[0]);
+  } else if constexpr (kEpilogue == EpilogueOp::activate) {
     float low[kInputs], high[kInputs];  // as backward will read them
 #pragma unroll
     for (int i = 0; i < kInputs; ++i) {
       low[i] = to_float(rounded<T>(value[i].x)), high[i] = to_float(rounded<T>(value[i].y));
-      if (s.pre) put<T, N>(s.pre, at_inputs + i * s.features, both, {low[i], high[i]});
+      if (params.pre) put<T, N>(params.pre, at_inputs + i * params.size_n, both, {low[i], high[i]});
     }
-    put<T, N>(s.out, at, both, {A::forward(low), A::forward(high)});
+    put<T, N>(params.out, at, both, {A::forward(low), A::forward(high)});
   } else {
     float low[kInputs], high[kInputs], of_low[kInputs], of_high[kInputs];
 #pragma unroll
     for (int i = 0; i < kInputs; ++i) {
-      const float2 in = get<T, N>(s.pre, at_inputs + i * s.features, both);
+      const float2 in = get<T, N>(params.pre, at_inputs + i * params.size_n, both);
       low[i] = in.x, high[i] = in.y;
     }
     A::backward(value[0].x, low, of_low);
     A::backward(value[0].y, high, of_high);
 #pragma unroll
     for (int i = 0; i < kInputs; ++i)
-      put<T, N>(s.out, at_inputs + i * s.features, both, {of_low[i], of_high[i]});
+      put<T, N>(params.out, at_inputs + i * params.size_n, both, {of_low[i], of_high[i]});
   }
 }
 
-/// A block's tile: from [row, feature] on in the product of an expert.
-struct Work {
+/// A block's tile: from [row, feature] on in the result of an expert.
+struct Tile {
   int expert, begin, count;  ///< the expert's rows: where they begin, how many there are
-  int row, rows, feature;    ///< rows: of the product
+  int row, rows, feature;    ///< rows: M
 };
 
-template <Form kForm>
-__device__ Work find(const Sizes& s, int slot, int feature) {
-  Work w{.feature = feature};
-  if constexpr (kForm == Form::gradient) {
-    const int each = ceil_div(s.rows, kSide);
-    w.expert = slot / each, w.row = slot % each * kSide;
+template <GemmKind kGemmKind>
+__device__ Tile locate(const KernelParams& params, int slot, int feature) {
+  Tile w{.feature = feature};
+  if constexpr (kGemmKind == GemmKind::wgrad) {
+    const int each = ceil_div(params.size_m, kTileSide);
+    w.expert = slot / each, w.row = slot % each * kTileSide;
   } else {
-    const int first = s.offsets[0];
-    const auto slot_of = [&](int expert) { return (s.offsets[expert] - first) / kSide + expert; };
-    int low = 0, high = s.experts;
+    const int first = params.offsets[0];
+    const auto slot_of = [&](int expert) { return (params.offsets[expert] - first) / kTileSide + expert; };
+    int low = 0, high = params.experts;
     while (high - low > 1) {
       const int middle = (low + high) / 2;
       (slot_of(middle) <= slot ? low : high) = middle;
     }
-    w.expert = low, w.row = (slot - slot_of(low)) * kSide;
+    w.expert = low, w.row = (slot - slot_of(low)) * kTileSide;
   }
-  w.begin = s.offsets[w.expert], w.count = s.offsets[w.expert + 1] - w.begin;
-  w.rows = kForm == Form::gradient ? s.rows : w.count;
+  w.begin = params.offsets[w.expert], w.count = params.offsets[w.expert + 1] - w.begin;
+  w.rows = kGemmKind == GemmKind::wgrad ? params.size_m : w.count;
   return w;
 }
 
-/// Hands this thread's sums to finish(), two features at a time.
-template <class T, int N, Form kForm, After kAfter, Activation kActivation>
-__device__ __forceinline__ void finish_tile(const Sizes& s, const Work& w, const Sums& sums) {
-  constexpr int kParts = grouped::kParts<kAfter, kActivation>;
+/// Calls finish() for this thread's accumulators, two features at a time.
+template <class T, int N, GemmKind kGemmKind, EpilogueOp kEpilogue, Activation kActivation>
+__device__ __forceinline__ void finish_tile(const KernelParams& params, const Tile& w,
+                                            const Accumulators& sums) {
+  constexpr int kOperands = grouped::kOperands<kEpilogue, kActivation>;
   const Warp warp;
   const int lane = lane_of_warp();
-  const std::int64_t first = kForm == Form::gradient ? std::int64_t{w.expert} * s.rows : w.begin;
+  const std::int64_t first = kGemmKind == GemmKind::wgrad ? std::int64_t{w.expert} * params.size_m : w.begin;
 #pragma unroll
-  for (int j = 0; j < 8 / kParts; ++j) {
+  for (int j = 0; j < 8 / kOperands; ++j) {
     const int feature = w.feature + warp.col + block_col(j) + 2 * (lane % 4);
-    if (feature >= s.features) continue;
-    float2 bias[kParts] = {};
-    if (s.bias) {
-      const std::int64_t at = std::int64_t{w.expert} * kParts * s.features + feature;
-      for (int part = 0; part < kParts; ++part)
-        bias[part] = get<T, N>(s.bias, at + part * s.features, feature + 1 < s.features);
+    if (feature >= params.size_n) continue;
+    float2 bias[kOperands] = {};
+    if (params.bias) {
+      const std::int64_t at = std::int64_t{w.expert} * kOperands * params.size_n + feature;
+      for (int operand = 0; operand < kOperands; ++operand)
+        bias[operand] = get<T, N>(params.bias, at + operand * params.size_n, feature + 1 < params.size_n);
     }
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int row = w.row + warp.row + 8 * i + lane / 4;
       if (row >= w.rows) continue;
-      float2 value[kParts];
+      float2 value[kOperands];
 #pragma unroll
-      for (int part = 0; part < kParts; ++part) {
-        const auto& of = sums[i / 2][j + 4 * part];
-        value[part] = {of[i % 2 * 2] + bias[part].x, of[i % 2 * 2 + 1] + bias[part].y};
+      for (int operand = 0; operand < kOperands; ++operand) {
+        const auto& of = sums[i / 2][j + 4 * operand];
+        value[operand] = {of[i % 2 * 2] + bias[operand].x, of[i % 2 * 2 + 1] + bias[operand].y};
       }
-      finish<T, N, kAfter, kActivation>(s, first + row, feature, value);
+      finish<T, N, kEpilogue, kActivation>(params, first + row, feature, value);
     }
   }
 }
 
 /// N: elements in one access of the operands, 8 or 1.
-template <class T, int N, Form kForm, After kAfter, Activation kActivation>
-__global__ void __launch_bounds__(kThreads, 2) portable_kernel(const Sizes s) {
-  constexpr int kParts = grouped::kParts<kAfter, kActivation>, kFeatures = kSide / kParts;
-  constexpr bool kGradient = kForm == Form::gradient, kTransposed = kForm == Form::transposed;
-  constexpr Major kLeft = kGradient ? Major::outer : Major::inner,
-                  kRight = kTransposed ? Major::inner : Major::outer;
+template <class T, int N, GemmKind kGemmKind, EpilogueOp kEpilogue, Activation kActivation>
+__global__ void __launch_bounds__(kThreads, 2) portable_kernel(const KernelParams params) {
+  constexpr int kOperands = grouped::kOperands<kEpilogue, kActivation>, kFeatures = kTileSide / kOperands;
+  constexpr bool kWgrad = kGemmKind == GemmKind::wgrad, kDgrad = kGemmKind == GemmKind::dgrad;
+  constexpr Major kMajorA = kWgrad ? Major::mn : Major::k, kMajorB = kDgrad ? Major::k : Major::mn;
   extern __shared__ uint4 stages[];
-  const Place place = place_of(static_cast<int>(blockIdx.x), s.slots, ceil_div(s.features, kFeatures));
-  const Work w = find<kForm>(s, place.tokens, place.features * kFeatures);
+  const TileCoord place =
+      tile_coord_of(static_cast<int>(blockIdx.x), params.slots, ceil_div(params.size_n, kFeatures));
+  const Tile w = locate<kGemmKind>(params, place.tokens, place.features * kFeatures);
   if (w.row >= w.rows) return;
 
-  const int inner = kGradient ? w.count : s.inner, blocks = ceil_div(inner, kDepth);
-  const int left_cols = kGradient ? s.rows : s.inner,
-            right_cols = kTransposed ? s.inner : kParts * s.features;
-  const std::int64_t left_row = w.begin,
-                     weights = std::int64_t{w.expert} * (kTransposed ? s.features : s.inner);
-  const std::int64_t right_row = kGradient ? w.begin : weights;
-  const Operand<T, N, kLeft> left{static_cast<const T*>(s.left) + left_row * left_cols, left_cols, w.rows,
-                                  inner};
-  const Operand<T, N, kRight, kParts> right{static_cast<const T*>(s.right) + right_row * right_cols,
-                                            right_cols, s.features, inner};
+  const int inner = kWgrad ? w.count : params.size_k, blocks = ceil_div(inner, kStageK);
+  const int a_cols = kWgrad ? params.size_m : params.size_k,
+            b_cols = kDgrad ? params.size_k : kOperands * params.size_n;
+  const std::int64_t a_row = w.begin,
+                     weights = std::int64_t{w.expert} * (kDgrad ? params.size_n : params.size_k);
+  const std::int64_t b_row = kWgrad ? w.begin : weights;
+  const Operand<T, N, kMajorA> left{static_cast<const T*>(params.a) + a_row * a_cols, a_cols, w.rows, inner};
+  const Operand<T, N, kMajorB, kOperands> right{static_cast<const T*>(params.b) + b_row * b_cols, b_cols,
+                                                params.size_n, inner};
   const auto load = [&](int block) {
     if (block < blocks) {
       uint4* const stage = stages + block % kStages * 2 * kTileUnits;
-      left.load(stage, w.row, block * kDepth);
-      right.load(stage + kTileUnits, w.feature, block * kDepth);
+      left.load(stage, w.row, block * kStageK);
+      right.load(stage + kTileUnits, w.feature, block * kStageK);
     }
-    copies_commit();  // empty beyond the last block, so that waits can count
+    cp_async_commit();  // empty beyond the last block, so that waits can count
   };
 
-  Sums sums = {};
+  Accumulators sums = {};
 #pragma unroll 1
   for (int block = 1 - kStages; block < blocks; ++block) {  // below 0 it only loads
     if (block >= 0) {
-      copies_wait<kStages - 2>();
-      __syncthreads();  // this stage is full for all, and nobody reads the one before it any more
+      cp_async_wait<kStages - 2>();
+      __syncthreads();  // this stage is full for all, and the one before it is read
     }
     load(block + kStages - 1);
     if (block < 0) continue;
     const uint4* const stage = stages + block % kStages * 2 * kTileUnits;
-    multiply<T, kLeft, kRight>(stage, stage + kTileUnits, sums);
+    multiply<T, kMajorA, kMajorB>(stage, stage + kTileUnits, sums);
   }
-  finish_tile<T, N, kForm, kAfter, kActivation>(s, w, sums);
+  finish_tile<T, N, kGemmKind, kEpilogue, kActivation>(params, w, sums);
 }
 
-class PortableMultiplier final : public Multiplier {
+class PortableGroupedGemm final : public GroupedGemm {
  public:
-  explicit PortableMultiplier(Gpu& gpu) : gpu_(gpu) {}
+  explicit PortableGroupedGemm(Gpu& gpu) : gpu_(gpu) {}
 
-  void run(const Product& p) override {
+  void run(const GroupedGemmArgs& p) override {
     if (p.out.size() == 0) return;
-    with_variant(p, [&]<class T, Form kForm, After kAfter, Activation kActivation>() {
-      launch<T, kForm, kAfter, kActivation>(p);
+    with_variant(p, [&]<class T, GemmKind kGemmKind, EpilogueOp kEpilogue, Activation kActivation>() {
+      launch<T, kGemmKind, kEpilogue, kActivation>(p);
     });
   }
 
  private:
-  template <class T, Form kForm, After kAfter, Activation kActivation>
-  void launch(const Product& p) {
-    constexpr int kParts = grouped::kParts<kAfter, kActivation>;
-    constexpr bool kGradient = kForm == Form::gradient;
-    const std::int64_t features =
-        kForm == Form::transposed ? p.right.rows / p.experts : p.right.cols / kParts;
+  template <class T, GemmKind kGemmKind, EpilogueOp kEpilogue, Activation kActivation>
+  void launch(const GroupedGemmArgs& p) {
+    constexpr int kOperands = grouped::kOperands<kEpilogue, kActivation>;
+    constexpr bool kWgrad = kGemmKind == GemmKind::wgrad;
+    const std::int64_t features = kGemmKind == GemmKind::dgrad ? p.b.rows / p.experts : p.b.cols / kOperands;
     const std::int64_t slots =
-        kGradient ? p.experts * blocks_for(p.left.cols, kSide) : p.left.rows / kSide + p.experts;
-    const Sizes sizes{.offsets = p.offsets,
-                      .experts = static_cast<int>(p.experts),
-                      .slots = static_cast<int>(slots),
-                      .rows = static_cast<int>(p.left.cols),
-                      .features = static_cast<int>(features),
-                      .inner = static_cast<int>(p.left.cols),
-                      .left = p.left.data,
-                      .right = p.right.data,
-                      .bias = p.bias.data,
-                      .out = p.out.data,
-                      .pre = p.pre.data};
-    bool wide = p.left.cols % 8 == 0 && p.right.cols % 8 == 0 && features % 8 == 0;
-    for (const void* data : {sizes.left, sizes.right, sizes.bias}) wide = wide && is_aligned(data);
+        kWgrad ? p.experts * blocks_for(p.a.cols, kTileSide) : p.a.rows / kTileSide + p.experts;
+    const KernelParams params{.offsets = p.offsets,
+                              .experts = static_cast<int>(p.experts),
+                              .slots = static_cast<int>(slots),
+                              .size_m = static_cast<int>(p.a.cols),
+                              .size_n = static_cast<int>(features),
+                              .size_k = static_cast<int>(p.a.cols),
+                              .a = p.a.data,
+                              .b = p.b.data,
+                              .bias = p.bias.data,
+                              .out = p.out.data,
+                              .pre = p.pre.data};
+    bool wide = p.a.cols % 8 == 0 && p.b.cols % 8 == 0 && features % 8 == 0;
+    for (const void* data : {params.a, params.b, params.bias}) wide = wide && is_aligned(data);
     wide = wide && is_aligned(p.out.data) && is_aligned(p.pre.data);
-    const unsigned blocks = grid(slots * blocks_for(features, kSide / kParts));
+    const unsigned blocks = grid(slots * blocks_for(features, kTileSide / kOperands));
     const cudaStream_t stream = gpu_.stream.get();
     if (wide)
-      portable_kernel<T, 8, kForm, kAfter, kActivation><<<blocks, kThreads, kSharedBytes, stream>>>(sizes);
+      portable_kernel<T, 8, kGemmKind, kEpilogue, kActivation>
+          <<<blocks, kThreads, kSharedBytes, stream>>>(params);
     else
-      portable_kernel<T, 1, kForm, kAfter, kActivation><<<blocks, kThreads, kSharedBytes, stream>>>(sizes);
+      portable_kernel<T, 1, kGemmKind, kEpilogue, kActivation>
+          <<<blocks, kThreads, kSharedBytes, stream>>>(params);
     check_launch("portable_kernel");
   }
 
@@ -342,8 +348,8 @@ class PortableMultiplier final : public Multiplier {
 
 }  // namespace
 
-std::unique_ptr<Multiplier> make_portable_multiplier(Gpu& gpu) {
-  return std::make_unique<PortableMultiplier>(gpu);
+std::unique_ptr<GroupedGemm> make_portable_grouped_gemm(Gpu& gpu) {
+  return std::make_unique<PortableGroupedGemm>(gpu);
 }
 
 }  // namespace moebench::cuda::grouped

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the copy engine is told of a tensor.
+// TMA descriptors.
 #pragma once
 
 #include <cuda.h>
@@ -10,7 +10,7 @@
 
 namespace moebench::cuda::grouped {
 
-/// How a 16-bit matrix is seen as three dimensions, and the box that is moved: `box_rows` rows of 64
+/// A 16-bit matrix as a tensor of three dimensions, and the box of one TMA instruction: `box_rows` rows of 64
 /// elements.
 struct MapLayout {
   std::int64_t stacked = 1;  ///< matrices of equal size, one below the other: the third dimension

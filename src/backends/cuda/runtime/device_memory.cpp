@@ -12,7 +12,8 @@ namespace {
 constexpr std::size_t kStagingBytes = std::size_t{64} << 10;
 }
 
-DeviceMemory::DeviceMemory(cudaStream_t stream, Hold& hold) : stream_(stream), hold_(hold) {
+DeviceMemory::DeviceMemory(cudaStream_t stream, BlockingKernel& blocking)
+    : stream_(stream), blocking_(blocking) {
   MB_CUDA(cudaHostAlloc(&staging_, kStagingBytes, cudaHostAllocDefault));
 }
 
@@ -20,7 +21,7 @@ DeviceMemory::~DeviceMemory() { cudaFreeHost(staging_); }
 
 void* DeviceMemory::allocate(std::size_t bytes) {
   if (bytes == 0) return nullptr;
-  hold_.release();
+  blocking_.unblock();
   void* pointer = nullptr;
   const cudaError_t status = cudaMalloc(&pointer, bytes);
   if (status == cudaErrorMemoryAllocation || status == cudaErrorInvalidValue) {
@@ -34,14 +35,14 @@ void* DeviceMemory::allocate(std::size_t bytes) {
 }
 
 void DeviceMemory::deallocate(void* pointer, std::size_t bytes) noexcept {
-  hold_.release();
+  blocking_.unblock();
   cudaFree(pointer);
   count_deallocation(bytes);
 }
 
 void DeviceMemory::copy_to_host(void* host, const void* device, std::size_t bytes) {
   if (bytes == 0) return;
-  hold_.release();
+  blocking_.unblock();
   void* to = bytes <= kStagingBytes ? staging_ : host;
   MB_CUDA(cudaMemcpyAsync(to, device, bytes, cudaMemcpyDeviceToHost, stream_));
   MB_CUDA(cudaStreamSynchronize(stream_));
@@ -50,7 +51,7 @@ void DeviceMemory::copy_to_host(void* host, const void* device, std::size_t byte
 
 void DeviceMemory::copy_from_host(void* device, const void* host, std::size_t bytes) {
   if (bytes == 0) return;
-  hold_.release();
+  blocking_.unblock();
   const bool staged = bytes <= kStagingBytes;
   if (staged) std::memcpy(staging_, host, bytes);
   MB_CUDA(cudaMemcpyAsync(device, staged ? staging_ : host, bytes, cudaMemcpyHostToDevice, stream_));
@@ -62,12 +63,12 @@ void DeviceMemory::queue_copy(void* to, const void* from, std::size_t bytes) {
 }
 
 void DeviceMemory::finish_copies() {
-  hold_.release();
+  blocking_.unblock();
   MB_CUDA(cudaStreamSynchronize(stream_));
 }
 
 void* DeviceMemory::allocate_host(std::size_t bytes) {
-  hold_.release();
+  blocking_.unblock();
   void* pointer = nullptr;
   const cudaError_t status = cudaHostAlloc(&pointer, bytes, cudaHostAllocDefault);
   if (status == cudaErrorMemoryAllocation) {
@@ -79,7 +80,7 @@ void* DeviceMemory::allocate_host(std::size_t bytes) {
 }
 
 void DeviceMemory::deallocate_host(void* pointer) noexcept {
-  hold_.release();
+  blocking_.unblock();
   cudaFreeHost(pointer);
 }
 

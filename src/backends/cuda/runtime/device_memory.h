@@ -2,7 +2,7 @@
 // Memory of one GPU.
 #pragma once
 
-#include "backends/cuda/runtime/hold.h"
+#include "backends/cuda/runtime/blocking_kernel.h"
 #include "base/memory.h"
 
 namespace moebench::cuda {
@@ -10,8 +10,8 @@ namespace moebench::cuda {
 class DeviceMemory final : public Memory {
  public:
   /// Copies are ordered on `stream`. All three outlive it: every call that may wait for the device releases
-  /// `hold`.
-  DeviceMemory(cudaStream_t stream, Hold& hold);
+  /// `blocking`.
+  DeviceMemory(cudaStream_t stream, BlockingKernel& blocking);
   ~DeviceMemory() override;
   DeviceMemory(const DeviceMemory&) = delete;
 
@@ -28,7 +28,7 @@ class DeviceMemory final : public Memory {
 
  private:
   cudaStream_t stream_;
-  Hold& hold_;
+  BlockingKernel& blocking_;
   void* staging_ = nullptr;  ///< pinned; small copies pass through it, which saves the driver's own staging
 };
 

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "backends/cuda/gemm/blas.h"
+#include "backends/cuda/runtime/blocking_kernel.h"
 #include "backends/cuda/runtime/device_memory.h"
 #include "backends/cuda/runtime/handles.h"
-#include "backends/cuda/runtime/hold.h"
 
 namespace moebench::cuda {
 
@@ -19,9 +19,9 @@ class Gpu {
 
   const int device;
   const Stream stream;
-  Hold hold{stream.get()};
-  DeviceMemory memory{stream.get(), hold};
-  Blas blas{stream.get(), memory, hold};
+  BlockingKernel blocking{stream.get()};
+  DeviceMemory memory{stream.get(), blocking};
+  Blas blas{stream.get(), memory, blocking};
 
   /// A copy on the host of what the work queued so far leaves in `array`. Waits for the stream.
   template <class T>

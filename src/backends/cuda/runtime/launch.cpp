@@ -5,7 +5,7 @@
 
 namespace moebench::cuda {
 
-cudaLaunchAttribute behind_previous() {
+cudaLaunchAttribute pdl_attribute() {
   static const bool can = [] {  // a process has GPUs of one kind
     int device = 0;
     MB_CUDA(cudaGetDevice(&device));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels that are brought up while the one before them on the stream still runs (programmatic dependent launch): what a
-// launch costs between two short kernels is hidden.
+// Programmatic dependent launch (PDL): the blocks of a kernel are launched while the kernel before it on the stream
+// still runs, which hides the launch latency between two short kernels.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -11,9 +11,9 @@
 
 namespace moebench::cuda {
 
-/// In a kernel that is launched behind another, before all but work on its own shared memory: returns when that one is
-/// done and what it wrote is seen. Then the next one may be brought up.
-__device__ inline void wait_for_previous() {
+/// Called in a kernel launched with PDL, before anything but work on its own shared memory: returns when the kernel
+/// before it has ended and its writes are visible. Then lets the next kernel launch.
+__device__ inline void grid_dependency_wait() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;\ngriddepcontrol.launch_dependents;" ::: "memory");
 #endif
@@ -23,14 +23,14 @@ struct LaunchSize {
   unsigned blocks, threads, shared = 0;  ///< threads of a block; bytes of dynamic shared memory
 };
 
-/// The attribute of such a launch; on GPUs before Hopper an ordinary launch.
-cudaLaunchAttribute behind_previous();
+/// The attribute of a launch with PDL; on GPUs before Hopper it asks for an ordinary launch.
+cudaLaunchAttribute pdl_attribute();
 
-/// Launches a kernel that begins with wait_for_previous(). Throws DeviceError with its name.
+/// Launches a kernel that begins with grid_dependency_wait(). Throws DeviceError with its name.
 template <class... Parameters>
-void launch_behind(const char* name, cudaStream_t stream, const LaunchSize& size,
-                   void (*kernel)(Parameters...), std::type_identity_t<Parameters>... arguments) {
-  cudaLaunchAttribute attribute = behind_previous();
+void launch_with_pdl(const char* name, cudaStream_t stream, const LaunchSize& size,
+                     void (*kernel)(Parameters...), std::type_identity_t<Parameters>... arguments) {
+  cudaLaunchAttribute attribute = pdl_attribute();
   const cudaLaunchConfig_t config{.gridDim = {size.blocks},
                                   .blockDim = {size.threads},
                                   .dynamicSmemBytes = size.shared,

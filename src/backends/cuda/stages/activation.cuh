@@ -23,8 +23,8 @@ struct Functions<float> {
   static __device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 };
 
-/// For 16-bit formats.
-struct ShortFunctions {
+/// For 16-bit formats: errors far below their rounding.
+struct HalfActivation {
   static __device__ float bell(float x) { return __expf(-0.5f * x * x); }
   /// Abramowitz & Stegun 7.1.26 at |x|/√2: absolute error below 1.5e-7, of which half reaches Φ.
   static __device__ float normal_cdf(float x) {
@@ -40,14 +40,14 @@ struct ShortFunctions {
   static __device__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 };
 template <>
-struct Functions<__nv_bfloat16> : ShortFunctions {};
+struct Functions<__nv_bfloat16> : HalfActivation {};
 template <>
-struct Functions<__half> : ShortFunctions {};
+struct Functions<__half> : HalfActivation {};
 
-/// For bf16 behind a matrix product, where instructions are what a function costs: one for the transcendental part,
+/// For bf16 in the epilogue of a GEMM, where the number of instructions is the cost: one for the transcendental part,
 /// tanh. Its relative error of 2^-11 makes results wrong by up to 2.5e-4·|x|: far under bf16's rounding (2^-9) of
 /// results near x, more than that where they nearly vanish.
-struct QuickFunctions {
+struct ApproxActivation {
   static __device__ float tanh(float x) {
     float y;
     asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));

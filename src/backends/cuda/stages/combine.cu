@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kThreads)
                             const std::int32_t* __restrict__ row_of, const float* __restrict__ score,
                             std::int64_t slots, std::int64_t cols, int k, T* __restrict__ drows,
                             float* __restrict__ dscore) {
-  wait_for_previous();
+  grid_dependency_wait();
   const std::int64_t slot = warp_of_grid();
   if (slot >= slots) return;
   const std::int64_t row = row_of[slot] * cols;
@@ -57,10 +57,10 @@ __global__ void __launch_bounds__(kThreads)
 /// The same without dscore: one warp per token reads its dy once.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
-    weigh_kernel(const T* __restrict__ dy, const std::int32_t* __restrict__ row_of,
-                 const float* __restrict__ score, std::int64_t tokens, std::int64_t cols, int k,
-                 T* __restrict__ drows) {
-  wait_for_previous();
+    scale_dy_kernel(const T* __restrict__ dy, const std::int32_t* __restrict__ row_of,
+                    const float* __restrict__ score, std::int64_t tokens, std::int64_t cols, int k,
+                    T* __restrict__ drows) {
+  grid_dependency_wait();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
   dy += t * cols, row_of += t * k, score += t * k;
@@ -88,25 +88,27 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads)
-    collect_dots_kernel(const float* __restrict__ dots, int parts, const std::int32_t* __restrict__ row_of,
-                        const float* __restrict__ score, std::int64_t slots, float* __restrict__ dscore) {
-  wait_for_previous();
+    reduce_dscore_kernel(const float* __restrict__ partials, int parts,
+                         const std::int32_t* __restrict__ row_of, const float* __restrict__ score,
+                         std::int64_t slots, float* __restrict__ dscore) {
+  grid_dependency_wait();
   const std::int64_t slot = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (slot >= slots) return;
-  dots += std::int64_t{row_of[slot]} * parts;
+  partials += std::int64_t{row_of[slot]} * parts;
   float dot = 0;
-  for (int part = 0; part < parts; ++part) dot += dots[part];
+  for (int part = 0; part < parts; ++part) dot += partials[part];
   dscore[slot] = score[slot] > 0 ? dot / score[slot] : 0;
 }
 
 }  // namespace
 
-void collect_dots(cudaStream_t stream, const float* dots, std::int64_t parts, const ScoreGradient& scores) {
+void reduce_dscore(cudaStream_t stream, const float* partials, std::int64_t parts,
+                   const ScoreGradient& scores) {
   const std::int64_t slots = std::ssize(scores.score);
   if (slots == 0) return;
-  launch_behind("collect_dots_kernel", stream, {grid(blocks_for(slots, kThreads)), kThreads},
-                collect_dots_kernel, dots, static_cast<int>(parts), scores.row_of.data(), scores.score.data(),
-                slots, scores.dscore.data());
+  launch_with_pdl("reduce_dscore_kernel", stream, {grid(blocks_for(slots, kThreads)), kThreads},
+                  reduce_dscore_kernel, partials, static_cast<int>(parts), scores.row_of.data(),
+                  scores.score.data(), slots, scores.dscore.data());
 }
 
 void combine(cudaStream_t stream, const CombineForward& args) {
@@ -118,17 +120,17 @@ void combine(cudaStream_t stream, const CombineBackward& args) {
   if (args.drows.size() == 0) return;
   if (args.dscore.empty())
     return with_access(args.dy.dtype, args.dy.cols, {args.dy.data, args.drows.data}, [&]<class T, int N>() {
-      launch_behind("weigh_kernel", stream, {grid(blocks_for(tokens, kWarps)), kThreads}, weigh_kernel<T, N>,
-                    args.dy.as<const T>(), args.row_of.data(), args.score.data(), tokens, args.dy.cols,
-                    static_cast<int>(args.top_k), args.drows.as<T>());
+      launch_with_pdl("scale_dy_kernel", stream, {grid(blocks_for(tokens, kWarps)), kThreads},
+                      scale_dy_kernel<T, N>, args.dy.as<const T>(), args.row_of.data(), args.score.data(),
+                      tokens, args.dy.cols, static_cast<int>(args.top_k), args.drows.as<T>());
     });
-  with_access(args.dy.dtype, args.dy.cols, {args.dy.data, args.rows.data, args.drows.data},
-              [&]<class T, int N>() {
-                launch_behind("combine_backward_kernel", stream, {grid(blocks_for(slots, kWarps)), kThreads},
-                              combine_backward_kernel<T, N>, args.dy.as<const T>(), args.rows.as<const T>(),
-                              args.row_of.data(), args.score.data(), slots, args.dy.cols,
-                              static_cast<int>(args.top_k), args.drows.as<T>(), args.dscore.data());
-              });
+  with_access(
+      args.dy.dtype, args.dy.cols, {args.dy.data, args.rows.data, args.drows.data}, [&]<class T, int N>() {
+        launch_with_pdl("combine_backward_kernel", stream, {grid(blocks_for(slots, kWarps)), kThreads},
+                        combine_backward_kernel<T, N>, args.dy.as<const T>(), args.rows.as<const T>(),
+                        args.row_of.data(), args.score.data(), slots, args.dy.cols,
+                        static_cast<int>(args.top_k), args.drows.as<T>(), args.dscore.data());
+      });
 }
 
 }  // namespace moebench::cuda

@@ -31,7 +31,7 @@ __global__ void convert_kernel(const From* from, To* to, std::int64_t count) {
   for (std::int64_t i = mine.start; i < count; i += mine.step) to[i] = rounded<To>(to_float(from[i]));
 }
 
-__global__ void count_up_kernel(std::int32_t* values, std::int64_t count) {
+__global__ void iota_kernel(std::int32_t* values, std::int64_t count) {
   const Stride mine = stride_of_thread();
   for (std::int64_t i = mine.start; i < count; i += mine.step) values[i] = static_cast<std::int32_t>(i);
 }
@@ -65,11 +65,10 @@ void convert(cudaStream_t stream, const TensorView& from, const TensorView& to) 
   check_launch("convert_kernel");
 }
 
-void count_up(cudaStream_t stream, std::span<std::int32_t> values) {
+void iota(cudaStream_t stream, std::span<std::int32_t> values) {
   if (values.empty()) return;
-  count_up_kernel<<<stride_grid(std::ssize(values)), kThreads, 0, stream>>>(values.data(),
-                                                                            std::ssize(values));
-  check_launch("count_up_kernel");
+  iota_kernel<<<stride_grid(std::ssize(values)), kThreads, 0, stream>>>(values.data(), std::ssize(values));
+  check_launch("iota_kernel");
 }
 
 }  // namespace moebench::cuda

@@ -16,15 +16,15 @@ void fill(cudaStream_t stream, const TensorView& to, const UniformField& field, 
 /// Element by element, rounding to nearest even; one of the two is fp32 or tf32.
 void convert(cudaStream_t stream, const TensorView& from, const TensorView& to);
 /// values[i] = i.
-void count_up(cudaStream_t stream, std::span<std::int32_t> values);
+void iota(cudaStream_t stream, std::span<std::int32_t> values);
 
-// gate.cu: the gate in one kernel, or what is left of it around its matrix products.
+// gates/gate.cu: the gate in one kernel, or what is left of it around its matrix products.
 /// All of GateForward; false, with nothing done, for shapes and formats it is not made for.
 bool gate_in_one(cudaStream_t stream, const GateForward& args);
 /// logits → expert_of, score.
 void choose_experts(cudaStream_t stream, const GateForward& args);
 /// score, dscore → the gradient of every logit, `dlogits` [T, E]: zero where an expert was not chosen.
-void differentiate_choice(cudaStream_t stream, const GateBackward& args, const TensorView& dlogits);
+void gate_softmax_backward(cudaStream_t stream, const GateBackward& args, const TensorView& dlogits);
 
 // plan.cu
 /// 32-bit words that plan() needs to work in.
@@ -46,8 +46,9 @@ void scatter_rows(cudaStream_t stream, const std::int32_t* order, const TensorVi
 // combine.cu
 void combine(cudaStream_t stream, const CombineForward& args);
 void combine(cudaStream_t stream, const CombineBackward& args);
-/// dscore = Σ_p dots[row of the slot, p] / score, in order, or 0 where the score is; dots [rows, parts].
-void collect_dots(cudaStream_t stream, const float* dots, std::int64_t parts, const ScoreGradient& scores);
+/// dscore = Σ_p partials[row of the slot, p] / score, in order, or 0 where score is 0. partials [rows, parts], fp32.
+void reduce_dscore(cudaStream_t stream, const float* partials, std::int64_t parts,
+                   const ScoreGradient& scores);
 
 // activation.cu
 /// pre [n, F or 2F] → act [n, F].
@@ -65,13 +66,13 @@ void add_bias(cudaStream_t stream, const std::int32_t* offsets, std::int64_t cou
 void sum_columns(cudaStream_t stream, const std::int32_t* offsets, const TensorView& rows,
                  const TensorView& sums, bool accumulate);
 
-// naive.cu
+// engines/naive.cu
 /// keys[i] = 0 where expert_of_row[i] is `expert`, else 1.
 void mark_expert(cudaStream_t stream, std::span<const std::int32_t> expert_of_row, std::int64_t expert,
                  std::int32_t* keys);
 
-// hold.cu
-/// Keeps the stream until *served reaches `ticket`, or two seconds.
-void spin(cudaStream_t stream, const std::uint32_t* served, std::uint32_t ticket);
+// runtime/blocking_kernel.cu
+/// Blocks the stream until *served reaches `ticket`, or for two seconds.
+void launch_blocking_kernel(cudaStream_t stream, const std::uint32_t* served, std::uint32_t ticket);
 
 }  // namespace moebench::cuda

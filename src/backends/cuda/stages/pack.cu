@@ -19,7 +19,7 @@ template <class Unit, Move kMove>
 __global__ void __launch_bounds__(kThreads)
     move_rows_kernel(const Unit* __restrict__ from, const std::int32_t* __restrict__ index, int copies,
                      std::int64_t rows, std::int64_t units, Unit* __restrict__ to) {
-  wait_for_previous();
+  grid_dependency_wait();
   const std::int64_t r = warp_of_grid();
   if (r >= rows) return;
   index += r * copies;
@@ -43,9 +43,9 @@ __global__ void __launch_bounds__(kThreads)
 template <Move kMove, class Unit>
 void launch_move(cudaStream_t stream, const std::int32_t* index, std::int64_t copies, std::int64_t rows,
                  const TensorView& from, const TensorView& to) {
-  launch_behind("move_rows_kernel", stream, {grid(blocks_for(rows, kWarps)), kThreads},
-                move_rows_kernel<Unit, kMove>, from.as<const Unit>(), index, static_cast<int>(copies), rows,
-                static_cast<std::int64_t>(to.row_bytes() / sizeof(Unit)), to.as<Unit>());
+  launch_with_pdl("move_rows_kernel", stream, {grid(blocks_for(rows, kWarps)), kThreads},
+                  move_rows_kernel<Unit, kMove>, from.as<const Unit>(), index, static_cast<int>(copies), rows,
+                  static_cast<std::int64_t>(to.row_bytes() / sizeof(Unit)), to.as<Unit>());
 }
 
 template <Move kMove>

@@ -60,7 +60,7 @@ struct Peers {
 __global__ void __launch_bounds__(kThreads)
     plan_count_kernel(const std::int32_t* __restrict__ expert_of, std::int64_t slots, std::int64_t chunk,
                       int experts, std::int32_t* counts_of_blocks) {
-  wait_for_previous();
+  grid_dependency_wait();
   extern __shared__ int counts[];  // [E]
   for (int e = threadIdx.x; e < experts; e += blockDim.x) counts[e] = 0;
   __syncthreads();
@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(kThreads)
 /// Every lane takes as many neighbouring blocks as it must, at most kEach, and reads them all at once.
 __global__ void __launch_bounds__(kThreads)
     plan_scan_kernel(std::int32_t* counts_of_blocks, int blocks, int experts, std::int32_t* totals) {
-  wait_for_previous();
+  grid_dependency_wait();
   const std::int64_t e = warp_of_grid();
   if (e >= experts) return;
   constexpr int kEach = kMostBlocks / 32;
@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(kThreads)
                         int experts, const std::int32_t* __restrict__ before_block,
                         const std::int32_t* __restrict__ totals, bool by_token, std::int32_t* offsets,
                         std::int32_t* row_of, std::int32_t* slot_of) {
-  wait_for_previous();
+  grid_dependency_wait();
   extern __shared__ int shared[];
   int* const starts = shared;             // [E]
   int* const cursors = shared + experts;  // [warps, E]: the next row of each expert for each warp
@@ -180,7 +180,7 @@ __global__ void __launch_bounds__(32 * kChunks)
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = lane_of_warp(),
             block = static_cast<int>(blockIdx.x);
   for (int i = thread; i < (kChunks + kChunkSlots / 32) * experts; i += 32 * kChunks) of_chunks[i] = 0;
-  wait_for_previous();
+  grid_dependency_wait();
   constexpr int kSteps = kChunkSlots / 32;
   int chosen[kSteps];
 #pragma unroll
@@ -237,20 +237,20 @@ void plan(cudaStream_t stream, const PlanArgs& args, std::int32_t* scratch) {
   const bool by_token = args.order == RowOrder::by_token;
   if (slots <= kFewSlots && kNumbers * count <= kSharedWords) {
     const auto chunk = static_cast<int>(32 * blocks_for(slots, 32 * kChunks));
-    launch_behind("plan_few_kernel", stream, {kChunks, 32 * kChunks, kNumbers * words}, plan_few_kernel,
-                  args.expert_of.data(), static_cast<int>(slots), chunk, experts, by_token,
-                  args.counts.data(), args.offsets.data(), args.row_of.data(), args.slot_of.data());
+    launch_with_pdl("plan_few_kernel", stream, {kChunks, 32 * kChunks, kNumbers * words}, plan_few_kernel,
+                    args.expert_of.data(), static_cast<int>(slots), chunk, experts, by_token,
+                    args.counts.data(), args.offsets.data(), args.row_of.data(), args.slot_of.data());
     return;
   }
   const Cut cut = cut_of(slots, count);
-  launch_behind("plan_count_kernel", stream, {grid(cut.blocks), kThreads, words}, plan_count_kernel,
-                args.expert_of.data(), slots, cut.chunk, experts, scratch);
-  launch_behind("plan_scan_kernel", stream, {grid(blocks_for(experts, kWarps)), kThreads}, plan_scan_kernel,
-                scratch, cut.blocks, experts, args.counts.data());
+  launch_with_pdl("plan_count_kernel", stream, {grid(cut.blocks), kThreads, words}, plan_count_kernel,
+                  args.expert_of.data(), slots, cut.chunk, experts, scratch);
+  launch_with_pdl("plan_scan_kernel", stream, {grid(blocks_for(experts, kWarps)), kThreads}, plan_scan_kernel,
+                  scratch, cut.blocks, experts, args.counts.data());
   const auto warps = static_cast<unsigned>(cut.warps);
-  launch_behind("plan_scatter_kernel", stream, {grid(cut.blocks), 32 * warps, (warps + 1) * words},
-                plan_scatter_kernel, args.expert_of.data(), slots, cut.chunk, experts, scratch,
-                args.counts.data(), by_token, args.offsets.data(), args.row_of.data(), args.slot_of.data());
+  launch_with_pdl("plan_scatter_kernel", stream, {grid(cut.blocks), 32 * warps, (warps + 1) * words},
+                  plan_scatter_kernel, args.expert_of.data(), slots, cut.chunk, experts, scratch,
+                  args.counts.data(), by_token, args.offsets.data(), args.row_of.data(), args.slot_of.data());
 }
 
 }  // namespace moebench::cuda

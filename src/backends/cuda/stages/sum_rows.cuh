@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(kThreads)
     sum_rows_kernel(const T* __restrict__ rows, const std::int32_t* __restrict__ row_of,
                     const float* __restrict__ score, std::int64_t tokens, std::int64_t cols, int k,
                     T* __restrict__ y) {
-  wait_for_previous();
+  grid_dependency_wait();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
   row_of += t * k, y += t * cols;
@@ -48,9 +48,9 @@ void sum_rows(cudaStream_t stream, const TensorView& rows, const std::int32_t* r
               const TensorView& y, std::int64_t top_k) {
   if (y.size() == 0) return;
   with_access(y.dtype, y.cols, {rows.data, y.data}, [&]<class T, int N>() {
-    launch_behind("sum_rows_kernel", stream, {grid(blocks_for(y.rows, kWarps)), kThreads},
-                  sum_rows_kernel<T, N, kScored>, rows.as<const T>(), row_of, score, y.rows, y.cols,
-                  static_cast<int>(top_k), y.as<T>());
+    launch_with_pdl("sum_rows_kernel", stream, {grid(blocks_for(y.rows, kWarps)), kThreads},
+                    sum_rows_kernel<T, N, kScored>, rows.as<const T>(), row_of, score, y.rows, y.cols,
+                    static_cast<int>(top_k), y.as<T>());
   });
 }
 

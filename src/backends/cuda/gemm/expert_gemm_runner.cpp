@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backends/cuda/gemm/runner.h"
+#include "backends/cuda/gemm/expert_gemm_runner.h"
 
 #include "base/error.h"
 
 namespace moebench::cuda {
 namespace {
 
-class SeriesRunner final : public Runner {
+class SeriesRunner final : public ExpertGemmRunner {
  public:
   explicit SeriesRunner(Gpu& gpu) : gpu_(gpu) {}
-  void run(std::span<const Product> products) override {
-    for (const Product& product : products) gpu_.blas.multiply(product);
+  void run(std::span<const GemmArgs> products) override {
+    for (const GemmArgs& product : products) gpu_.blas.multiply(product);
   }
 
  private:
   Gpu& gpu_;
 };
 
-class StreamRunner final : public Runner {
+class StreamRunner final : public ExpertGemmRunner {
  public:
   StreamRunner(Gpu& gpu, int streams) : gpu_(gpu), fork_(make_event(false)) {
     for (int i = 0; i < streams; ++i) lanes_.push_back(std::make_unique<Lane>(gpu));
   }
-  ~StreamRunner() override { gpu_.hold.release(); }
+  ~StreamRunner() override { gpu_.blocking.unblock(); }
 
-  void run(std::span<const Product> products) override {
+  void run(std::span<const GemmArgs> products) override {
     MB_CUDA(cudaEventRecord(fork_.get(), gpu_.stream.get()));
     for (const auto& lane : lanes_) MB_CUDA(cudaStreamWaitEvent(lane->stream.get(), fork_.get()));
-    for (const Product& product : products)
+    for (const GemmArgs& product : products)
       lanes_[static_cast<std::size_t>(product.lane) % lanes_.size()]->blas.multiply(product);
     for (const auto& lane : lanes_) {
       MB_CUDA(cudaEventRecord(lane->join.get(), lane->stream.get()));
@@ -38,7 +38,7 @@ class StreamRunner final : public Runner {
  private:
   struct Lane {
     explicit Lane(Gpu& gpu)
-        : stream(make_stream()), join(make_event(false)), blas(stream.get(), gpu.memory, gpu.hold) {}
+        : stream(make_stream()), join(make_event(false)), blas(stream.get(), gpu.memory, gpu.blocking) {}
     Stream stream;
     Event join;
     Blas blas;
@@ -48,11 +48,11 @@ class StreamRunner final : public Runner {
   std::vector<std::unique_ptr<Lane>> lanes_;
 };
 
-class GroupedRunner final : public Runner {
+class CublasGroupedRunner final : public ExpertGemmRunner {
  public:
-  GroupedRunner(Gpu& gpu, std::int64_t most)
-      : gpu_(gpu), pointers_(gpu.memory, static_cast<std::size_t>(3 * most) * sizeof(void*)) {}
-  void run(std::span<const Product> products) override {
+  CublasGroupedRunner(Gpu& gpu, std::int64_t max_products)
+      : gpu_(gpu), pointers_(gpu.memory, static_cast<std::size_t>(3 * max_products) * sizeof(void*)) {}
+  void run(std::span<const GemmArgs> products) override {
     MB_ASSERT(3 * products.size() * sizeof(void*) <= pointers_.bytes());
     gpu_.blas.multiply_grouped(products, pointers_.as<void*>());
   }
@@ -64,12 +64,12 @@ class GroupedRunner final : public Runner {
 
 }  // namespace
 
-std::unique_ptr<Runner> make_series_runner(Gpu& gpu) { return std::make_unique<SeriesRunner>(gpu); }
-std::unique_ptr<Runner> make_stream_runner(Gpu& gpu, int streams) {
+std::unique_ptr<ExpertGemmRunner> make_series_runner(Gpu& gpu) { return std::make_unique<SeriesRunner>(gpu); }
+std::unique_ptr<ExpertGemmRunner> make_stream_runner(Gpu& gpu, int streams) {
   return std::make_unique<StreamRunner>(gpu, streams);
 }
-std::unique_ptr<Runner> make_grouped_runner(Gpu& gpu, std::int64_t most) {
-  return std::make_unique<GroupedRunner>(gpu, most);
+std::unique_ptr<ExpertGemmRunner> make_cublas_grouped_runner(Gpu& gpu, std::int64_t max_products) {
+  return std::make_unique<CublasGroupedRunner>(gpu, max_products);
 }
 
 }  // namespace moebench::cuda

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backends/cuda/runtime/hold.h"
+#include "backends/cuda/runtime/blocking_kernel.h"
 
 #include <atomic>
 #include <cstdlib>
@@ -23,33 +23,33 @@ bool kernels_run_one_by_one() {
 
 }  // namespace
 
-Hold::Hold(cudaStream_t stream) : stream_(stream), allowed_(!kernels_run_one_by_one()) {
+BlockingKernel::BlockingKernel(cudaStream_t stream) : stream_(stream), allowed_(!kernels_run_one_by_one()) {
   void* pinned = nullptr;
   MB_CUDA(cudaHostAlloc(&pinned, sizeof *ticket_served_, cudaHostAllocMapped));
   ticket_served_ = static_cast<std::uint32_t*>(pinned);
   *ticket_served_ = 0;
 }
 
-Hold::~Hold() {
-  release();
+BlockingKernel::~BlockingKernel() {
+  unblock();
   cudaStreamSynchronize(stream_);  // the kernel reads what is freed next
   cudaFreeHost(ticket_served_);
 }
 
-void Hold::take() {
+void BlockingKernel::block() {
   if (!allowed_) return;
-  release();
-  products_ = 0;
+  unblock();
+  gemms_ = 0;
   void* device = nullptr;
   MB_CUDA(cudaHostGetDevicePointer(&device, ticket_served_, 0));
-  spin(stream_, static_cast<std::uint32_t*>(device), ++ticket_);
+  launch_blocking_kernel(stream_, static_cast<std::uint32_t*>(device), ++ticket_);
 }
 
-void Hold::release() { std::atomic_ref(*ticket_served_).store(ticket_, std::memory_order_release); }
+void BlockingKernel::unblock() { std::atomic_ref(*ticket_served_).store(ticket_, std::memory_order_release); }
 
-void Hold::count_product() {
-  constexpr int kMost = 100;  // a product and its neighbours are at most 8 launches; the queue holds 1024
-  if (++products_ == kMost) release();
+void BlockingKernel::count_gemm() {
+  constexpr int kMaxGemms = 100;  // a GEMM and its neighbours are at most 8 launches; the queue has 1024
+  if (++gemms_ == kMaxGemms) unblock();
 }
 
 }  // namespace moebench::cuda

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ampere's instructions as functions: the copy to shared memory that no thread waits for (cp.async), 8x8 matrices from
-// there to registers (ldmatrix), and the matrix product of a warp (mma). Source: PTX ISA 7.0.
+// Ampere's instructions as functions: the asynchronous copy to shared memory (cp.async), 8x8 matrices from shared
+// memory to registers (ldmatrix), and the matrix product of a warp (mma.sync). Source: PTX ISA 7.0.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -9,26 +9,26 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace moebench::cuda::grouped {
+namespace moebench::cuda::ptx {
 
 /// Copies 16 bytes of which the first `bytes` are read, and the others zero; both ends aligned to 16.
-__device__ inline void copy_async(std::uint32_t to, const void* from, int bytes) {
+__device__ inline void cp_async(std::uint32_t to, const void* from, int bytes) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
-__device__ inline void copy_async(uint4* to, const void* from, int bytes) {
-  copy_async(static_cast<std::uint32_t>(__cvta_generic_to_shared(to)), from, bytes);
+__device__ inline void cp_async(uint4* to, const void* from, int bytes) {
+  cp_async(static_cast<std::uint32_t>(__cvta_generic_to_shared(to)), from, bytes);
 }
-__device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-/// Waits for this thread's copies but those of its last kPending commits.
+__device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/// Waits for all of this thread's copies except those of its last kPending commits.
 template <int kPending>
-__device__ inline void copies_wait() {
+__device__ inline void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
-/// Four 8x8 matrices of 16-bit elements: lane l gives row l % 8 of matrix l / 8, and word i becomes elements 2·(l % 4) and
-/// the next of row l / 4 of matrix i; if kTransposed, of column l / 4.
+/// Four 8x8 matrices of 16-bit elements: lane l gives row l % 8 of matrix l / 8, and word i becomes elements 2·(l %
+/// 4) and the next of row l / 4 of matrix i; if kTransposed, of column l / 4.
 template <bool kTransposed>
-__device__ inline void load_fragment(const uint4* row, unsigned (&words)[4]) {
+__device__ inline void ldmatrix_x4(const uint4* row, unsigned (&words)[4]) {
   const auto at = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
   if constexpr (kTransposed)
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -47,7 +47,7 @@ __device__ inline void load_fragment(const uint4* row, unsigned (&words)[4]) {
 ///   b   low: rows t and t + 1 of column g; high: rows t + 8 and t + 9
 ///   d   0, 1: row g, columns t and t + 1; 2, 3: row g + 8
 template <class T>
-__device__ inline void mma(float (&d)[4], const unsigned (&a)[4], unsigned low, unsigned high) {
+__device__ inline void mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], unsigned low, unsigned high) {
   if constexpr (std::is_same_v<T, __half>)
     asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
@@ -60,4 +60,4 @@ __device__ inline void mma(float (&d)[4], const unsigned (&a)[4], unsigned low, 
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(low), "r"(high));
 }
 
-}  // namespace moebench::cuda::grouped
+}  // namespace moebench::cuda::ptx
