@@ -72,7 +72,8 @@ ExitCode inspect_command(const Options& options, Workplace& workplace, std::span
     }
     const Timeline timeline = inspection.trace(iterations);
     if (world.rank() != 0) return ExitCode::ok;
-    replace_file(options.trace, trace_json(timeline, machine.ranks, version_text()));
+    const std::string text = trace_json(timeline, machine.ranks, version_text());
+    options.force ? replace_file(options.trace, text) : create_file(options.trace, text);
     std::cout << inspected.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations")
               << " in " << options.trace << "; open it in ui.perfetto.dev or chrome://tracing\n";
   } catch (const Error& error) {

@@ -62,7 +62,9 @@ ExitCode run_program(int argc, const char* const* argv) {
       for (const std::string& warning : options.warnings)
         std::cerr << "moebench: warning: " << warning << '\n';
     const ExitCode code = dispatch(options, {argv, argv + argc});
-    if (!std::cout.flush()) throw EnvironmentError("cannot write to standard output");
+    // A terminal that has closed must not hide how the run ended.
+    if (!std::cout.flush() && code == ExitCode::ok)
+      throw EnvironmentError("cannot write to standard output");
     return code;
   } catch (const Error& error) {
     if (speaks_for_all())

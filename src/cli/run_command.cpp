@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <iostream>
 #include <map>
 
@@ -73,7 +74,18 @@ class Show final : public RunObserver {
     }
     std::cout << table(records_);
     if (records_.size() == 1) std::cout << stage_table(records_.front());
-    if (!options_.csv.empty()) replace_file(options_.csv, csv(records_));
+  }
+  /// The table as CSV, in place of a file only if that was there when the run began.
+  void write_csv(bool replaces) const {
+    const std::string text = csv(records_);
+    if (replaces) return replace_file(options_.csv, text);
+    try {
+      create_file(options_.csv, text);
+    } catch (const EnvironmentError& error) {
+      const std::string spare = cat(options_.csv, ".", getpid());
+      create_file(spare, text);
+      throw EnvironmentError(cat(error.what(), "; this run's table is ", spare));
+    }
   }
 
  private:
@@ -120,13 +132,28 @@ std::filesystem::path report_path(const std::string& given, const Document& head
   return cat(given, slug(device), "-", commit, head.tool.dirty ? "-modified" : "", ".json");
 }
 
-/// Opens what will be written, before the first case. Null without --json.
-std::unique_ptr<Journal> open_journal(const Options& options, Document head) {
-  if (!options.csv.empty()) require_writable(options.csv);
+/// Whether `path` is what an earlier --csv wrote: its first column says so.
+bool is_table(const std::string& path) {
+  std::string line;
+  std::ifstream file(path);
+  return std::getline(file, line) && line.starts_with("id,status,");
+}
+
+/// Whether --csv may replace a file: one that is there now, and that --force or --resume speaks of. Throws if it can
+/// not be written.
+bool csv_replaces(const Options& options) {
+  if (options.csv.empty()) return false;
+  require_writable(options.csv);
   std::error_code error;
-  if (!options.csv.empty() && !options.force && !options.resume &&
-      std::filesystem::exists(options.csv, error))
-    throw UsageError(cat(options.csv, " already exists; give --force to replace it"));
+  if (!std::filesystem::exists(options.csv, error)) return options.force;
+  if (options.force || (options.resume && is_table(options.csv))) return true;
+  throw UsageError(options.resume
+                       ? cat(options.csv, " already exists and is no table of moebench; give another --csv")
+                       : cat(options.csv, " already exists; give --force to replace it"));
+}
+
+/// Opens the report before the first case. Null without --json.
+std::unique_ptr<Journal> open_journal(const Options& options, Document head) {
   if (options.json.empty()) return nullptr;
   const auto path = report_path(options.json, head);
   const OnExisting on_existing = options.force    ? OnExisting::replace
@@ -190,6 +217,16 @@ bool folds(Journal& journal, RunOutcome& outcome) {
   }
 }
 
+/// Writes the CSV table. A failure must not cost what else the run has to say.
+void keep_csv(const Show& show, bool replaces, RunOutcome& outcome) {
+  try {
+    show.write_csv(replaces);
+  } catch (const EnvironmentError& error) {
+    if (outcome.message.empty()) outcome.code = ExitCode::environment;
+    outcome.message += cat(outcome.message.empty() ? "" : "; ", error.what());
+  }
+}
+
 /// After an error that some ranks may not know of: rank 0 has said all it has to, the others give it time for
 /// that.
 void leave(World& world, const RunOutcome& outcome) {
@@ -221,6 +258,7 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
   std::unique_ptr<Journal> journal;
   std::unique_ptr<Show> show;
   Machine machine = workplace.describe();
+  bool replaces_csv = false;
   on_first_rank(world, [&] {
     Document head = head_of(argv, std::move(machine));
     head.run.ranks_setup_us = workplace.ranks_us();
@@ -228,7 +266,11 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
     show = std::make_unique<Show>(options, static_cast<int>(sweep.cases.size()));
     for (const std::string& sentence : sweep.notes) show->note(sentence);
     for (const std::string& sentence : head.warnings) show->note(cat("warning: ", sentence));
+    replaces_csv = csv_replaces(options);
+    const std::size_t said = head.warnings.size();
     journal = open_journal(options, std::move(head));
+    for (std::size_t i = said; journal && i < journal->document().warnings.size(); ++i)
+      show->note(cat("warning: ", journal->document().warnings[i]));
     show->write_to(journal.get());
   });
   const auto cases = still_to_run(sweep.cases, world, journal.get(), show.get());
@@ -239,6 +281,7 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
     const bool kept = journal && folds(*journal, outcome);
     show->sort_like(sweep.cases);
     show->print_tables();
+    if (!options.csv.empty()) keep_csv(*show, replaces_csv, outcome);
     if (!outcome.message.empty()) std::cerr << "moebench: " << outcome.message << std::endl;
     if (kept) show->note(cat("report: ", journal->file().string()));
   }

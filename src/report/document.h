@@ -29,6 +29,17 @@ struct RunInfo {
   bool interrupted = false;
 };
 
+/// A run that measured points which this report took over.
+struct EarlierRun {
+  std::string id;
+  std::vector<std::string> argv;
+  std::string repro, start, end;
+  std::string commit;  ///< of the build
+  bool dirty = false;
+  std::string host;
+  double load_average = 0;
+};
+
 struct GpuInfo {
   std::string name;
   int multiprocessors = 0;
@@ -58,6 +69,7 @@ struct Machine {
 struct Document {
   ToolFacts tool;
   RunInfo run;
+  std::vector<EarlierRun> earlier_runs;
   Environment environment;
   Machine machine;
   std::vector<Peaks> peaks;
