@@ -61,14 +61,16 @@ Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench b
   record_.memory = estimated;
 }
 
-bool Measurement::prepare() {
+bool Measurement::prepare(const TellPhase& tell) {
   if (sampling_.check != CheckMode::none) {
+    tell("checking");
     record_.check = subject_->check(sampling_.check);
     if (!judge_check()) return false;
   }
   if (case_.graph) record_graphs();
   if (!judge_check()) return false;
   if (sampling_.check_only) return true;
+  tell("warming up");
   // Every input set once: whatever grows with what is received has grown before anything is timed.
   record_.stop.warmup = std::max({sampling_.warmup, subject_->input_sets(), 1});
   for (int i = 0; i < record_.stop.warmup; ++i) {

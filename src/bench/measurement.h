@@ -9,6 +9,7 @@
 
 #include "bench/device_state.h"
 #include "bench/flush.h"
+#include "bench/phase.h"
 #include "bench/ranges.h"
 #include "bench/replay.h"
 #include "bench/subject.h"
@@ -26,7 +27,7 @@ class Measurement {
   /// Why the case cannot be measured as it asks to be; empty if it can. The same on every rank.
   std::string why_not() const { return case_.graph ? subject_->why_no_graph() : std::string(); }
   /// Verifies, then warms up. False if the result is wrong: then nothing may be sampled.
-  bool prepare();
+  bool prepare(const TellPhase& tell = [](std::string_view) {});
   /// Takes some samples. True while more are wanted.
   bool sample();
   /// Measures the stages apart and works out the record.

@@ -63,8 +63,7 @@ ExitCode run_program(int argc, const char* const* argv) {
         std::cerr << "moebench: warning: " << warning << '\n';
     const ExitCode code = dispatch(options, {argv, argv + argc});
     // A terminal that has closed must not hide how the run ended.
-    if (!std::cout.flush() && code == ExitCode::ok)
-      throw EnvironmentError("cannot write to standard output");
+    if (!std::cout.flush() && code == ExitCode::ok) throw EnvironmentError("cannot write to standard output");
     return code;
   } catch (const Error& error) {
     if (speaks_for_all())

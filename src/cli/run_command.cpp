@@ -5,19 +5,15 @@
 #include <algorithm>
 #include <fstream>
 #include <iostream>
-#include <map>
 
 #include "base/text.h"
 #include "bench/runner.h"
 #include "cli/commands.h"
 #include "cli/repro.h"
+#include "cli/run_display.h"
 #include "cli/start_ranks.h"
 #include "cli/workplace.h"
-#include "report/check_table.h"
-#include "report/csv.h"
 #include "report/journal.h"
-#include "report/progress.h"
-#include "report/table.h"
 #include "suite/sweep.h"
 
 namespace moebench {
@@ -33,67 +29,6 @@ void print_plan(const Sweep& sweep) {
     std::cout << '\n';
   }
 }
-
-/// What rank 0 shows and keeps of a run: progress, the growing report, the table at the end.
-class Show final : public RunObserver {
- public:
-  Show(const Options& options, int cases)
-      : options_(options), progress_(make_progress(cases, options.quiet)) {}
-
-  void write_to(Journal* journal) { journal_ = journal; }
-  void held(const Record& record) {
-    progress_.held(record.measured);
-    records_.push_back(record);
-  }
-  void note(const std::string& sentence) { progress_.note(sentence); }
-
-  void begin(const Case& measured) override { progress_.begin(measured); }
-  void sampled(double median_us, double error_pct) override { progress_.sampled(median_us, error_pct); }
-  void peaks(const Peaks& peaks) override {
-    if (journal_) journal_->add(peaks);
-  }
-  void end(const Record& found) override {
-    Record record = found;
-    record.id = id_of(record.measured);
-    progress_.end(record);
-    records_.push_back(record);
-    if (journal_) journal_->add(std::move(record));
-  }
-
-  /// In the order of the sweep: interleaved cases end in any order, and a resumed report holds some beforehand.
-  void sort_like(const std::vector<Case>& cases) {
-    std::map<std::string, std::size_t> place;
-    for (const Case& measured : cases) place.emplace(id_of(measured), place.size());
-    std::stable_sort(records_.begin(), records_.end(),
-                     [&](const Record& a, const Record& b) { return place[a.id] < place[b.id]; });
-  }
-  void print_tables() const {
-    if (options_.command == Command::verify) {
-      std::cout << check_table(records_);
-      return;
-    }
-    std::cout << table(records_);
-    if (records_.size() == 1) std::cout << stage_table(records_.front());
-  }
-  /// The table as CSV, in place of a file only if that was there when the run began.
-  void write_csv(bool replaces) const {
-    const std::string text = csv(records_);
-    if (replaces) return replace_file(options_.csv, text);
-    try {
-      create_file(options_.csv, text);
-    } catch (const EnvironmentError& error) {
-      const std::string spare = cat(options_.csv, ".", getpid());
-      create_file(spare, text);
-      throw EnvironmentError(cat(error.what(), "; this run's table is ", spare));
-    }
-  }
-
- private:
-  const Options& options_;
-  Journal* journal_ = nullptr;
-  Progress progress_;
-  std::vector<Record> records_;
-};
 
 Document head_of(const std::vector<std::string>& argv, Machine machine) {
   Document head;
@@ -184,7 +119,8 @@ void on_first_rank(World& world, Work work) {
 }
 
 /// Takes what the resumed report already holds out of the sweep; every rank does the same.
-std::vector<Case> still_to_run(const std::vector<Case>& cases, World& world, Journal* journal, Show* show) {
+std::vector<Case> still_to_run(const std::vector<Case>& cases, World& world, Journal* journal,
+                               RunDisplay* show) {
   std::string held;
   for (const Case& measured : cases) {
     const Record* record = journal ? journal->take_over(measured) : nullptr;
@@ -218,7 +154,7 @@ bool folds(Journal& journal, RunOutcome& outcome) {
 }
 
 /// Writes the CSV table. A failure must not cost what else the run has to say.
-void keep_csv(const Show& show, bool replaces, RunOutcome& outcome) {
+void keep_csv(const RunDisplay& show, bool replaces, RunOutcome& outcome) {
   try {
     show.write_csv(replaces);
   } catch (const EnvironmentError& error) {
@@ -229,12 +165,13 @@ void keep_csv(const Show& show, bool replaces, RunOutcome& outcome) {
 
 /// After an error that some ranks may not know of: rank 0 has said all it has to, the others give it time for
 /// that.
-void leave(World& world, const RunOutcome& outcome) {
+void leave(World& world, LostRanks* watched, const RunOutcome& outcome) {
   constexpr unsigned kGrace_s = 3;
   if (world.rank() != 0) {
     if (outcome.code != ExitCode::interrupted) std::cerr << "moebench: " << outcome.message << std::endl;
     sleep(kGrace_s);
   }
+  if (watched) watched->end_by_itself();
   std::cout.flush();
   world.abort(static_cast<int>(outcome.code));
 }
@@ -255,23 +192,25 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
   for (const Case& measured : sweep.cases) refuse_impossible(measured, workplace.backend());
   if (options.profile || !options.trace.empty()) return inspect_command(options, workplace, sweep.cases);
 
+  const auto watched = world.size() > 1 ? std::make_unique<LostRanks>(world) : nullptr;
   std::unique_ptr<Journal> journal;
-  std::unique_ptr<Show> show;
+  std::unique_ptr<RunDisplay> show;
   Machine machine = workplace.describe();
   bool replaces_csv = false;
   on_first_rank(world, [&] {
     Document head = head_of(argv, std::move(machine));
     head.run.ranks_setup_us = workplace.ranks_us();
     head.run.backend_setup_us = workplace.backend_us();
-    show = std::make_unique<Show>(options, static_cast<int>(sweep.cases.size()));
+    show = std::make_unique<RunDisplay>(options, sweep.cases);
     for (const std::string& sentence : sweep.notes) show->note(sentence);
-    for (const std::string& sentence : head.warnings) show->note(cat("warning: ", sentence));
+    for (const std::string& sentence : head.warnings) show->warn(sentence);
     replaces_csv = csv_replaces(options);
     const std::size_t said = head.warnings.size();
     journal = open_journal(options, std::move(head));
     for (std::size_t i = said; journal && i < journal->document().warnings.size(); ++i)
-      show->note(cat("warning: ", journal->document().warnings[i]));
+      show->warn(journal->document().warnings[i]);
     show->write_to(journal.get());
+    show->watch(watched.get());
   });
   const auto cases = still_to_run(sweep.cases, world, journal.get(), show.get());
 
@@ -285,7 +224,7 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
     if (!outcome.message.empty()) std::cerr << "moebench: " << outcome.message << std::endl;
     if (kept) show->note(cat("report: ", journal->file().string()));
   }
-  if (outcome.ranks_lost) leave(world, outcome);
+  if (outcome.ranks_lost) leave(world, watched.get(), outcome);
   return outcome.code;
 }
 

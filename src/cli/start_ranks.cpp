@@ -45,8 +45,8 @@ std::optional<ExitCode> start_ranks(const Options& options, const std::vector<st
                                .words = {{"backend", backend_names()}, {"engine", engines_of(backend)}}});
   if (comm == "nccl" || (comm == "auto" && backend == "cuda" && why_not_comm("nccl", ranks).empty()))
     return static_cast<ExitCode>(run_local_ranks(ranks, argv));
-  become_mpirun(ranks, argv);
-  return std::nullopt;  // no MPI: what can be run on one rank is
+  if (!can_run_mpirun()) return std::nullopt;  // what can be run on one rank is
+  return static_cast<ExitCode>(run_mpirun(ranks, argv));
 }
 
 }  // namespace moebench

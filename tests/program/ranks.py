@@ -129,11 +129,73 @@ def a_first_rank_that_hangs_is_named():
     assert len(_finished_points()) >= 2
 
 
+def _died(ended, number):
+    """The same words on stderr and in the report, which names the rank that died and no other."""
+    assert f"moebench: rank 1 died (signal {number})" in ended.errors(), ended.errors()
+    assert not any("interrupted" in line for line in ended.errors())
+    held = report("a.json")
+    assert held["run"]["exit_code"] == 8 and not held["run"]["interrupted"]
+    states = statuses(held)
+    assert states[-1] == "failed" and set(states[:-1]) == {"ok"} and len(states) >= 3
+    assert held["points"][-1]["reason"] == f"rank 1 died (signal {number})"
+
+
 def a_rank_that_dies_ends_the_others():
     ended = _struck(3, 1, signal.SIGKILL)
     assert ended.code == 128 + signal.SIGKILL
     expect(ended.err, "rank 1", "signal 9")
-    assert len(_finished_points()) >= 2
+    _died(ended, 9)
+
+
+def a_rank_that_crashes_says_of_what():
+    ended = _struck(3, 1, signal.SIGSEGV)
+    _died(ended, 11)
+
+
+def _started_here(**changes):
+    """A long sweep over ranks that moebench starts itself, once two points are written."""
+    if not programs.mpirun:
+        raise Skip("no mpirun: moebench was built without MPI")
+    process = start(f"run {long(ranks=2, **changes)} --timeout 5 --json a.json")
+    until(process, lambda: len(points_in("a.json.part")) >= 2, "two points")
+    return process
+
+
+def a_rank_that_was_started_here_and_dies_is_exit_code_8():
+    process = _started_here()
+    os.kill(ranks_in("a.json.part")[1], signal.SIGKILL)
+    ended = finish(process)
+    assert ended.code == 8
+    _died(ended, 9)
+
+
+def an_interrupt_of_ranks_that_were_started_here_is_exit_code_130():
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        process = _started_here()
+        process.send_signal(number)
+        ended = finish(process)
+        assert ended.code == 130
+        held = report("a.json")
+        assert held["run"]["exit_code"] == 130 and held["run"]["interrupted"] and statuses(held)[-1] == "interrupted"
+        os.remove("a.json")
+
+
+def a_rank_that_was_stopped_does_not_accuse_others():
+    process = start(f"run {long(experts=4)} --timeout 3 --json a.json", ranks=2)
+    until(process, lambda: len(points_in("a.json.part")) >= 2, "two points")
+    stopped = ranks_in("a.json.part")[1]
+    os.kill(stopped, signal.SIGSTOP)
+    time.sleep(2)
+    os.kill(stopped, signal.SIGCONT)  # in time: nothing is wrong
+    seen = len(points_in("a.json.part"))
+    until(process, lambda: len(points_in("a.json.part")) >= seen + 2, "two more points")
+    os.kill(stopped, signal.SIGSTOP)
+    until(process, lambda: not pathlib.Path("a.json.part").exists() or statuses({"points": points_in("a.json.part")})[-1] != "ok", "rank 0 to give up")
+    os.kill(stopped, signal.SIGCONT)
+    ended = finish(process)
+    assert ended.code == 124
+    assert not re.search(r"rank 1 waited", ended.err), ended.err
+    assert re.search(r"^moebench: rank 0 waited 3 s .* rank 1$", ended.err, re.MULTILINE)
 
 
 def ctrl_c_of_mpirun_keeps_what_was_measured():

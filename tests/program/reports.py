@@ -55,10 +55,15 @@ def the_csv_has_a_row_per_case():
         assert abs(float(row["time.total.p50_us"]) / point["time"]["total"]["p50_us"] - 1) < 1e-3
 
 
-def quiet_says_nothing_on_stderr():
+def quiet_says_nothing_but_warnings_on_stderr():
     measured = moebench(f"run {small()} --quiet --json a.json")
-    assert measured.code == 0 and measured.err == "" and measured.out != ""
-    assert moebench(f"verify {flags(**CASE)} --quiet").err == ""
+    held = report("a.json")
+    assert measured.code == 0 and measured.err == "".join(f"warning: {sentence}\n" for sentence in held["warnings"]) and measured.out != ""
+    resumed = moebench(f"run {small(iters=5)} --quiet --json a.json --resume")
+    expect(resumed.err, "warning: 1 points were held from the run of ")
+    assert all(line.startswith("warning: ") for line in resumed.err.splitlines())
+    quiet = moebench(f"verify {flags(**CASE)} --quiet").err
+    assert all(line.startswith("warning: ") for line in quiet.splitlines()), quiet
 
 
 def a_folder_gets_a_report_of_its_own_name():

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -19,15 +18,11 @@
 namespace moebench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr int kLookMs = 100;  // how soon an interrupt is noticed
 constexpr double kFarewellS = 0.5;
 // The others wait longer than rank 0, which then still tells them whom it missed.
 constexpr double kHeadStartS = 2;
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
-
-bool passed(Clock::time_point deadline) { return Clock::now() >= deadline; }
 
 /// Sleeps until something happens on one of `waits`, for a moment at most. Throws Interrupted.
 void look(std::vector<pollfd>& waits) {
@@ -102,7 +97,7 @@ Star::Star(int rank, int size, const Rendezvous& place, double timeout_s)
 /// Takes in calls until every rank has said who it is. Callers that are no ranks are hung up on.
 void Star::meet(const Rendezvous& place) {
   const Socket listener = listen_at(place);
-  const auto deadline = deadline_in(timeout_s_);
+  Deadline deadline(timeout_s_);
   std::vector<bool> here(static_cast<std::size_t>(size_), false);
   here[0] = true;
   std::vector<std::unique_ptr<Link>> callers;
@@ -120,7 +115,7 @@ void Star::meet(const Rendezvous& place) {
       }
     }
     std::erase(callers, nullptr);
-    if (!passed(deadline)) continue;
+    if (!deadline.passed()) continue;
     std::vector<int> missing;
     for (int peer = 0; peer < size_; ++peer)
       if (!here[static_cast<std::size_t>(peer)]) missing.push_back(peer);
@@ -149,10 +144,10 @@ void Star::take_hello(std::unique_ptr<Link> link, const Message& hello, std::vec
 }
 
 void Star::call_on(const Rendezvous& place) {
-  const auto deadline = deadline_in(timeout_s_ + kHeadStartS);
+  Deadline deadline(timeout_s_ + kHeadStartS);
   Socket socket = connect_to(place);
   for (; !socket; socket = connect_to(place)) {
-    if (passed(deadline))
+    if (deadline.passed())
       throw TimeoutError(cat("rank ", rank_, " waited ", timeout_s_, " s for a sign of life from rank 0 at ",
                              place.host, ":", place.port));
     std::vector<pollfd> none;
@@ -178,7 +173,7 @@ std::string Star::text_of(Message message, int peer) const {
 }
 
 std::vector<std::string> Star::collect(const std::vector<int>& peers, const char* what, double limit_s) {
-  const auto deadline = deadline_in(limit_s);
+  Deadline deadline(limit_s);
   std::vector<std::string> texts(peers.size());
   std::vector<bool> done(peers.size(), false);
   for (;;) {
@@ -197,17 +192,17 @@ std::vector<std::string> Star::collect(const std::vector<int>& peers, const char
         waits.push_back({link.descriptor(), static_cast<short>(sent ? POLLIN : POLLIN | POLLOUT), 0});
     }
     if (silent.empty() && waits.empty()) return texts;
-    if (passed(deadline)) throw_waited(rank_, timeout_s_, what, silent);
+    if (deadline.passed()) throw_waited(rank_, timeout_s_, what, silent);
     look(waits);
   }
 }
 
 void Star::deliver(const std::vector<int>& peers, const Message& message, const char* what) {
-  const auto deadline = deadline_in(timeout_s_);
+  Deadline deadline(timeout_s_);
   for (const int peer : peers) link_to(peer).send(message);
   for (const int peer : peers) {
     while (!link_to(peer).flush()) {
-      if (passed(deadline)) throw_waited(rank_, timeout_s_, what, {peer});
+      if (deadline.passed()) throw_waited(rank_, timeout_s_, what, {peer});
       std::vector<pollfd> waits{{link_to(peer).descriptor(), POLLOUT, 0}};
       look(waits);
     }
@@ -238,12 +233,12 @@ std::string Star::broadcast(const std::string& text, int size) {
 }
 
 void Star::farewell(int code, const std::string& text) noexcept {
-  const auto deadline = deadline_in(kFarewellS);
+  Deadline deadline(kFarewellS);
   for (const auto& link : links_) {
     try {
       if (!link) continue;
       link->send({MessageKind::end, static_cast<std::uint32_t>(code), text});
-      while (!link->flush() && !passed(deadline)) usleep(1000);
+      while (!link->flush() && !deadline.passed()) usleep(1000);
     } catch (const std::exception&) {  // that one has gone already
     }
   }
