@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "bench/ranges.h"
 #include "cli/commands.h"
+#include "cli/identity.h"
 #include "cli/workplace.h"
 
 namespace moebench {
@@ -62,7 +63,9 @@ std::string version_text() {
 }
 
 ExitCode info_command(const Options& options) {
-  Workplace workplace("auto", {.rendezvous = options.rendezvous, .timeout_s = options.timeout_s});
+  Workplace workplace("auto", {.rendezvous = options.rendezvous,
+                               .timeout_s = options.timeout_s,
+                               .identity = identity_of({"moebench", "info"}, {})});
   const Machine machine = workplace.describe();
   if (workplace.world().rank() != 0) return ExitCode::ok;
   const Environment environment = read_environment();

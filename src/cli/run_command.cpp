@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "bench/runner.h"
 #include "cli/commands.h"
+#include "cli/identity.h"
 #include "cli/repro.h"
 #include "cli/run_display.h"
 #include "cli/start_ranks.h"
@@ -180,9 +181,11 @@ void leave(World& world, LostRanks* watched, const RunOutcome& outcome) {
 
 ExitCode run_command(const Options& options, const std::vector<std::string>& argv) {
   if (const auto code = start_ranks(options, argv)) return *code;
-  Workplace workplace(only_word(options.sweep, "backend"), {.comm = only_word(options.sweep, "comm"),
-                                                            .rendezvous = options.rendezvous,
-                                                            .timeout_s = options.timeout_s});
+  Workplace workplace(only_word(options.sweep, "backend"),
+                      {.comm = only_word(options.sweep, "comm"),
+                       .rendezvous = options.rendezvous,
+                       .timeout_s = options.timeout_s,
+                       .identity = identity_of(argv, moebench_variables())});
   World& world = workplace.world();
   const Sweep sweep = expand_sweep(options.sweep, workplace.available());
   if (options.plan) {

@@ -66,6 +66,29 @@ def what_the_user_got_wrong_is_said_once():
         expect(_only_error(moebench(f"run {wrong}", ranks=3), 2)[0], part)
 
 
+def _other_on_rank_1(words):
+    return ["sh", "-c", f'if [ "$OMPI_COMM_WORLD_RANK" = 1 ]; then {words}; fi; exec "$0" "$@"']
+
+
+def ranks_that_were_not_started_alike_are_refused():
+    case = small(ranks=2)
+    for words, part in (('set -- "$@" --seed 9', "--seed is '9' on rank 1 and not given on rank 0"),
+                        ('set -- "$@" --graph', "--graph is 'on' on rank 1 and not given on rank 0"),
+                        ('set -- run --tokens 8', "--backend is not given on rank 1 and 'cpu' on rank 0"),
+                        ('set -- "$@" --itres 4', "rank 1: unknown flag '--itres'; did you mean '--iters'?"),
+                        ("export MOEBENCH_SEED=9", "MOEBENCH_SEED is '9' on rank 1 and not given on rank 0")):
+        began = time.monotonic()
+        refused = moebench(f"run {case}", ranks=2, wrapper=_other_on_rank_1(words))
+        expect(_only_error(refused, 2)[0], part)
+        assert time.monotonic() - began < 60, "it waited for a time-out"
+
+
+def what_only_the_first_rank_looks_at_may_differ():
+    measured = moebench(f"run {small(ranks=2)} --json a.json", ranks=2,
+                        wrapper=_other_on_rank_1('set -- "$@" --quiet; export MOEBENCH_CSV=b.csv MOEBENCH_NONSENSE=1'))
+    assert measured.code == 0 and statuses(report("a.json")) == ["ok"]
+
+
 def a_first_rank_that_starts_late_says_what_is_wrong():
     late = ["sh", "-c", 'test "$OMPI_COMM_WORLD_RANK" = 0 && sleep 1.5; exec "$0" "$@"']
     expect(_only_error(moebench("run --experst 4", ranks=3, wrapper=late), 2)[0], "--experts")

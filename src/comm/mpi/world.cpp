@@ -116,11 +116,18 @@ std::string MpiWorld::broadcast(const std::string& text) {
 }
 
 std::unique_ptr<Comm> MpiWorld::make_comm(Memory& memory, StreamView) {
-  meet(group_);  // unlike MPI_Comm_dup, it says who is missing
-  MPI_Comm handle;
-  const MpiLimit limit(group_.patience.timeout_s, "MPI_Comm_dup");
-  MB_MPI(MPI_Comm_dup(group_.comm.get(), &handle));
-  return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.patience), memory);
+  meet(group_);  // unlike MPI_Comm_idup, it says who is missing
+  // Not MPI_Comm_dup: a signal, such as that of a launcher which lost a rank, could not end the wait for it.
+  auto handle = std::make_unique<MPI_Comm>(MPI_COMM_NULL);
+  MPI_Request request;
+  MB_MPI(MPI_Comm_idup(group_.comm.get(), handle.get(), &request));
+  try {
+    wait_collective(group_, request, "to make a communicator with");
+  } catch (const Error&) {
+    [[maybe_unused]] const MPI_Comm* const left = handle.release();  // MPI may still write to it
+    throw;
+  }
+  return std::make_unique<MpiComm>(session_, Group(Communicator(*handle), group_.patience), memory);
 }
 
 std::unique_ptr<World> MpiWorld::first(int ranks) {

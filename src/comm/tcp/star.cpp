@@ -80,10 +80,11 @@ auto Star::lead(Work work) {
   }
 }
 
-Star::Star(int rank, int size, const Rendezvous& place, double timeout_s)
+Star::Star(int rank, int size, const Rendezvous& place, double timeout_s, const Identity& identity)
     : rank_(rank),
       size_(size),
       timeout_s_(timeout_s),
+      identity_(identity),
       links_(static_cast<std::size_t>(rank == 0 ? size : 1)) {
   hosts_.assign(static_cast<std::size_t>(size), this_host());
   if (size == 1) return;
@@ -121,11 +122,13 @@ void Star::meet(const Rendezvous& place) {
       if (!here[static_cast<std::size_t>(peer)]) missing.push_back(peer);
     if (!missing.empty()) throw_waited(0, timeout_s_, "a sign of life", missing);
   }
+  if (!different_.empty()) throw UsageError(different_);  // now that all are here to hear it
 }
 
-/// "3 8": rank 3 of 8.
+/// "3 8": rank 3 of 8; behind a line break its greeting, 64 bytes of a shape that never changes, and its identity.
 void Star::take_hello(std::unique_ptr<Link> link, const Message& hello, std::vector<bool>& here) {
-  const auto words = split(hello.text, ' ');
+  const std::size_t line = hello.text.find('\n');
+  const auto words = split(hello.text.substr(0, line), ' ');
   const auto rank = to_int(words.front()), size = to_int(words.back());
   if (hello.kind != MessageKind::hello || words.size() != 2 || !rank || !size) return;  // hangs up
   const std::string who = cat("rank ", *rank, " of ", *size);
@@ -138,6 +141,13 @@ void Star::take_hello(std::unique_ptr<Link> link, const Message& hello, std::vec
     refuse(cat(who, " came to a rendezvous of ", size_, " ranks: all must be started alike"));
   if (*rank < 1 || *rank >= size_ || here[static_cast<std::size_t>(*rank)])
     refuse(cat("a second ", who, " came to the rendezvous: every rank needs a number of its own"));
+  Greeting greeting{.magic = {}};  // of an older build, which sends none
+  std::string_view rest = line == std::string::npos ? "" : std::string_view(hello.text).substr(line + 1);
+  if (rest.size() >= sizeof greeting) {
+    std::memcpy(&greeting, rest.data(), sizeof greeting);
+    rest.remove_prefix(sizeof greeting);
+  }
+  if (different_.empty()) different_ = why_not_alike(identity_, static_cast<int>(*rank), greeting, rest);
   here[static_cast<std::size_t>(*rank)] = true;
   link->call_peer(cat("rank ", *rank));
   links_[static_cast<std::size_t>(*rank)] = std::move(link);
@@ -154,7 +164,9 @@ void Star::call_on(const Rendezvous& place) {
     look(none);
   }
   links_[0] = std::make_unique<Link>(std::move(socket), "rank 0");
-  links_[0]->send({MessageKind::hello, 0, cat(rank_, " ", size_)});
+  const Greeting greeting = greeting_of(identity_);
+  const std::string_view bytes(reinterpret_cast<const char*>(&greeting), sizeof greeting);
+  links_[0]->send({MessageKind::hello, 0, cat(rank_, " ", size_, "\n", bytes, packed(identity_))});
 }
 
 std::vector<int> Star::others(int size) const {
