@@ -26,10 +26,17 @@ void print_build(const ToolFacts& tool) {
   line("nvtx", Ranges::built() ? "yes" : "no: left out when this was built");
 }
 
+/// A host name, or a device's, is anybody's text: control characters would reach the terminal.
+std::string printable(std::string text) {
+  for (char& c : text)
+    if (std::iscntrl(static_cast<unsigned char>(c))) c = '?';
+  return text;
+}
+
 void print_machine(const Environment& environment) {
   const CpuInfo& cpu = environment.cpu;
   std::cout << "machine:\n";
-  line("host", cat(environment.host, ", ", environment.os, ", ", environment.kernel,
+  line("host", cat(printable(environment.host), ", ", environment.os, ", ", environment.kernel,
                    environment.container.empty() ? "" : cat(", in ", environment.container)));
   line("cpu", cat(cpu.model, ", ", cpu.sockets, " socket(s), ", cpu.cores, " cores, ", cpu.usable_threads,
                   " threads usable, ", cpu.numa_nodes, " NUMA node(s)"));
@@ -43,7 +50,7 @@ void print_ranks(const Machine& machine, Workplace& workplace) {
   std::cout << "ranks:\n";
   line("comm", cat(workplace.world().name(), machine.mpi ? cat(", ", machine.mpi->library) : std::string()));
   for (const RankInfo& rank : machine.ranks)
-    line(cat("rank ", rank.rank), cat(rank.host, " pid ", rank.pid, ": ", rank.device));
+    line(cat("rank ", rank.rank), cat(printable(rank.host), " pid ", rank.pid, ": ", rank.device));
   std::cout << "backend " << workplace.backend().name() << ":\n";
   line("engines", join(workplace.backend().engines(), ", "));
   std::vector<std::string> dtypes;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <fstream>
 #include <iostream>
+#include <iterator>
+#include <optional>
 
 #include "base/text.h"
 #include "bench/runner.h"
@@ -15,6 +17,8 @@
 #include "cli/start_ranks.h"
 #include "cli/workplace.h"
 #include "report/journal.h"
+#include "suite/embedded.h"
+#include "suite/suite_file.h"
 #include "suite/sweep.h"
 
 namespace moebench {
@@ -43,6 +47,18 @@ Document head_of(const std::vector<std::string>& argv, Machine machine) {
   head.run.argv[0] = "moebench";  // its path is the machine's own business
   head.run.repro = repro_line(argv, detect_launch(), moebench_variables());
   return head;
+}
+
+/// The suite's own words for the report. It was read once already, so it can be.
+std::optional<SuiteInfo> suite_of(const std::string& name) {
+  if (name.empty()) return std::nullopt;
+  const Suite suite = find_suite(name);
+  SuiteInfo info{suite.name, suite.question, suite.expectation, ""};
+  for (const EmbeddedText& built_in : embedded_suites())
+    if (built_in.name == name) info.text = built_in.text;
+  if (std::ifstream file(name, std::ios::binary); info.text.empty() && file)
+    info.text.assign(std::istreambuf_iterator<char>(file), {});
+  return info;
 }
 
 /// "amd-epyc-9654": lower case, everything else to single dashes.
@@ -78,7 +94,7 @@ bool is_table(const std::string& path) {
 /// Whether --csv may replace a file: one that is there now, and that --force or --resume speaks of. Throws if it can
 /// not be written.
 bool csv_replaces(const Options& options) {
-  if (options.csv.empty()) return false;
+  if (options.csv.empty() || options.csv == "-") return false;
   require_writable(options.csv);
   std::error_code error;
   if (!std::filesystem::exists(options.csv, error)) return options.force;
@@ -91,6 +107,7 @@ bool csv_replaces(const Options& options) {
 /// Opens the report before the first case. Null without --json.
 std::unique_ptr<Journal> open_journal(const Options& options, Document head) {
   if (options.json.empty()) return nullptr;
+  if (options.json == "-") return std::make_unique<Journal>(std::move(head), options.samples);
   const auto path = report_path(options.json, head);
   const OnExisting on_existing = options.force    ? OnExisting::replace
                                  : options.resume ? OnExisting::resume
@@ -155,9 +172,9 @@ bool folds(Journal& journal, RunOutcome& outcome) {
 }
 
 /// Writes the CSV table. A failure must not cost what else the run has to say.
-void keep_csv(const RunDisplay& show, bool replaces, RunOutcome& outcome) {
+void keep_csv(const RunDisplay& show, const Document& report, bool replaces, RunOutcome& outcome) {
   try {
-    show.write_csv(replaces);
+    show.write_csv(report, replaces);
   } catch (const EnvironmentError& error) {
     if (outcome.message.empty()) outcome.code = ExitCode::environment;
     outcome.message += cat(outcome.message.empty() ? "" : "; ", error.what());
@@ -200,14 +217,18 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
   std::unique_ptr<RunDisplay> show;
   Machine machine = workplace.describe();
   bool replaces_csv = false;
+  Document about;  // rank 0: the report without points, also where none is written
   on_first_rank(world, [&] {
     Document head = head_of(argv, std::move(machine));
+    head.suite = suite_of(options.sweep.suite);
     head.run.ranks_setup_us = workplace.ranks_us();
     head.run.backend_setup_us = workplace.backend_us();
     show = std::make_unique<RunDisplay>(options, sweep.cases);
     for (const std::string& sentence : sweep.notes) show->note(sentence);
     for (const std::string& sentence : head.warnings) show->warn(sentence);
+    show->show_ranks(head.machine);
     replaces_csv = csv_replaces(options);
+    about = head;
     const std::size_t said = head.warnings.size();
     journal = open_journal(options, std::move(head));
     for (std::size_t i = said; journal && i < journal->document().warnings.size(); ++i)
@@ -222,10 +243,11 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
   if (show) {
     const bool kept = journal && folds(*journal, outcome);
     show->sort_like(sweep.cases);
-    show->print_tables();
-    if (!options.csv.empty()) keep_csv(*show, replaces_csv, outcome);
+    if (journal) about.earlier_runs = journal->document().earlier_runs;
+    show->print_tables(about);
+    if (!options.csv.empty()) keep_csv(*show, about, replaces_csv, outcome);
     if (!outcome.message.empty()) std::cerr << "moebench: " << outcome.message << std::endl;
-    if (kept) show->note(cat("report: ", journal->file().string()));
+    if (kept && !journal->file().empty()) show->note(cat("report: ", journal->file().string()));
   }
   if (outcome.ranks_lost) leave(world, watched.get(), outcome);
   return outcome.code;

@@ -60,19 +60,42 @@ void RunDisplay::sort_like(const std::vector<Case>& cases) {
                    [&](const Record& a, const Record& b) { return place[a.id] < place[b.id]; });
 }
 
-void RunDisplay::print_tables() {
-  progress_.clear();
-  if (options_.command == Command::verify) {
-    std::cout << check_table(records_);
-    return;
-  }
-  const auto columns = static_cast<std::size_t>(terminal_columns(STDOUT_FILENO));
-  std::cout << table(records_, columns);
-  if (records_.size() == 1) std::cout << '\n' << stage_table(records_.front(), columns);
+void RunDisplay::show_ranks(const Machine& machine) {
+  if (machine.ranks.size() < 2) return;
+  Grid grid({"rank", "host", "pid", "device", "cores"});
+  for (const RankInfo& rank : machine.ranks)
+    grid.add_row({cat(rank.rank), rank.host, cat(rank.pid), rank.device, rank.cores});
+  const auto columns = static_cast<std::size_t>(terminal_columns(STDERR_FILENO));
+  if (columns > 0) grid.fit(columns, {"host"});
+  for (const std::string& line : split(grid.text(), '\n'))
+    if (!line.empty()) note(line);
 }
 
-void RunDisplay::write_csv(bool replaces) const {
-  const std::string text = csv(records_);
+void RunDisplay::print_tables(const Document& report) {
+  progress_.clear();
+  const bool to_stderr = options_.json == "-" || options_.csv == "-";
+  std::ostream& out = to_stderr ? std::cerr : std::cout;
+  if (options_.command == Command::verify) {
+    out << check_table(records_);
+    return;
+  }
+  const auto columns = static_cast<std::size_t>(terminal_columns(to_stderr ? STDERR_FILENO : STDOUT_FILENO));
+  const std::size_t readable = columns == 0 ? 100 : columns;
+  if (report.suite && !report.suite->question.empty())
+    out << broken(cat("question: ", report.suite->question), readable, "  ");
+  if (report.suite && !report.suite->expectation.empty())
+    out << broken(cat("expected: ", report.suite->expectation), readable, "  ") << '\n';
+  out << table(records_, columns);
+  if (records_.size() == 1) out << '\n' << stage_table(records_.front(), columns);
+  out << std::flush;
+}
+
+void RunDisplay::write_csv(const Document& report, bool replaces) const {
+  const std::string text = csv(records_, report);
+  if (options_.csv == "-") {
+    std::cout << text << std::flush;
+    return;
+  }
   if (replaces) return replace_file(options_.csv, text);
   try {
     create_file(options_.csv, text);

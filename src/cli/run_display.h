@@ -31,6 +31,8 @@ class RunDisplay final : public RunObserver {
   /// A case that a resumed report holds already.
   void held(const Record& record);
   void note(const std::string& sentence) { progress_.note(sentence); }
+  /// Where each rank is, if there are several.
+  void show_ranks(const Machine& machine);
   /// Also shown where progress is not.
   void warn(const std::string& sentence);
 
@@ -45,9 +47,11 @@ class RunDisplay final : public RunObserver {
 
   /// In the order of the sweep: interleaved cases end in any order, and a resumed report holds some beforehand.
   void sort_like(const std::vector<Case>& cases);
-  void print_tables();
+  /// To stdout, or to stderr where the report or the CSV table goes to stdout; below the suite's question, if it has one.
+  void print_tables(const Document& report);
   /// The table as CSV, in place of a file only if that was there when the run began.
-  void write_csv(bool replaces) const;
+  /// `report`: where the rows are from. To standard output for "-".
+  void write_csv(const Document& report, bool replaces) const;
 
  private:
   const Options& options_;

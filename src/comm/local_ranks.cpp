@@ -82,7 +82,7 @@ class Family {
     _exit(kCannotStart);
   }
 
-  /// `code_of`: the exit code for a process that ended by itself, by its place in the order of starting and its status.
+  /// `code_of`: the exit code for a process that ended by itself, by its place in the order of starting and status.
   /// A process that a signal ended without this one's doing makes it that of lost ranks.
   template <class CodeOf>
   int wait(CodeOf code_of) {

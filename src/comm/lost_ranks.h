@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which rank died, and of what. A launcher that loses a rank ends the others with a signal and does not tell them why.
+// Which rank died, and of what. A launcher that loses a rank ends the others with a signal and does not say why.
 #pragma once
 
 #include <string>
@@ -9,8 +9,8 @@
 
 namespace moebench {
 
-/// Watches the ranks on rank 0's host. A rank that dies of a signal that can be caught (SIGSEGV, SIGABRT, …) sends its
-/// number to rank 0 from the handler; one that is gone without a word was ended by SIGKILL.
+/// Watches the ranks on rank 0's host. A rank that dies of a signal that can be caught (SIGSEGV, SIGABRT, …) sends
+/// its number to rank 0 from the handler; one that is gone without a word was ended by SIGKILL.
 class LostRanks {
  public:
   /// Collective. At most one at a time in a process.

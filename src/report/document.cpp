@@ -116,6 +116,7 @@ void machine_fields(Io& io, D& document) {
     inner("host", rank.host);
     inner("pid", rank.pid);
     inner("device", rank.device);
+    inner.text("cores", rank.cores);
   });
 }
 
@@ -137,6 +138,16 @@ void head_fields(Io& io, D& document) {
   io.object("run", [&](auto& inner) { run_fields(inner, document.run); });
   io.list("earlier_runs", document.earlier_runs,
           [](auto& inner, auto& run) { earlier_run_fields(inner, run); });
+  io.object(
+      "suite",
+      [&](auto& inner) {
+        if constexpr (Io::kReads) document.suite.emplace();
+        inner("name", document.suite->name);
+        inner.text("question", document.suite->question);
+        inner.text("expectation", document.suite->expectation);
+        inner("text", document.suite->text);
+      },
+      document.suite.has_value());
   io.object("environment", [&](auto& inner) { environment_fields(inner, document.environment); });
   io.object("machine", [&](auto& inner) {
     inner("host", document.environment.host);

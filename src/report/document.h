@@ -40,6 +40,12 @@ struct EarlierRun {
   double load_average = 0;
 };
 
+/// The suite that was run, as it was written.
+struct SuiteInfo {
+  std::string name, question, expectation;
+  std::string text;  ///< the whole file
+};
+
 struct GpuInfo {
   std::string name;
   int multiprocessors = 0;
@@ -56,6 +62,7 @@ struct RankInfo {
   std::string host;
   std::int64_t pid = 0;
   std::string device;  ///< what it computes on
+  std::string cores;   ///< hardware threads that it may run on: "0-3,8"; empty if unknown
 };
 
 /// The hardware and libraries under the run. The CPU is that of rank 0's host: Environment::cpu.
@@ -70,6 +77,7 @@ struct Document {
   ToolFacts tool;
   RunInfo run;
   std::vector<EarlierRun> earlier_runs;
+  std::optional<SuiteInfo> suite;
   Environment environment;
   Machine machine;
   std::vector<Peaks> peaks;

@@ -2,6 +2,7 @@
 #include "report/journal.h"
 
 #include <algorithm>
+#include <iostream>
 #include <utility>
 
 #include "base/text.h"
@@ -172,6 +173,9 @@ Journal::Journal(fs::path file, OnExisting on_existing, Document head, bool keep
   }
 }
 
+Journal::Journal(Document head, bool keep_samples)
+    : document_(std::move(head)), keep_samples_(keep_samples), replaces_(false) {}
+
 const Record* Journal::find(const std::string& id) const {
   for (const auto& point : document_.points)
     if (point.id == id && has_times(point)) return &point;
@@ -186,6 +190,7 @@ const Record* Journal::take_over(const Case& measured) {
 }
 
 void Journal::write_line(const char* kind, const Json& json) {
+  if (!lines_) return;
   try {
     lines_->append(line(kind, json));
   } catch (const EnvironmentError& error) {
@@ -223,6 +228,10 @@ void Journal::finish(ExitCode code, bool interrupted) {
   document_.run.interrupted = interrupted;
   try {
     const std::string text = text_of(to_json(document_), true) + "\n";
+    if (file_.empty()) {
+      std::cout << text << std::flush;
+      return;
+    }
     replaces_ ? replace_file(file_, text) : create_file(file_, text);
   } catch (const EnvironmentError& error) {
     throw EnvironmentError(cat(error.what(), "; every record is kept in ", part_.string()));

@@ -25,6 +25,9 @@ class Journal {
   /// --force and --resume if it exists.
   Journal(std::filesystem::path file, OnExisting on_existing, Document head, bool keep_samples = false);
 
+  /// A report that is kept in memory alone, for standard output.
+  explicit Journal(Document head, bool keep_samples = false);
+
   /// The point of that id if it is held and ok: --resume need not measure it again.
   const Record* find(const std::string& id) const;
   /// find() for a case of the sweep that goes on: the point takes its place on the axes, for it may have been measured
@@ -38,7 +41,7 @@ class Journal {
   void warn(const std::string& sentence);
 
   /// Folds everything into FILE and removes FILE.part. Throws EnvironmentError, also if FILE has appeared since the
-  /// beginning; FILE.part then stays.
+  /// beginning; FILE.part then stays. One in memory is written to standard output.
   void finish(ExitCode code, bool interrupted = false);
 
   const Document& document() const { return document_; }

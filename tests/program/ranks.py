@@ -23,6 +23,30 @@ def ranks_run_and_verify():
         assert measured.out.count("time: median") == 1, "more than one rank prints"
 
 
+def where_each_rank_is_stands_at_the_start():
+    measured = moebench(f"run {small()} --json a.json", ranks=2)
+    assert measured.code == 0
+    held = report("a.json")["machine"]
+    assert re.match(r"(Open MPI|MPICH) \d+\.\d+", held["mpi"]["library"]), held["mpi"]
+    lines = measured.err.splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith("rank  host"))
+    for rank, line in zip(held["ranks"], lines[begin + 2:]):
+        for word in ("host", "pid", "device", "cores"):
+            assert str(rank[word]) in line, (word, line)
+    assert "rank  host" not in moebench(f"run {small()}").err, "one rank needs no list"
+    expect(moebench("info", ranks=2).out, held["mpi"]["library"])
+
+
+def a_repeat_keeps_the_options_of_mpirun():
+    measured = moebench(f"run {small()} --json a.json", ranks=2, wrapper=["--oversubscribe", "-x", "LANG=C"])
+    assert measured.code == 0
+    name = pathlib.Path(programs.mpirun).name
+    assert report("a.json")["run"]["repro"] == f"{name} -np 2 --oversubscribe -x LANG moebench run {small()} --json a.repeat.json"
+    behind_a_shell = moebench(f"run {small()} --json b.json", ranks=2, wrapper=["sh", "-c", '"$0" "$@"; exit $?'])
+    assert behind_a_shell.code == 0
+    expect(report("b.json")["run"]["repro"], "mpirun -np 2 moebench run", "# other options of the launcher are not known")
+
+
 def a_sweep_over_ranks_skips_what_is_not_there():
     measured = moebench(f"run {small(ranks='1,2,4')} --json a.json", ranks=2)
     assert measured.code == 6
@@ -73,7 +97,7 @@ def _other_on_rank_1(words):
 def ranks_that_were_not_started_alike_are_refused():
     case = small(ranks=2)
     for words, part in (('set -- "$@" --seed 9', "--seed is '9' on rank 1 and not given on rank 0"),
-                        ('set -- "$@" --graph', "--graph is 'on' on rank 1 and not given on rank 0"),
+                        ('set -- "$@" --interleave', "--interleave is 'on' on rank 1 and not given on rank 0"),
                         ('set -- run --tokens 8', "--backend is not given on rank 1 and 'cpu' on rank 0"),
                         ('set -- "$@" --itres 4', "rank 1: unknown flag '--itres'; did you mean '--iters'?"),
                         ("export MOEBENCH_SEED=9", "MOEBENCH_SEED is '9' on rank 1 and not given on rank 0")):
@@ -186,6 +210,7 @@ def _started_here(**changes):
 
 def a_rank_that_was_started_here_and_dies_is_exit_code_8():
     process = _started_here()
+    time.sleep(0.1)  # inside a case
     os.kill(ranks_in("a.json.part")[1], signal.SIGKILL)
     ended = finish(process)
     assert ended.code == 8
@@ -213,12 +238,10 @@ def a_rank_that_was_stopped_does_not_accuse_others():
     seen = len(points_in("a.json.part"))
     until(process, lambda: len(points_in("a.json.part")) >= seen + 2, "two more points")
     os.kill(stopped, signal.SIGSTOP)
-    until(process, lambda: not pathlib.Path("a.json.part").exists() or statuses({"points": points_in("a.json.part")})[-1] != "ok", "rank 0 to give up")
-    os.kill(stopped, signal.SIGCONT)
-    ended = finish(process)
+    ended = finish(process)  # mpirun wakes it up again to end it
     assert ended.code == 124
     assert not re.search(r"rank 1 waited", ended.err), ended.err
-    assert re.search(r"^moebench: rank 0 waited 3 s .* rank 1$", ended.err, re.MULTILINE)
+    assert re.search(r"^moebench: rank 0 waited 3 s .*(rank 1|the other ranks)$", ended.err, re.MULTILINE)
 
 
 def ctrl_c_of_mpirun_keeps_what_was_measured():

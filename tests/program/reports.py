@@ -55,6 +55,41 @@ def the_csv_has_a_row_per_case():
         assert abs(float(row["time.total.p50_us"]) / point["time"]["total"]["p50_us"] - 1) < 1e-3
 
 
+def a_dash_is_standard_output():
+    shown = moebench(f"run {small(engine='loop,naive-mask')} --json -")
+    assert shown.code == 0 and statuses(json.loads(shown.out)) == ["ok", "ok"] and json.loads(shown.out)["run"]["exit_code"] == 0
+    expect(shown.err, "subject=layer", "time: median")
+    pathlib.Path("shown.json").write_text(shown.out)
+    report("shown.json")
+    table = moebench(f"run {small(engine='loop,naive-mask')} --csv - --quiet --json a.json")
+    assert table.code == 0 and [row["status"] for row in csv.DictReader(table.out.splitlines())] == ["ok", "ok"]
+    expect(table.err, "time: median")
+    expect_refused(moebench(f"run {small()} --json - --csv -"), 2, "--json and --csv both write -")
+    expect_refused(moebench(f"run {small()} --json - --resume"), 2, "--resume needs --json FILE")
+    assert sorted(os.listdir()) == ["a.json", "shown.json"]
+
+
+def a_suite_is_in_the_report_and_its_question_above_the_table():
+    text = json.dumps({"name": "mine", "question": "Is it fast?", "expectation": "It is not.", "fixed": {"tokens": 8, "hidden": 8, "ffn": 8}})
+    pathlib.Path("mine.json").write_text(text)
+    shown = moebench("run --suite mine.json --backend cpu --no-peaks --iters 6 --json a.json --csv a.csv")
+    assert shown.code == 0 and shown.out.startswith("question: Is it fast?\nexpected: It is not.\n\nsubject=layer")
+    assert report("a.json")["suite"] == {"name": "mine", "question": "Is it fast?", "expectation": "It is not.", "text": text}
+    held = report("a.json")
+    with open("a.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["commit"], row["host"], row["device"], row["date"], row["suite"]) == (
+        held["tool"]["commit"], held["machine"]["host"], held["machine"]["ranks"][0]["device"], held["run"]["start"], "mine")
+    assert moebench("run --suite smoke --max-points 1 --iters 6 --no-peaks --json b.json").code == 0
+    assert report("b.json")["suite"]["text"] == (program.ROOT / "suites/smoke.json").read_text()
+    assert moebench(f"run {small()} --json c.json").code == 0 and report("c.json")["suite"] is None
+
+
+def few_samples_explain_the_question_mark():
+    expect(moebench(f"run {small(iters=3)}").out, "(?: fewer than 6 samples have none)")
+    assert "fewer than" not in moebench(f"run {small(iters=6)}").out
+
+
 def quiet_says_nothing_but_warnings_on_stderr():
     measured = moebench(f"run {small()} --quiet --json a.json")
     held = report("a.json")

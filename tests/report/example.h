@@ -126,6 +126,7 @@ inline Document document() {
                      .commit = std::string(40, 'b'),
                      .host = "host",
                      .load_average = 0.5}};
+  d.suite = SuiteInfo{"smoke", "Does everything work?", "Yes.", "{\"name\": \"smoke\"}"};
   d.environment = {.host = "host",
                    .os = "Debian 12",
                    .kernel = "Linux 6.1",
