@@ -171,7 +171,8 @@ std::unique_ptr<Comm> MpiComm::split(int color) {
   if (std::all_of(colors.begin(), colors.end(), [&](int other) { return other == color; }))
     return std::make_unique<MpiComm>(session_, Group(duplicate(group_), group_.patience), memory_);
   MPI_Comm handle;
-  if (std::set<int>(colors.begin(), colors.end()).size() == colors.size()) {  // each alone: nothing to wait for
+  if (std::set<int>(colors.begin(), colors.end()).size() ==
+      colors.size()) {  // each alone: nothing to wait for
     MB_MPI(MPI_Comm_dup(MPI_COMM_SELF, &handle));
     return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.patience), memory_);
   }
