@@ -80,7 +80,7 @@ class TimeoutError : public CommError {
   explicit TimeoutError(const std::string& what) : CommError(ExitCode::timeout, what) {}
 };
 
-/// SIGINT or SIGTERM arrived.
+/// SIGINT, SIGTERM or SIGHUP arrived.
 class Interrupted : public Error {
  public:
   explicit Interrupted(const std::string& what) : Error(ExitCode::interrupted, what) {}

@@ -20,9 +20,11 @@ Inspection::Inspection(const Case& inspected, Bench bench)
     throw UsageError(cat("cannot be replayed as a graph: ", why));
 }
 
-CheckRecord Inspection::prepare(const Sampling& sampling) {
+CheckRecord Inspection::prepare(const Sampling& sampling, const TellPhase& tell) {
   CheckRecord check;
+  if (sampling.check != CheckMode::none) tell("checking");
   if (sampling.check != CheckMode::none) check = subject_->check(sampling.check);
+  tell("warming up");
   iterate(std::max({sampling.warmup, subject_->input_sets(), 1}), ranges_);
   subject_->settle();
   if (case_.graph) replay_.emplace(*subject_, bench_.backend, passes_of(case_.passes));

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "bench/flush.h"
+#include "bench/phase.h"
 #include "bench/ranges.h"
 #include "bench/replay.h"
 #include "bench/sampling.h"
@@ -22,7 +23,8 @@ class Inspection {
 
   /// Compares one iteration with the oracle unless `sampling.check` is none, then warms up as a measurement
   /// does and records the case's graphs.
-  CheckRecord prepare(const Sampling& sampling);
+  CheckRecord prepare(
+      const Sampling& sampling, const TellPhase& tell = [](std::string_view) {});
   /// Iterations inside the window that a profiler captures (Backend::profile), with ranges and without marks.
   /// Replayed if the case says so.
   void profile(int iterations);

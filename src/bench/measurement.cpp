@@ -243,7 +243,7 @@ Record Measurement::finish(const TellPhase& tell) {
   describe_times();
   describe_host();
   describe_device();
-  if (sampling_.stages) tell("timing the stages"), sample_stages();
+  if (sampling_.stages) tell("timing stages"), sample_stages();
   describe_memory();
   if (record_.memory.timed_allocations > 0)
     record_.warnings.push_back(cat(record_.memory.timed_allocations, " allocations inside the timed region"));

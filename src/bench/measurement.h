@@ -10,6 +10,7 @@
 
 #include "bench/device_state.h"
 #include "bench/flush.h"
+#include "bench/phase.h"
 #include "bench/ranges.h"
 #include "bench/replay.h"
 #include "bench/subject.h"
@@ -27,7 +28,6 @@ class Measurement {
   /// Why the case cannot be measured as it asks to be; empty if it can. The same on every rank.
   std::string why_not() const { return case_.graph ? subject_->why_no_graph() : std::string(); }
   /// What it is about to do, in a word or two.
-  using TellPhase = std::function<void(std::string_view)>;
   /// Verifies, then warms up. False if the result is wrong: then nothing may be sampled.
   bool prepare(const TellPhase& tell = [](std::string_view) {});
   /// Takes some samples. True while more are wanted.

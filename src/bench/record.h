@@ -107,7 +107,8 @@ struct MemoryRecord {
 };
 
 struct Record {
-  std::string id;  ///< stable hash of the case's settings
+  std::string id;   ///< stable hash of the case's settings
+  std::string run;  ///< id of the run that measured it: a resumed report holds points of several
   Case measured;
   Status status = Status::ok;
   std::string reason;  ///< why it is not ok

@@ -18,6 +18,7 @@ namespace {
 struct CaseEnded {
   Status status;
   std::string reason;
+  bool device_lost = false;  ///< then the sweep cannot go on
 };
 
 /// Who is told how the sweep goes could not take it in (a full disk): the sweep ends, and no case is to blame.
@@ -25,10 +26,21 @@ class ObserverError : public Error {
   using Error::Error;
 };
 
+/// A rank died: whatever the others were told or waited for follows from that.
+class RankLost : public CommError {
+  using CommError::CommError;
+};
+
+/// The device will not do anything any more in this process: the sweep ends, on all ranks.
+class DeviceLost : public Error {
+  using Error::Error;
+};
+
 /// Runs `work` on every rank. If it failed on any, ends the case on all of them, naming the first that failed. What
 /// breaks the ranks' agreement (a lost peer, an interrupt) passes through.
 template <class Work>
 void together(World& ranks, Work work) {
+  constexpr char kLost = '\a';  // in front of the failure of a device that is lost
   std::string failure;
   try {
     work();
@@ -36,16 +48,21 @@ void together(World& ranks, Work work) {
     throw;
   } catch (const Interrupted&) {
     throw;
+  } catch (const DeviceError& error) {
+    failure = error.sticky() ? cat(kLost, error.what()) : std::string(error.what());
   } catch (const std::bad_alloc&) {
     failure = "out of host memory";
   } catch (const std::exception& error) {
     failure = error.what();
   }
   const auto failures = ranks.gather_text(failure);
-  for (std::size_t rank = 0; rank < failures.size(); ++rank)
-    if (!failures[rank].empty())
-      throw CaseEnded{Status::failed,
-                      ranks.size() == 1 ? failures[rank] : cat("rank ", rank, ": ", failures[rank])};
+  bool lost = false;
+  for (const std::string& text : failures) lost |= text.starts_with(kLost);
+  for (std::size_t rank = 0; rank < failures.size(); ++rank) {
+    if (failures[rank].empty()) continue;
+    const std::string text = failures[rank].substr(failures[rank].starts_with(kLost) ? 1 : 0);
+    throw CaseEnded{Status::failed, ranks.size() == 1 ? text : cat("rank ", rank, ": ", text), lost};
+  }
 }
 
 MemoryRecord estimate(const Case& measured, const Bench& bench) {
@@ -133,7 +150,8 @@ class Runner {
     for (bool more = true; more;) {
       more = false;
       for (std::size_t i = 0; i < turns.size(); ++i)
-        if (turns[i].measurement) attempt(turns[i], cases[i], [&] { more |= take_turn(turns[i], bench); });
+        if (turns[i].measurement)
+          attempt(turns[i], cases[i], [&] { more |= take_turn(turns[i], cases[i], bench); });
     }
   }
 
@@ -142,10 +160,8 @@ class Runner {
     turn.record.measured = measured;
     turn.record.memory = estimate(measured, bench);
     require_memory(turn.record.memory, bench);
-    const auto phase = [&](std::string_view name) { tell([&] { observer_.phase(name); }); };
-    if (!sampling_.check_only && sampling_.peaks) phase("measuring this machine's peaks");
-    const Peaks peaks =
-        sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, measured.shape.dtype);
+    const Peaks peaks = sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, measured);
+    const auto phase = [&](std::string_view what) { tell_phase(measured, what); };
     phase("setting up");
     together(bench.ranks, [&] {
       turn.measurement = std::make_unique<Measurement>(measured, sampling_, bench, peaks, turn.record.memory);
@@ -161,21 +177,25 @@ class Runner {
     if (sampling_.check_only) throw CaseEnded{Status::ok, ""};
   }
 
-  const Peaks& peaks_of(Bench bench, DType dtype) {
-    const auto known = ceilings_.all().size();
-    const Peaks& peaks = ceilings_.of(bench, dtype);
-    if (ceilings_.all().size() != known) tell([&] { observer_.peaks(peaks); });
+  const Peaks& peaks_of(Bench bench, const Case& measured) {
+    const auto known = ceilings_.all();
+    const auto is_known = [&](const Peaks& peaks) {
+      return peaks.dtype == measured.shape.dtype && peaks.ranks == bench.ranks.size();
+    };
+    if (std::none_of(known.begin(), known.end(), is_known)) tell_phase(measured, "measuring peaks");
+    const Peaks& peaks = ceilings_.of(bench, measured.shape.dtype);
+    if (ceilings_.all().size() != known.size()) tell([&] { observer_.peaks(peaks); });
     return peaks;
   }
 
   /// One round of samples. True if the case wants another.
-  bool take_turn(Turn& turn, Bench bench) {
+  bool take_turn(Turn& turn, const Case& measured, Bench bench) {
     bool more = false;
     together(bench.ranks, [&] { more = turn.measurement->sample(); });
-    tell([&] { observer_.sampled(turn.measurement->median_us(), turn.measurement->error_pct()); });
+    tell([&] { observer_.sampled(measured, turn.measurement->median_us(), turn.measurement->error_pct()); });
     if (more) return true;
     Record record;
-    const auto phase = [&](std::string_view name) { tell([&] { observer_.phase(name); }); };
+    const auto phase = [&](std::string_view what) { tell_phase(measured, what); };
     together(bench.ranks, [&] { record = turn.measurement->finish(phase); });
     turn.measurement.reset();
     end(std::move(record));
@@ -196,20 +216,37 @@ class Runner {
       step();
     } catch (const CaseEnded& ended) {
       end_with(ended.status, ended.reason);
+      if (ended.device_lost)
+        throw DeviceLost(ExitCode::environment, cat(ended.reason, "; the device is lost, so the sweep ends"));
     } catch (const ObserverError&) {
       throw;
+    } catch (const DeviceLost&) {
+      throw;
     } catch (const Interrupted& error) {
+      end_if_rank_lost(end_with);
       end_with(Status::interrupted, error.what());
       throw;
     } catch (const TimeoutError& error) {
+      end_if_rank_lost(end_with);
       end_with(Status::timed_out, error.what());
       throw;
     } catch (const Error& error) {
+      end_if_rank_lost(end_with);
       end_with(Status::failed, error.what());
       throw;
     }
   }
+  template <class EndWith>
+  void end_if_rank_lost(EndWith end_with) {
+    const std::string lost = bench_.ranks.rank() == 0 ? observer_.lost_rank() : std::string();
+    if (lost.empty()) return;
+    end_with(Status::failed, lost);
+    throw RankLost(lost);
+  }
 
+  void tell_phase(const Case& measured, std::string_view what) {
+    tell([&] { observer_.phase(measured, what); });
+  }
   template <class Call>
   void tell(Call call) {
     if (bench_.ranks.rank() != 0) return;
@@ -230,8 +267,12 @@ class Runner {
   /// What remains to be said when the sweep cannot go on.
   RunOutcome stop(const Error& error) const {
     const bool alone = bench_.ranks.size() == 1;
-    const bool says_who =
-        dynamic_cast<const TimeoutError*>(&error) != nullptr;  // "rank 0 waited 300 s for …"
+    if (const auto* lost = dynamic_cast<const DeviceLost*>(&error))
+      return {lost->code(), lost->what(), false};
+    const bool follows = dynamic_cast<const Interrupted*>(&error) || dynamic_cast<const CommError*>(&error);
+    const std::string lost = follows && bench_.ranks.rank() == 0 ? observer_.lost_rank() : std::string();
+    if (!lost.empty()) return {ExitCode::communicator, lost, true};
+    const bool says_who = dynamic_cast<const TimeoutError*>(&error) || dynamic_cast<const RankLost*>(&error);
     return {error.code(),
             alone || says_who ? error.what() : cat("rank ", bench_.ranks.rank(), ": ", error.what()), !alone};
   }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "bench/ceilings.h"
@@ -17,11 +18,13 @@ class RunObserver {
  public:
   virtual ~RunObserver() = default;
   virtual void begin(const Case&) {}
-  /// What is done to the case that began last, or whose turn it is: "checking".
-  virtual void phase(std::string_view) {}
+  /// What is done next with a case that has begun: "measuring peaks", "checking", "warming up", "timing stages".
+  virtual void phase(const Case&, std::string_view /*what*/) {}
   /// After each round of samples: the median so far and its 95 % half width.
-  virtual void sampled(double /*median_us*/, double /*error_pct*/) {}
+  virtual void sampled(const Case&, double /*median_us*/, double /*error_pct*/) {}
   virtual void peaks(const Peaks&) {}
+  /// Asked when ranks no longer answer or a signal has come: "rank 1 died (signal 9)"; empty if none is known to have.
+  virtual std::string lost_rank() { return {}; }
   virtual void end(const Record&) {}
 };
 

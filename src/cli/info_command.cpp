@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "bench/ranges.h"
 #include "cli/commands.h"
+#include "cli/identity.h"
 #include "cli/workplace.h"
 
 namespace moebench {
@@ -25,10 +26,17 @@ void print_build(const ToolFacts& tool) {
   line("nvtx", Ranges::built() ? "yes" : "no: left out when this was built");
 }
 
+/// A host name, or a device's, is anybody's text: control characters would reach the terminal.
+std::string printable(std::string text) {
+  for (char& c : text)
+    if (std::iscntrl(static_cast<unsigned char>(c))) c = '?';
+  return text;
+}
+
 void print_machine(const Environment& environment) {
   const CpuInfo& cpu = environment.cpu;
   std::cout << "machine:\n";
-  line("host", cat(environment.host, ", ", environment.os, ", ", environment.kernel,
+  line("host", cat(printable(environment.host), ", ", environment.os, ", ", environment.kernel,
                    environment.container.empty() ? "" : cat(", in ", environment.container)));
   line("cpu", cat(cpu.model, ", ", cpu.sockets, " socket(s), ", cpu.cores, " cores, ", cpu.usable_threads,
                   " threads usable, ", cpu.numa_nodes, " NUMA node(s)"));
@@ -43,8 +51,8 @@ void print_ranks(const Machine& machine, Workplace& workplace) {
   line("comm", cat(workplace.world().name(), machine.mpi ? cat(", ", machine.mpi->library) : std::string()));
   for (const RankInfo& rank : machine.ranks)
     line(cat("rank ", rank.rank),
-         cat(rank.host, " pid ", rank.pid, ": ", rank.device, rank.bus_id.empty() ? "" : ", ", rank.bus_id,
-             rank.uuid.empty() ? "" : ", ", rank.uuid));
+         cat(printable(rank.host), " pid ", rank.pid, ": ", rank.device, rank.bus_id.empty() ? "" : ", ",
+             rank.bus_id, rank.uuid.empty() ? "" : ", ", rank.uuid));
   std::cout << "backend " << workplace.backend().name() << ":\n";
   line("engines", join(workplace.backend().engines(), ", "));
   std::vector<std::string> dtypes;
@@ -64,7 +72,9 @@ std::string version_text() {
 }
 
 ExitCode info_command(const Options& options) {
-  Workplace workplace("auto", {.rendezvous = options.rendezvous, .timeout_s = options.timeout_s});
+  Workplace workplace("auto", {.rendezvous = options.rendezvous,
+                               .timeout_s = options.timeout_s,
+                               .identity = identity_of({"moebench", "info"}, {})});
   const Machine machine = workplace.describe();
   if (workplace.world().rank() != 0) return ExitCode::ok;
   const Environment environment = read_environment();

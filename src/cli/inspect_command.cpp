@@ -2,10 +2,12 @@
 // `run --profile` and `run --trace FILE`: a few iterations of one case, looked at and not timed.
 #include <filesystem>
 #include <iostream>
+#include <memory>
 
 #include "base/text.h"
 #include "bench/inspection.h"
 #include "cli/commands.h"
+#include "cli/run_display.h"
 #include "cli/workplace.h"
 #include "report/durable_file.h"
 #include "report/trace_json.h"
@@ -62,17 +64,30 @@ ExitCode inspect_command(const Options& options, Workplace& workplace, std::span
   if (!options.profile) require_free(options);
   const Machine machine = workplace.describe();
   const int iterations = options.sampling.iters > 0 ? options.sampling.iters : kFew;
+  const auto progress =
+      world.rank() == 0
+          ? std::unique_ptr<Progress>(new Progress(make_progress({&inspected, 1}, options.quiet)))
+          : nullptr;
+  const TellPhase tell = [&](std::string_view what) {
+    if (progress) progress->phase(inspected, what);
+  };
+  if (progress) acknowledge_on_stderr(options);
   try {
+    tell("building");
     Inspection inspection(inspected, workplace.bench());
-    require_right(inspection.prepare(options.sampling));
+    require_right(inspection.prepare(options.sampling, tell));
+    tell(options.profile ? "running for the profiler" : "tracing");
     if (options.profile) {
       inspection.profile(iterations);
+      if (progress) progress->clear();
       if (world.rank() == 0) say_how(inspected, iterations);
       return ExitCode::ok;
     }
     const Timeline timeline = inspection.trace(iterations);
     if (world.rank() != 0) return ExitCode::ok;
-    replace_file(options.trace, trace_json(timeline, machine.ranks, version_text()));
+    progress->clear();
+    const std::string text = trace_json(timeline, machine.ranks, version_text());
+    options.force ? replace_file(options.trace, text) : create_file(options.trace, text);
     std::cout << inspected.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations")
               << " in " << options.trace << "; open it in ui.perfetto.dev or chrome://tracing\n";
   } catch (const Error& error) {

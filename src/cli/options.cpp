@@ -146,7 +146,7 @@ void check_together(const Options& options) {
     throw UsageError(cat("--json and --csv both write ", options.csv, ": give two files"));
   if (options.resume && options.force)
     throw UsageError("--resume keeps a report and --force replaces it: give one");
-  if (options.resume && options.json.empty())
+  if (options.resume && (options.json.empty() || options.json == "-"))
     throw UsageError("--resume needs --json FILE, the report to go on with");
 }
 

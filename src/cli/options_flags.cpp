@@ -133,10 +133,10 @@ std::vector<OptionFlag> output_flags() {
   constexpr std::string_view kGroup = "Output";
   return {
       {kGroup, "json", "FILE|DIR/", "",
-       "write the report here; in DIR/ it is named after device, commit, suite", kRun,
+       "write the report here; in DIR/ it is named after device, commit, suite; -: stdout", kRun,
        [](Options& o, std::string_view v) { o.json = v; }},
-      {kGroup, "csv", "FILE", "", "write the table here as CSV", kRun,
-       [](Options& o, std::string_view v) { o.csv = v; }},
+      {kGroup, "csv", "FILE", "", "write the table here as CSV; -: stdout, and the table goes to stderr",
+       kRun, [](Options& o, std::string_view v) { o.csv = v; }},
       {kGroup, "trace", "FILE", "",
        "write a timeline of a few iterations of one case for Perfetto; time nothing", kRun,
        [](Options& o, std::string_view v) { o.trace = v; }},
@@ -146,7 +146,7 @@ std::vector<OptionFlag> output_flags() {
        [](Options& o, std::string_view v) { o.resume = on(v); }},
       {kGroup, "force", "", "", "replace files that exist", kRun,
        [](Options& o, std::string_view v) { o.force = on(v); }},
-      {kGroup, "quiet", "", "", "no progress on stderr", kSweeps,
+      {kGroup, "quiet", "", "", "no progress on stderr; warnings stay", kSweeps,
        [](Options& o, std::string_view v) { o.quiet = on(v); }},
       {"How to compare",
        "threshold",

@@ -45,10 +45,12 @@ bool speaks_for_all() {
   }
 }
 
-/// A launcher ends all ranks when one fails: the others leave the one that speaks time to do so.
-void let_the_first_rank_speak() {
+/// A launcher ends all ranks when one fails: the others leave the one that speaks time to do so. True if it was done
+/// by then; a rank that is not ended by a signal is the only one to fail, and has to say so itself.
+bool let_the_first_rank_speak() {
   constexpr timespec kPatience{.tv_sec = 3, .tv_nsec = 0};
-  if (interrupt_signal() == 0) nanosleep(&kPatience, nullptr);  // or until a signal, such as the launcher's
+  // Until a signal, such as the launcher's.
+  return interrupt_signal() != 0 || nanosleep(&kPatience, nullptr) != 0 || interrupt_signal() != 0;
 }
 
 }  // namespace
@@ -62,13 +64,14 @@ ExitCode run_program(int argc, const char* const* argv) {
       for (const std::string& warning : options.warnings)
         std::cerr << "moebench: warning: " << warning << '\n';
     const ExitCode code = dispatch(options, {argv, argv + argc});
-    if (!std::cout.flush()) throw EnvironmentError("cannot write to standard output");
+    // A terminal that has closed must not hide how the run ended.
+    if (!std::cout.flush() && code == ExitCode::ok) throw EnvironmentError("cannot write to standard output");
     return code;
   } catch (const Error& error) {
     if (speaks_for_all())
       std::cerr << "moebench: " << error.what() << '\n';
-    else
-      let_the_first_rank_speak();
+    else if (!let_the_first_rank_speak())
+      std::cerr << "moebench: rank " << detect_launch().rank << ": " << error.what() << '\n';
     return error.code();
   } catch (const std::bad_alloc&) {
     std::cerr << "moebench: out of host memory\n";

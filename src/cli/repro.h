@@ -10,8 +10,10 @@
 
 namespace moebench {
 
-/// "MOEBENCH_ENGINE=loop mpirun -np 4 moebench run --experts 8": quoted for a POSIX shell, without --resume, and with
-/// --force where a file is written, since it exists by now. Ranks that moebench started itself need no launcher.
+/// "MOEBENCH_ENGINE=loop mpirun -np 4 moebench run --experts 8": quoted for a POSIX shell. Without --resume and --force,
+/// and what is written has another name, a.repeat.json for a.json: repeating a run leaves what the run wrote alone.
+/// The launcher's own options are those of the parent process, where that is mpirun; else a comment says that they are
+/// not known. Ranks that moebench started itself need no launcher.
 std::string repro_line(const std::vector<std::string>& argv, const Launch& launch,
                        const Variables& environment);
 

@@ -3,21 +3,23 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <iostream>
-#include <map>
+#include <iterator>
+#include <optional>
 
 #include "base/text.h"
 #include "bench/runner.h"
 #include "cli/commands.h"
+#include "cli/identity.h"
 #include "cli/plan.h"
 #include "cli/repro.h"
+#include "cli/run_display.h"
 #include "cli/start_ranks.h"
 #include "cli/workplace.h"
-#include "report/check_table.h"
-#include "report/csv.h"
 #include "report/journal.h"
-#include "report/progress.h"
-#include "report/table.h"
+#include "suite/embedded.h"
+#include "suite/suite_file.h"
 #include "suite/sweep.h"
 
 namespace moebench {
@@ -34,57 +36,6 @@ PlanLimits limits_of(Workplace& workplace, int ranks) {
           .cache_bytes = workplace.backend().device().cache_bytes};
 }
 
-/// What rank 0 shows and keeps of a run: progress, the growing report, the table at the end.
-class Show final : public RunObserver {
- public:
-  Show(const Options& options, int cases)
-      : options_(options), progress_(make_progress(cases, options.quiet)) {}
-
-  void write_to(Journal* journal) { journal_ = journal; }
-  void held(const Record& record) {
-    progress_.held(record.measured);
-    records_.push_back(record);
-  }
-  void note(const std::string& sentence) { progress_.note(sentence); }
-
-  void begin(const Case& measured) override { progress_.begin(measured); }
-  void phase(std::string_view name) override { progress_.phase(name); }
-  void sampled(double median_us, double error_pct) override { progress_.sampled(median_us, error_pct); }
-  void peaks(const Peaks& peaks) override {
-    if (journal_) journal_->add(peaks);
-  }
-  void end(const Record& found) override {
-    Record record = found;
-    record.id = id_of(record.measured);
-    progress_.end(record);
-    records_.push_back(record);
-    if (journal_) journal_->add(std::move(record));
-  }
-
-  /// In the order of the sweep: interleaved cases end in any order, and a resumed report holds some beforehand.
-  void sort_like(const std::vector<Case>& cases) {
-    std::map<std::string, std::size_t> place;
-    for (const Case& measured : cases) place.emplace(id_of(measured), place.size());
-    std::stable_sort(records_.begin(), records_.end(),
-                     [&](const Record& a, const Record& b) { return place[a.id] < place[b.id]; });
-  }
-  void print_tables() const {
-    if (options_.command == Command::verify) {
-      std::cout << check_table(records_);
-      return;
-    }
-    std::cout << table(records_);
-    if (records_.size() == 1) std::cout << stage_table(records_.front());
-    if (!options_.csv.empty()) replace_file(options_.csv, csv(records_));
-  }
-
- private:
-  const Options& options_;
-  Journal* journal_ = nullptr;
-  Progress progress_;
-  std::vector<Record> records_;
-};
-
 Document head_of(const std::vector<std::string>& argv, Machine machine) {
   Document head;
   head.tool = tool_facts();
@@ -97,6 +48,18 @@ Document head_of(const std::vector<std::string>& argv, Machine machine) {
   head.run.argv[0] = "moebench";  // its path is the machine's own business
   head.run.repro = repro_line(argv, detect_launch(), moebench_variables());
   return head;
+}
+
+/// The suite's own words for the report. It was read once already, so it can be.
+std::optional<SuiteInfo> suite_of(const std::string& name) {
+  if (name.empty()) return std::nullopt;
+  const Suite suite = find_suite(name);
+  SuiteInfo info{suite.name, suite.question, suite.expectation, ""};
+  for (const EmbeddedText& built_in : embedded_suites())
+    if (built_in.name == name) info.text = built_in.text;
+  if (std::ifstream file(name, std::ios::binary); info.text.empty() && file)
+    info.text.assign(std::istreambuf_iterator<char>(file), {});
+  return info;
 }
 
 /// "amd-epyc-9654": lower case, everything else to single dashes.
@@ -123,14 +86,30 @@ std::filesystem::path report_path(const std::string& given, const Document& head
              slug(suite), ".json");
 }
 
-/// Opens what will be written, before the first case. Null without --json.
-std::unique_ptr<Journal> open_journal(const Options& options, Document head, const std::string& suite) {
-  if (!options.csv.empty()) require_writable(options.csv);
+/// Whether `path` is what an earlier --csv wrote: its first column says so.
+bool is_table(const std::string& path) {
+  std::string line;
+  std::ifstream file(path);
+  return std::getline(file, line) && line.starts_with("id,status,");
+}
+
+/// Whether --csv may replace a file: one that is there now, and that --force or --resume speaks of. Throws if it can
+/// not be written.
+bool csv_replaces(const Options& options) {
+  if (options.csv.empty() || options.csv == "-") return false;
+  require_writable(options.csv);
   std::error_code error;
-  if (!options.csv.empty() && !options.force && !options.resume &&
-      std::filesystem::exists(options.csv, error))
-    throw UsageError(cat(options.csv, " already exists; give --force to replace it"));
+  if (!std::filesystem::exists(options.csv, error)) return options.force;
+  if (options.force || (options.resume && is_table(options.csv))) return true;
+  throw UsageError(options.resume
+                       ? cat(options.csv, " already exists and is no table of moebench; give another --csv")
+                       : cat(options.csv, " already exists; give --force to replace it"));
+}
+
+/// Opens the report before the first case. Null without --json.
+std::unique_ptr<Journal> open_journal(const Options& options, Document head, const std::string& suite) {
   if (options.json.empty()) return nullptr;
+  if (options.json == "-") return std::make_unique<Journal>(std::move(head), options.samples);
   const auto path = report_path(options.json, head, suite);
   const OnExisting on_existing = options.force    ? OnExisting::replace
                                  : options.resume ? OnExisting::resume
@@ -161,7 +140,7 @@ void on_first_rank(World& world, Work work) {
 
 /// Takes what the resumed report already holds out of the sweep; every rank does the same.
 std::vector<Case> still_to_run(const std::vector<Case>& cases, const Sampling& sampling, World& world,
-                               Journal* journal, Show* show) {
+                               Journal* journal, RunDisplay* show) {
   std::string held;
   for (const Case& measured : cases) {
     const Record* record = journal ? journal->take_over(measured, sampling.check, sampling.recheck) : nullptr;
@@ -194,14 +173,25 @@ bool folds(Journal& journal, RunOutcome& outcome) {
   }
 }
 
+/// Writes the CSV table. A failure must not cost what else the run has to say.
+void keep_csv(const RunDisplay& show, const Document& report, bool replaces, RunOutcome& outcome) {
+  try {
+    show.write_csv(report, replaces);
+  } catch (const EnvironmentError& error) {
+    if (outcome.message.empty()) outcome.code = ExitCode::environment;
+    outcome.message += cat(outcome.message.empty() ? "" : "; ", error.what());
+  }
+}
+
 /// After an error that some ranks may not know of: rank 0 has said all it has to, the others give it time for
 /// that.
-void leave(World& world, const RunOutcome& outcome) {
+void leave(World& world, LostRanks* watched, const RunOutcome& outcome) {
   constexpr unsigned kGrace_s = 3;
   if (world.rank() != 0) {
     if (outcome.code != ExitCode::interrupted) std::cerr << "moebench: " << outcome.message << std::endl;
     sleep(kGrace_s);
   }
+  if (watched) watched->end_by_itself();
   std::cout.flush();
   world.abort(static_cast<int>(outcome.code));
 }
@@ -224,9 +214,10 @@ ExitCode run_command(const Options& given, const std::vector<std::string>& argv)
   if (options.command == Command::verify) options.sweep.fallback = verify_defaults(options.sweep);
   const SweepAxes axes = read_sweep(options.sweep);
   if (const auto code = start_ranks(options, axes, argv)) return *code;
-  Workplace workplace(
-      axes.only("backend"),
-      {.comm = axes.only("comm"), .rendezvous = options.rendezvous, .timeout_s = options.timeout_s});
+  Workplace workplace(axes.only("backend"), {.comm = axes.only("comm"),
+                                             .rendezvous = options.rendezvous,
+                                             .timeout_s = options.timeout_s,
+                                             .identity = identity_of(argv, moebench_variables())});
   World& world = workplace.world();
   const Sweep sweep = expand_sweep(axes, workplace.available());
   if (options.plan) {
@@ -236,23 +227,34 @@ ExitCode run_command(const Options& given, const std::vector<std::string>& argv)
   }
   if (options.profile || !options.trace.empty()) return inspect_command(options, workplace, sweep.cases);
 
+  const auto watched = world.size() > 1 ? std::make_unique<LostRanks>(world) : nullptr;
   std::unique_ptr<Journal> journal;
-  std::unique_ptr<Show> show;
+  std::unique_ptr<RunDisplay> show;
   Machine machine = workplace.describe();
+  bool replaces_csv = false;
+  Document about;  // rank 0: the report without points, also where none is written
   on_first_rank(world, [&] {
     Document head = head_of(argv, std::move(machine));
+    head.suite = suite_of(options.sweep.suite);
     head.run.ranks_setup_us = workplace.ranks_us();
     head.run.backend_setup_us = workplace.backend_us();
     head.warnings.insert(head.warnings.end(), workplace.notes().begin(), workplace.notes().end());
-    show = std::make_unique<Show>(options, static_cast<int>(sweep.cases.size()));
+    show = std::make_unique<RunDisplay>(options, sweep.cases);
     for (const std::string& sentence : sweep.notes) show->note(sentence);
     if (!options.sweep.fallback.empty())
       show->note(
           "no size was given: small layers, which take seconds; --suite, --preset or --tokens … choose "
           "others");
-    for (const std::string& sentence : head.warnings) show->note(cat("warning: ", sentence));
+    for (const std::string& sentence : head.warnings) show->warn(sentence);
+    show->show_ranks(head.machine);
+    replaces_csv = csv_replaces(options);
+    about = head;
+    const std::size_t said = head.warnings.size();
     journal = open_journal(options, std::move(head), axes.suite);
+    for (std::size_t i = said; journal && i < journal->document().warnings.size(); ++i)
+      show->warn(journal->document().warnings[i]);
     show->write_to(journal.get());
+    show->watch(watched.get());
   });
   const auto cases = still_to_run(sweep.cases, options.sampling, world, journal.get(), show.get());
 
@@ -261,11 +263,13 @@ ExitCode run_command(const Options& given, const std::vector<std::string>& argv)
   if (show) {
     const bool kept = journal && folds(*journal, outcome);
     show->sort_like(sweep.cases);
-    show->print_tables();
+    if (journal) about.earlier_runs = journal->document().earlier_runs;
+    show->print_tables(about);
+    if (!options.csv.empty()) keep_csv(*show, about, replaces_csv, outcome);
     if (!outcome.message.empty()) std::cerr << "moebench: " << outcome.message << std::endl;
-    if (kept) show->note(cat("report: ", journal->file().string()));
+    if (kept && !journal->file().empty()) show->note(cat("report: ", journal->file().string()));
   }
-  if (outcome.ranks_lost) leave(world, outcome);
+  if (outcome.ranks_lost) leave(world, watched.get(), outcome);
   return outcome.code;
 }
 

@@ -46,8 +46,8 @@ std::optional<ExitCode> start_ranks(const Options& options, const SweepAxes& axe
   machine.words.erase("comm");  // the ranks say why a comm cannot be used
   expand_sweep(axes, machine);
   if (start_over_nccl(axes, ranks)) return static_cast<ExitCode>(run_local_ranks(ranks, argv));
-  become_mpirun(ranks, argv);
-  return std::nullopt;
+  if (!can_run_mpirun()) return std::nullopt;  // what can be run on one rank is
+  return static_cast<ExitCode>(run_mpirun(ranks, argv));
 }
 
 }  // namespace moebench

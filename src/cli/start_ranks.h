@@ -15,7 +15,7 @@ namespace moebench {
 int ranks_to_start(const SweepAxes& axes);
 
 /// If no launcher started this process and the sweep wants several ranks, runs it on as many of this host:
-/// over NCCL if each has a GPU to itself, else by becoming mpirun. Returns the run's exit code; nothing if
+/// over NCCL if each has a GPU to itself, else under mpirun. Returns the run's exit code; nothing if
 /// this process is to run it.
 std::optional<ExitCode> start_ranks(const Options& options, const SweepAxes& axes,
                                     const std::vector<std::string>& argv);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/workplace.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -113,6 +114,22 @@ std::vector<std::string> notes_on_best_backend() {
   return {};
 }
 
+/// "0-3,8": the hardware threads in this process' affinity mask; empty if unknown.
+std::string core_list() {
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return {};
+  std::string text;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (!CPU_ISSET(core, &mask)) continue;
+    int last = core;
+    while (last + 1 < CPU_SETSIZE && CPU_ISSET(last + 1, &mask)) ++last;
+    text += cat(text.empty() ? "" : ",", core);
+    if (last > core) text += cat("-", last);
+    core = last;
+  }
+  return text;
+}
+
 }  // namespace
 
 Available available_on(const Capabilities& backend, int ranks, std::string_view comm) {
@@ -157,10 +174,11 @@ Machine Workplace::describe() {
   const auto ranks = world_->gather_text(
       cat(host_name(), separator, getpid(), separator, device.name, ", ", device.units,
           device.kind == "cpu" ? " thread" : " multiprocessor", device.units == 1 ? "" : "s", separator,
-          device.bus_id, separator, device.uuid));
+          device.bus_id, separator, device.uuid, separator, core_list()));
   for (int rank = 0; rank < world_->size(); ++rank) {
     const auto parts = split(ranks[static_cast<std::size_t>(rank)], '\n');
-    machine.ranks.push_back({rank, parts[0], to_int(parts[1]).value_or(0), parts[2], parts[3], parts[4]});
+    machine.ranks.push_back(
+        {rank, parts[0], to_int(parts[1]).value_or(0), parts[2], parts[3], parts[4], parts[5]});
   }
   if (world_->name() == "mpi") machine.mpi = MpiInfo{world_->library(), detect_launch().launcher};
   return machine;

@@ -2,7 +2,7 @@
 // Who exchanges: the data plane between the ranks of one group.
 //
 // Every call is collective over the group. Every wait is bounded: after `timeout` it throws TimeoutError
-// naming this rank and the peers it waited for; on SIGINT/SIGTERM it throws Interrupted.
+// naming this rank and the peers it waited for; on SIGINT, SIGTERM and SIGHUP it throws Interrupted.
 #pragma once
 
 #include <cstdint>

@@ -24,10 +24,11 @@ namespace {
 
 Limit::Limit(double limit_s, int rank, std::string call, std::function<void(int)> end)
     : watch_([this, limit_s, rank, call = std::move(call), end = std::move(end)] {
-        const auto deadline = deadline_in(limit_s);
+        constexpr std::chrono::milliseconds kPace{100};
+        Deadline deadline(limit_s);
         std::unique_lock lock(mutex_);
-        if (!returned_.wait_until(lock, deadline, [this] { return in_time_; }))
-          end_all_ranks(limit_s, rank, call, end);
+        while (!returned_.wait_for(lock, kPace, [this] { return in_time_; }))
+          if (deadline.passed()) end_all_ranks(limit_s, rank, call, end);
       }) {}
 
 Limit::~Limit() {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -45,54 +46,68 @@ std::vector<std::string> environment_with(const std::vector<std::string>& more) 
   return all;
 }
 
-/// The processes of a run.
+/// How a process of the run is started.
+struct Start {
+  std::string program;
+  std::vector<std::string> words;
+  std::vector<std::string> variables;  ///< "NAME=value", beside the environment
+  int inherited = -1;                  ///< a descriptor that the process keeps
+  bool reads = true;                   ///< from standard input
+};
+
+/// The processes of a run: ranks, or one launcher of ranks.
 class Family {
  public:
-  Family(std::vector<std::string> argv, double grace_s)
-      : program_(this_program()), argv_(std::move(argv)), grace_s_(grace_s) {}
+  explicit Family(double grace_s) : grace_s_(grace_s) {}
 
-  /// `inherited`: a descriptor that the process keeps, or -1.
-  void start(const std::vector<std::string>& variables, int inherited) {
+  void start(const Start& what) {
     // All that takes memory comes before fork: other threads may hold its locks.
-    std::vector<std::string> environment = environment_with(variables);
-    const std::vector<char*> words = pointers_to(argv_), settings = pointers_to(environment);
+    std::vector<std::string> environment = environment_with(what.variables), words_of = what.words;
+    const std::vector<char*> words = pointers_to(words_of), settings = pointers_to(environment);
     const pid_t parent = getpid(), child = fork();
     if (child < 0) {
       tell(SIGKILL);
-      throw EnvironmentError(cat("cannot start a rank: ", std::strerror(errno)));
+      throw EnvironmentError(cat("cannot start ", what.program, ": ", std::strerror(errno)));
     }
     if (child > 0) {
       running_.push_back(child);
+      started_.push_back(child);
       return;
     }
     setpgid(0, 0);  // a terminal's Ctrl-C reaches the parent alone, which passes it on once
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(kCannotStart);
-    if (inherited >= 0) fcntl(inherited, F_SETFD, 0);
-    execve(program_.c_str(), words.data(), settings.data());
+    if (what.inherited >= 0) fcntl(what.inherited, F_SETFD, 0);
+    if (!what.reads) dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+    execvpe(what.program.c_str(), words.data(), settings.data());
     _exit(kCannotStart);
   }
 
-  int wait() {
+  /// `code_of`: the exit code for a process that ended by itself, by its place in the order of starting and status.
+  /// A process that a signal ended without this one's doing makes it that of lost ranks.
+  template <class CodeOf>
+  int wait(CodeOf code_of) {
     while (!running_.empty()) {
-      take_ended();
+      take_ended(code_of);
       pass_interrupt_on();
       if (worst_ != 0 && !running_.empty()) hurry();
       usleep(kLookUs);
     }
-    return worst_;
+    return interrupted_ ? static_cast<int>(ExitCode::interrupted) : worst_;
   }
 
  private:
   void tell(int signal) const {
     for (const pid_t child : running_) kill(child, signal);
   }
-  void take_ended() {
+  template <class CodeOf>
+  void take_ended(CodeOf code_of) {
     int status = 0;
     for (pid_t child; (child = waitpid(-1, &status, WNOHANG)) > 0;) {
       std::erase(running_, child);
-      const int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-      if (!told_ || worst_ == 0) worst_ = std::max(worst_, code);
+      if (told_ && worst_ != 0) continue;
+      const auto place = std::find(started_.begin(), started_.end(), child) - started_.begin();
+      worst_ = std::max(worst_, code_of(static_cast<int>(place), status));
     }
   }
   void pass_interrupt_on() {
@@ -110,48 +125,79 @@ class Family {
     limit_ = deadline_in(grace_s_);
   }
 
-  std::string program_;
-  std::vector<std::string> argv_;
   double grace_s_;
-  std::vector<pid_t> running_;
+  std::vector<pid_t> running_, started_;
   int worst_ = 0;
   bool interrupted_ = false, hurried_ = false, told_ = false;
   std::chrono::steady_clock::time_point limit_;
 };
+
+/// Rank 0 says of the others that they died; of it, this process has to.
+int code_of_rank(int rank, int status) {
+  if (!WIFSIGNALED(status)) return WEXITSTATUS(status);
+  if (rank == 0) std::fputs(cat("moebench: rank 0 died (signal ", WTERMSIG(status), ")\n").c_str(), stderr);
+  return static_cast<int>(ExitCode::communicator);
+}
+
+/// mpirun says 128 + N of a rank that signal N ended, and so does a rank that was interrupted.
+[[maybe_unused]] int code_of_mpirun(int, int status) {
+  constexpr int kSignals = 128;
+  const int code = WIFSIGNALED(status) ? kSignals + WTERMSIG(status) : WEXITSTATUS(status);
+  const bool lost = code > kSignals && code != static_cast<int>(ExitCode::interrupted);
+  return lost ? static_cast<int>(ExitCode::communicator) : code;
+}
 
 }  // namespace
 
 int run_local_ranks(int ranks, const std::vector<std::string>& argv, double grace_s) {
   int port = 0;
   const Socket listener = listen_locally(port);
-  Family family(argv, grace_s);
+  Family family(grace_s);
   for (int rank = 0; rank < ranks; ++rank) {
-    std::vector<std::string> variables{cat(kRankVariable, "=", rank), cat(kSizeVariable, "=", ranks),
-                                       cat(kPortVariable, "=", port)};
-    if (rank == 0) variables.push_back(cat(kListenerVariable, "=", listener.get()));
-    family.start(variables, rank == 0 ? listener.get() : -1);
+    Start start{.program = this_program(),
+                .words = argv,
+                .variables = {cat(kRankVariable, "=", rank), cat(kSizeVariable, "=", ranks),
+                              cat(kPortVariable, "=", port)}};
+    if (rank == 0) {
+      start.variables.push_back(cat(kListenerVariable, "=", listener.get()));
+      start.inherited = listener.get();
+    }
+    family.start(start);
   }
-  return family.wait();
+  return family.wait(code_of_rank);
 }
 
 #ifdef MOEBENCH_HAVE_MPI
-void become_mpirun(int ranks, const std::vector<std::string>& argv) {
-  std::vector<std::string> words{MOEBENCH_MPIEXEC, "-np", cat(ranks), this_program()};
-  words.insert(words.end(), argv.begin() + 1, argv.end());
+int run_mpirun(int ranks, const std::vector<std::string>& argv) {
+  Start start{.program = MOEBENCH_MPIEXEC,
+              .words = {MOEBENCH_MPIEXEC, "-np", cat(ranks), this_program()},
+              .reads = false};  // as a group of its own it may not read from the terminal
+  start.words.insert(start.words.end(), argv.begin() + 1, argv.end());
   // Settings of Open MPI 4 and 5, which others do not read; what the user has set stands.
+  const auto unless_set = [](const char* name, const char* value) { setenv(name, value, 0); };
   for (const char* name :
        {"OMPI_MCA_rmaps_base_oversubscribe", "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
         "PRTE_ALLOW_RUN_AS_ROOT", "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM"})
-    setenv(name, "1", 0);
-  setenv("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe", 0);
+    unless_set(name, "1");
+  unless_set("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe");
   for (const char* name : {"OMPI_MCA_hwloc_base_binding_policy", "PRTE_MCA_hwloc_default_binding_policy"})
-    setenv(name, "none", 0);  // ranks share the cores evenly by themselves
-  execvp(words.front().c_str(), pointers_to(words).data());
-  throw EnvironmentError(
-      cat("cannot start ", words.front(), " for ", ranks, " ranks: ", std::strerror(errno)));
+    unless_set(name, "none");  // ranks share the cores evenly by themselves
+  for (const char* name : {"OMPI_MCA_odls_base_sigkill_timeout", "PRTE_MCA_odls_base_sigkill_timeout"})
+    unless_set(name, "5");  // seconds in which rank 0 may finish its report
+  constexpr double kGraceS = 5;
+  Family family(kGraceS);
+  family.start(start);
+  const int code = family.wait(code_of_mpirun);
+  if (code == kCannotStart)
+    throw EnvironmentError(cat("cannot start ", start.program, " for ", ranks, " ranks"));
+  return code;
 }
+bool can_run_mpirun() { return true; }
 #else
-void become_mpirun(int, const std::vector<std::string>&) {}
+int run_mpirun(int, const std::vector<std::string>&) {
+  throw EnvironmentError("this moebench was built without MPI");
+}
+bool can_run_mpirun() { return false; }
 #endif
 
 }  // namespace moebench

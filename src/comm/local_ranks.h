@@ -8,13 +8,15 @@
 namespace moebench {
 
 /// Starts `ranks` processes of this program with the same arguments, joined over sockets, and waits for them.
-/// They die with this process, and get its SIGINT and SIGTERM. Once one has failed, the others get `grace_s`
-/// seconds to find out, and as long again to end after SIGTERM. Returns the highest exit code of those that ended
-/// by themselves, 128 + N for signal N. Throws EnvironmentError.
+/// They die with this process, and get its SIGINT, SIGTERM and SIGHUP. Once one has failed, the others get
+/// `grace_s` seconds to find out, and as long again to end after SIGTERM. Returns the highest exit code of those that ended by themselves; that of lost ranks (8) if a
+/// signal ended one, and 130 if this process was interrupted. Throws EnvironmentError.
 int run_local_ranks(int ranks, const std::vector<std::string>& argv, double grace_s = 5);
 
-/// Becomes mpirun with `ranks` ranks of this program on this host, more than its cores if need be. Returns
-/// only if this build has no MPI. Throws EnvironmentError if mpirun cannot be started.
-void become_mpirun(int ranks, const std::vector<std::string>& argv);
+/// The same through mpirun: `ranks` ranks of this program on this host, more than its cores if need be. Throws
+/// EnvironmentError if mpirun cannot be started.
+int run_mpirun(int ranks, const std::vector<std::string>& argv);
+/// Whether this build has MPI.
+bool can_run_mpirun();
 
 }  // namespace moebench

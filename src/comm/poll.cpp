@@ -22,8 +22,23 @@ std::chrono::steady_clock::time_point deadline_in(double limit_s) {
              std::chrono::duration<double>(std::clamp(limit_s, 0.0, kLongestWaitS)));
 }
 
-Poll::Poll(double limit_s, bool crowded)
-    : deadline_(deadline_in(limit_s)), spins_left_(crowded ? 0 : kSpins) {}
+std::chrono::steady_clock::duration stood_still(Deadline::Time before, Deadline::Time now) {
+  constexpr std::chrono::milliseconds kGap{700};  // no loop here looks less often, not even on a busy machine
+  return now - before > kGap ? now - before : std::chrono::steady_clock::duration::zero();
+}
+
+Deadline::Deadline(double limit_s, Time now)
+    : end_(now + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                     std::chrono::duration<double>(std::clamp(limit_s, 0.0, kLongestWaitS)))),
+      seen_(now) {}
+
+bool Deadline::passed(Time now) {
+  end_ += stood_still(seen_, now);
+  seen_ = now;
+  return now >= end_;
+}
+
+Poll::Poll(double limit_s, bool crowded) : deadline_(limit_s), spins_left_(crowded ? 0 : kSpins) {}
 
 bool Poll::again() {
   throw_if_interrupted();
@@ -31,7 +46,7 @@ bool Poll::again() {
     --spins_left_;
   else
     sched_yield();
-  return std::chrono::steady_clock::now() < deadline_;
+  return !deadline_.passed();
 }
 
 }  // namespace moebench

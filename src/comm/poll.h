@@ -9,6 +9,22 @@ namespace moebench {
 /// `limit_s` from now, kept inside the clock's range.
 std::chrono::steady_clock::time_point deadline_in(double limit_s);
 
+/// When a wait is over. Time in which this process did not run (it was stopped, or the machine slept) does not count:
+/// messages may have come in meanwhile, and no other rank is to blame.
+class Deadline {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  explicit Deadline(double limit_s, Time now = std::chrono::steady_clock::now());
+  /// To be called at least a few times a second.
+  bool passed(Time now = std::chrono::steady_clock::now());
+
+ private:
+  Time end_, seen_;
+};
+
+/// How long a process seems to have stood still between two looks; zero for a gap that is not worth a word.
+std::chrono::steady_clock::duration stood_still(Deadline::Time before, Deadline::Time now);
+
 /// Spins for a short while, because most waits are short, then gives the core away between looks: ranks may
 /// outnumber cores, and the one that is waited for must get to run.
 class Poll {
@@ -19,7 +35,7 @@ class Poll {
   bool again();
 
  private:
-  std::chrono::steady_clock::time_point deadline_;
+  Deadline deadline_;
   int spins_left_;
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "comm/agreement.h"
 #include "comm/gpus.h"
 #include "comm/launch.h"
 #include "comm/mpi/world.h"
@@ -33,13 +34,23 @@ std::string started(const Launch& launch) {
   return cat(launch.launcher, " started ", launch.size, launch.size == 1 ? " rank" : " ranks");
 }
 
-std::unique_ptr<World> make_checked_mpi_world(const Launch& launch, double timeout_s) {
+std::unique_ptr<World> make_checked_mpi_world(const Launch& launch, const WorldRequest& request) {
   if (!kHaveMpi)
     throw EnvironmentError(
         cat(launch.size > 1 ? started(launch) + " but this" : "this", " moebench was built without MPI"));
-  auto world = make_mpi_world(timeout_s);
+  auto world = make_mpi_world(request.timeout_s);
   const int seen = world->size();
-  if (launch.launcher.empty() || seen == launch.size) return world;
+  if (launch.launcher.empty() || seen == launch.size) {
+    std::string different;
+    try {
+      require_agreement(*world, request.identity);
+    } catch (const UsageError& error) {
+      different = error.what();
+    }
+    if (different.empty()) return world;
+    world.reset();  // as below
+    throw UsageError(different);
+  }
   world.reset();  // ends MPI in good order: the launcher then reports our exit code, not a lost rank
   throw EnvironmentError(cat(started(launch), " but MPI sees ", seen,
                              ": start with the mpirun of the MPI that moebench was built with",
@@ -54,8 +65,7 @@ bool mpi_joins(const Launch& launch) {
 
 /// The ranks' control plane where rows need not go over MPI.
 std::unique_ptr<World> make_control(const WorldRequest& request, const Launch& launch) {
-  if (request.rendezvous.empty() && mpi_joins(launch))
-    return make_checked_mpi_world(launch, request.timeout_s);
+  if (request.rendezvous.empty() && mpi_joins(launch)) return make_checked_mpi_world(launch, request);
   if (launch.launcher.empty()) {
     if (request.rendezvous.empty()) return make_self_world();
     throw UsageError(
@@ -66,7 +76,7 @@ std::unique_ptr<World> make_control(const WorldRequest& request, const Launch& l
   if (!place)
     throw EnvironmentError(
         cat(started(launch), " and does not say where they meet: give --rendezvous HOST:PORT"));
-  return make_tcp_world(launch, *place, request.timeout_s);
+  return make_tcp_world(launch, *place, request.timeout_s, request.identity);
 }
 
 /// The first rank's reason against NCCL, on every rank, or that ranks share a GPU; empty if nothing is against it.
@@ -94,8 +104,7 @@ std::unique_ptr<World> make_named_nccl_world(const WorldRequest& request, const 
 /// Several ranks and no word: over NCCL if all can, else over MPI if it joined them.
 std::unique_ptr<World> make_best_world(const WorldRequest& request, const Launch& launch) {
   if (!request.gpu) {
-    if (mpi_joins(launch) || launch.launcher == "mpirun")
-      return make_checked_mpi_world(launch, request.timeout_s);
+    if (mpi_joins(launch) || launch.launcher == "mpirun") return make_checked_mpi_world(launch, request);
     throw EnvironmentError(cat(started(launch), launch.launcher == "srun" ? " without PMI" : "",
                                ", and ranks of the cpu backend exchange over MPI: start with ",
                                launch.launcher == "srun" ? "srun --mpi=pmix or pmi2, or " : "", "mpirun"));
@@ -123,7 +132,7 @@ std::unique_ptr<World> make_world(const WorldRequest& request) {
     throw EnvironmentError(
         cat(started(launch), " but --comm self is one rank: use another --comm, or start one"));
   if (word == "self" || (word == "auto" && launch.size == 1)) return make_self_world();
-  if (word == "mpi") return make_checked_mpi_world(launch, request.timeout_s);
+  if (word == "mpi") return make_checked_mpi_world(launch, request);
   return word == "nccl" ? make_named_nccl_world(request, launch) : make_best_world(request, launch);
 }
 

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/memory.h"
@@ -24,6 +25,14 @@ struct Launch {
 /// Reads OMPI_COMM_WORLD_*, PMI(X)_*, SLURM_*, RANK/WORLD_SIZE and moebench's own variables. Throws
 /// EnvironmentError if malformed.
 Launch detect_launch();
+
+/// What must be the same on every rank: what the user said, and the build that heard it.
+struct Identity {
+  using Named = std::vector<std::pair<std::string, std::string>>;
+  std::string build;
+  Named command;      ///< ("command", "run"), ("--iters", "7")
+  Named environment;  ///< ("MOEBENCH_SEED", "3")
+};
 
 class World {
  public:
@@ -82,13 +91,14 @@ struct WorldRequest {
   double timeout_s = 300;     ///< no wait between ranks lasts longer
   /// Takes one line, on every rank, where "auto" is less than the best there could be: what, and why. May be empty.
   std::function<void(const std::string&)> note;
+  Identity identity;  ///< compared before anything else is exchanged
 };
 
 /// The world that the request and the launcher ask for. "auto" is self if no launcher started several ranks,
 /// which touches no library; else nccl if every rank has a GPU to itself; else mpi. Ranks meet over MPI where
 /// the launcher is MPI's, else over sockets. Throws UsageError for an unknown word, and EnvironmentError, on
 /// every rank, if the launcher started other ranks than the communicator sees or a rank cannot use NCCL:
-/// never N silent single runs. After an error between ranks, end with abort() while the world still exists.
+/// never N silent single runs; UsageError, on every rank, if the ranks were not started alike. After an error between ranks, end with abort() while the world still exists.
 std::unique_ptr<World> make_world(const WorldRequest& request);
 
 /// The words that --comm takes in this build.

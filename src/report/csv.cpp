@@ -95,16 +95,28 @@ std::string row(const std::vector<std::string>& cells) {
   return text + "\r\n";
 }
 
+/// Commit, host, device, date and suite.
+std::vector<std::string> origin_of(const Record& record, const Document& report) {
+  const std::string device = report.machine.ranks.empty() ? std::string() : report.machine.ranks[0].device;
+  const std::string suite = report.suite ? report.suite->name : std::string();
+  for (const EarlierRun& run : report.earlier_runs)
+    if (run.id == record.run) return {run.commit, run.host, device, run.start, suite};
+  return {report.tool.commit, report.environment.host, device, report.run.start, suite};
+}
+
 }  // namespace
 
-std::string csv(std::span<const Record> records) {
+std::string csv(std::span<const Record> records, const Document& report) {
   const auto columns = column_names();
-  std::string text = row(columns);
+  std::vector<std::string> header = columns;
+  for (const char* name : {"commit", "host", "device", "date", "suite"}) header.emplace_back(name);
+  std::string text = row(header);
   for (const auto& record : records) {
     Json point = to_json(record);
     point["stages"] = stages_by_name(point["stages"]);
     std::vector<std::string> cells;
     for (const auto& path : columns) cells.push_back(cell_at(point, path));
+    for (auto& cell : origin_of(record, report)) cells.push_back(std::move(cell));
     text += row(cells);
   }
   return text;

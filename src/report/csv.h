@@ -7,11 +7,13 @@
 #include <vector>
 
 #include "bench/record.h"
+#include "report/document.h"
 
 namespace moebench {
 
 /// Each column is named after its path in a point of the report: "case.tokens", "time.total.p50_us",
-/// "stages.forward.experts.p50_us". What is null or missing there is empty here.
-std::string csv(std::span<const Record> records);
+/// "stages.forward.experts.p50_us". What is null or missing there is empty here. The last columns say where a row is
+/// from: commit, host, device, date and suite, of the run in `report` that measured it.
+std::string csv(std::span<const Record> records, const Document& report = {});
 
 }  // namespace moebench

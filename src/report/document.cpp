@@ -37,6 +37,19 @@ void run_fields(Io& io, R& run) {
   io("interrupted", run.interrupted);
 }
 
+template <class Io, class R>
+void earlier_run_fields(Io& io, R& run) {
+  io("id", run.id);
+  io("argv", run.argv);
+  io("repro", run.repro);
+  io("start", run.start);
+  io.text("end", run.end);
+  io.text("commit", run.commit);
+  io("dirty", run.dirty);
+  io("host", run.host);
+  io("load_average", run.load_average);
+}
+
 template <class Io, class P>
 void named_text_fields(Io& io, P& pairs) {
   if constexpr (Io::kReads) {
@@ -105,6 +118,7 @@ void machine_fields(Io& io, D& document) {
     inner("device", rank.device);
     inner("bus_id", rank.bus_id);
     inner("uuid", rank.uuid);
+    inner.text("cores", rank.cores);
   });
 }
 
@@ -124,6 +138,18 @@ template <class Io, class D>
 void head_fields(Io& io, D& document) {
   io.object("tool", [&](auto& inner) { tool_fields(inner, document.tool); });
   io.object("run", [&](auto& inner) { run_fields(inner, document.run); });
+  io.list("earlier_runs", document.earlier_runs,
+          [](auto& inner, auto& run) { earlier_run_fields(inner, run); });
+  io.object(
+      "suite",
+      [&](auto& inner) {
+        if constexpr (Io::kReads) document.suite.emplace();
+        inner("name", document.suite->name);
+        inner.text("question", document.suite->question);
+        inner.text("expectation", document.suite->expectation);
+        inner("text", document.suite->text);
+      },
+      document.suite.has_value());
   io.object("environment", [&](auto& inner) { environment_fields(inner, document.environment); });
   io.object("machine", [&](auto& inner) {
     inner("host", document.environment.host);

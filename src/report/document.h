@@ -29,6 +29,23 @@ struct RunInfo {
   bool interrupted = false;
 };
 
+/// A run that measured points which this report took over.
+struct EarlierRun {
+  std::string id;
+  std::vector<std::string> argv;
+  std::string repro, start, end;
+  std::string commit;  ///< of the build
+  bool dirty = false;
+  std::string host;
+  double load_average = 0;
+};
+
+/// The suite that was run, as it was written.
+struct SuiteInfo {
+  std::string name, question, expectation;
+  std::string text;  ///< the whole file
+};
+
 struct GpuInfo {
   std::string name;
   int multiprocessors = 0;
@@ -46,6 +63,7 @@ struct RankInfo {
   std::int64_t pid = 0;
   std::string device;        ///< what it computes on
   std::string bus_id, uuid;  ///< of its GPU; else empty
+  std::string cores;         ///< hardware threads that it may run on: "0-3,8"; empty if unknown
 };
 
 /// The hardware and libraries under the run. The CPU is that of rank 0's host: Environment::cpu.
@@ -59,6 +77,8 @@ struct Machine {
 struct Document {
   ToolFacts tool;
   RunInfo run;
+  std::vector<EarlierRun> earlier_runs;
+  std::optional<SuiteInfo> suite;
   Environment environment;
   Machine machine;
   std::vector<Peaks> peaks;

@@ -2,6 +2,7 @@
 #include "report/grid.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/text.h"
 
@@ -27,22 +28,71 @@ std::size_t display_width(std::string_view text) {
       std::count_if(text.begin(), text.end(), [](unsigned char byte) { return (byte & 0xC0) != 0x80; }));
 }
 
-std::string Grid::text() const {
-  const std::size_t columns = header_.size();
-  std::vector<std::size_t> widths(columns);
-  std::vector<bool> right(columns, true);
-  for (std::size_t c = 0; c < columns; ++c) {
-    widths[c] = display_width(header_[c]);
+std::vector<std::size_t> Grid::widths() const {
+  std::vector<std::size_t> widths;
+  for (const auto& name : header_) widths.push_back(display_width(name));
+  for (const auto& row : rows_)
+    for (std::size_t c = 0; c < std::min(widths.size(), row.cells.size()); ++c)
+      widths[c] = std::max(widths[c], display_width(row.cells[c]));
+  return widths;
+}
+
+std::vector<bool> Grid::right_aligned() const {
+  std::vector<bool> right(header_.size(), true);
+  for (std::size_t c = 0; c < header_.size(); ++c) {
     bool any = false;
     for (const auto& row : rows_) {
       if (c >= row.cells.size()) continue;
-      widths[c] = std::max(widths[c], display_width(row.cells[c]));
       any = any || (is_numeric(row.cells[c]) && !row.cells[c].empty());
       // A word in place of a figure, with its reason beneath, does not make the column one of words.
       if (!is_numeric(row.cells[c]) && row.notes.empty()) right[c] = false;
     }
     right[c] = right[c] && any;
   }
+  return right;
+}
+
+/// Makes the widest column of words one narrower; false if all are as narrow as can be read.
+bool Grid::shorten_a_word() {
+  constexpr std::size_t kLeast = 5;
+  const auto wide = widths();
+  const auto right = right_aligned();
+  std::size_t widest = kLeast, found = header_.size();
+  for (std::size_t c = 0; c < header_.size(); ++c)
+    if (!right[c] && wide[c] > widest) widest = wide[found = c];
+  if (found == header_.size()) return false;
+  header_[found] = shortened(header_[found], widest - 1);
+  for (auto& row : rows_)
+    if (found < row.cells.size()) row.cells[found] = shortened(row.cells[found], widest - 1);
+  return true;
+}
+
+std::vector<std::string> Grid::fit(std::size_t columns, const std::vector<std::string_view>& spare) {
+  std::vector<std::string> left_out;
+  const auto too_wide = [&] {
+    const auto all = widths();
+    return std::accumulate(all.begin(), all.end(), 2 * (all.size() - 1)) > columns;
+  };
+  for (const std::string_view name : spare) {
+    if (!too_wide()) break;
+    const auto found = std::find_if(header_.begin(), header_.end(),
+                                    [&](const std::string& header) { return header.starts_with(name); });
+    if (found == header_.end()) continue;
+    const auto c = found - header_.begin();
+    left_out.push_back(*found);
+    header_.erase(found);
+    for (auto& row : rows_)
+      if (c < std::ssize(row.cells)) row.cells.erase(row.cells.begin() + c);
+  }
+  while (too_wide() && shorten_a_word()) {
+  }
+  return left_out;
+}
+
+std::string Grid::text(std::size_t wide) const {
+  const std::size_t columns = header_.size();
+  const std::vector<std::size_t> widths = this->widths();
+  const std::vector<bool> right = right_aligned();
   const auto line = [&](const std::vector<std::string>& cells) {
     std::string text;
     for (std::size_t c = 0; c < cells.size(); ++c) {
@@ -59,9 +109,41 @@ std::string Grid::text() const {
   text += "\n";
   for (const auto& row : rows_) {
     text += line(row.cells);
-    for (const auto& note : row.notes) text += cat("  └ ", note, "\n");
+    for (const auto& note : row.notes) text += broken(cat("  └ ", note), wide, "    ");
   }
   return text;
+}
+
+std::string cut(std::string_view text, std::size_t columns) {
+  std::size_t end = 0;
+  for (std::size_t seen = 0; end < text.size(); ++end) {
+    const bool begins = (static_cast<unsigned char>(text[end]) & 0xC0) != 0x80;
+    if (begins && seen++ == columns) break;
+  }
+  return std::string(text.substr(0, end));
+}
+
+std::string shortened(std::string_view text, std::size_t columns) {
+  constexpr std::size_t kLeast = 4;
+  if (display_width(text) <= columns) return std::string(text);
+  return columns < kLeast ? std::string() : cut(text, columns - 1) + "…";
+}
+
+std::string broken(std::string_view sentence, std::size_t columns, std::string_view indent) {
+  if (columns == 0 || display_width(sentence) <= columns) return cat(sentence, "\n");
+  const std::size_t lead = sentence.find_first_not_of(' ');
+  std::string text, line(sentence.substr(0, lead));
+  bool fresh = true;  // no word stands in the line yet
+  for (const std::string& word : split(sentence.substr(lead), ' ')) {
+    if (!fresh && display_width(line) + 1 + display_width(word) > columns) {
+      text += line + "\n";
+      line = indent;
+      fresh = true;
+    }
+    line += fresh ? word : cat(" ", word);
+    fresh = false;
+  }
+  return text + line + "\n";
 }
 
 std::string wrapped(const std::vector<std::string>& parts, std::string_view separator, std::size_t columns) {

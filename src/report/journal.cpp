@@ -2,6 +2,7 @@
 #include "report/journal.h"
 
 #include <algorithm>
+#include <iostream>
 #include <utility>
 
 #include "base/text.h"
@@ -19,22 +20,94 @@ fs::path resolved(const fs::path& file) {
   return error ? file : target;
 }
 
-void refuse_existing(const fs::path& file, const fs::path& part) {
+bool is_there(const fs::path& path) {
   std::error_code error;  // what cannot be looked at cannot be opened either: that says why
-  if (fs::exists(file, error))
+  return fs::exists(path, error);
+}
+
+void refuse_existing(const fs::path& file) {
+  if (is_there(file))
     throw UsageError(
         cat(file.string(), " already exists; give --force to replace it or --resume to add to it"));
-  if (fs::exists(part, error))
+}
+
+void refuse_leftover(const fs::path& part) {
+  std::error_code error;
+  if (fs::file_size(part, error) > 0 && !error)  // an empty one holds nothing
     throw UsageError(cat(part.string(),
                          " holds a run that did not finish; give --resume to go on with it or ",
                          "--force to start anew"));
+}
+
+/// " (pid 4711 on node3)", as the system or the head of `part` says it; else empty.
+std::string holder_text(const FileLocked& locked, const fs::path& part) {
+  if (locked.holder() != 0) return cat(" (pid ", locked.holder(), ")");
+  try {
+    const Document other = read_document(part);
+    if (!other.machine.ranks.empty())
+      return cat(" (pid ", other.machine.ranks[0].pid, " on ", other.environment.host, ")");
+  } catch (const Error&) {  // it is only just beginning
+  }
+  return {};
+}
+
+std::unique_ptr<FileLock> lock_part(const fs::path& file, const fs::path& part) {
+  try {
+    return std::make_unique<FileLock>(part);
+  } catch (const FileLocked& locked) {
+    throw EnvironmentError(cat("another run", holder_text(locked, part), " is writing ", file.string(),
+                               ": wait for its end, or give this one another file"));
+  }
+}
+
+/// The run that wrote `document`, as a report that goes on from there keeps it.
+EarlierRun run_of(const Document& document) {
+  return {.id = document.run.id,
+          .argv = document.run.argv,
+          .repro = document.run.repro,
+          .start = document.run.start,
+          .end = document.run.end,
+          .commit = document.tool.commit,
+          .dirty = document.tool.dirty,
+          .host = document.environment.host,
+          .load_average = document.environment.load_average};
+}
+
+/// "--iters 77 --samples": the flags that say how to measure, as they were given.
+std::string method_of(const std::vector<std::string>& argv) {
+  std::vector<std::string> words;
+  for (std::size_t i = 0; i < argv.size(); ++i) {
+    const std::string flag = argv[i].substr(0, argv[i].find('='));
+    for (const char* valued : {"--warmup", "--iters", "--min-time", "--max-time", "--noise", "--check"})
+      if (flag == valued) {
+        words.push_back(argv[i]);
+        if (flag == argv[i] && i + 1 < argv.size()) words.push_back(argv[i + 1]);
+      }
+    for (const char* alone : {"--interleave", "--no-stages", "--no-peaks", "--no-sensors", "--samples"})
+      if (flag == alone) words.push_back(argv[i]);
+  }
+  return words.empty() ? "default flags" : join(words, " ");
+}
+
+/// Points without a run are of a report that was written before runs were kept: then it is the one that wrote it.
+void keep_runs(Document& document, Document& earlier) {
+  earlier.earlier_runs.push_back(run_of(earlier));
+  for (auto& point : earlier.points)
+    if (point.run.empty()) point.run = earlier.run.id;
+  for (auto& run : earlier.earlier_runs) {
+    const auto of_run = [&](const Record& point) { return point.run == run.id; };
+    const auto same = [&](const EarlierRun& held) { return held.id == run.id; };
+    if (std::any_of(earlier.points.begin(), earlier.points.end(), of_run) &&
+        std::none_of(document.earlier_runs.begin(), document.earlier_runs.end(), same))
+      document.earlier_runs.push_back(std::move(run));
+  }
 }
 
 /// Takes over what an earlier run left at `path`, and says so: its figures may be of another build or
 /// machine.
 void hold(Document& document, const fs::path& path) {
   std::error_code error;
-  if (!fs::exists(path, error)) return;
+  if (!is_there(path) || (fs::file_size(path, error) == 0 && path.extension() == ".part")) return;
   Document earlier = read_document(path);
   for (const auto& peaks : earlier.peaks) put(document.peaks, peaks);
   for (auto& sentence : earlier.warnings)
@@ -46,6 +119,9 @@ void hold(Document& document, const fs::path& path) {
   };
   document.warnings.push_back(cat(earlier.points.size(), " points were held from the run of ",
                                   earlier.run.start, ", commit ", build(earlier.tool)));
+  if (const auto then = method_of(earlier.run.argv), now = method_of(document.run.argv); then != now)
+    document.warnings.push_back(cat("held points were measured with ", then, ", the others with ", now));
+  keep_runs(document, earlier);
   if (build(earlier.tool) != build(document.tool))
     document.warnings.push_back(
         cat("resumed with another commit: ", build(earlier.tool), " / ", build(document.tool)));
@@ -73,23 +149,32 @@ Journal::Journal(fs::path file, OnExisting on_existing, Document head, bool keep
       keep_samples_(keep_samples) {
   require_writable(file_);
   require_writable(part_);
-  if (on_existing == OnExisting::refuse) refuse_existing(file_, part_);
-  if (on_existing == OnExisting::resume) {
-    hold(document_, file_);
-    hold(document_, part_);
-  }
-  // An earlier .part gives way only to one that holds all of it.
+  if (on_existing == OnExisting::refuse) refuse_existing(file_);  // before anything is made
+  const auto lock = lock_part(file_, part_);
   const fs::path fresh = part_.string() + ".new";
-  lines_ = std::make_unique<AppendFile>(fresh);
   try {
+    if (on_existing == OnExisting::refuse) refuse_existing(file_);  // another run may have just ended
+    if (on_existing == OnExisting::refuse) refuse_leftover(part_);
+    if (on_existing == OnExisting::resume) {
+      hold(document_, file_);
+      hold(document_, part_);
+    }
+    replaces_ = on_existing == OnExisting::replace || is_there(file_);
+    // An earlier .part gives way only to one that holds all of it.
+    lines_ = std::make_unique<AppendFile>(fresh);
+    lines_->lock();
     lines_->append(beginning(document_));
     lines_->rename_to(part_);
-  } catch (const EnvironmentError&) {
+  } catch (const Error&) {
     std::error_code ignored;
-    fs::remove(fresh, ignored);
+    if (lines_) fs::remove(fresh, ignored);
+    if (lock->made()) fs::remove(part_, ignored);
     throw;
   }
 }
+
+Journal::Journal(Document head, bool keep_samples)
+    : document_(std::move(head)), keep_samples_(keep_samples), replaces_(false) {}
 
 const Record* Journal::find(const std::string& id) const {
   for (const auto& point : document_.points)
@@ -107,6 +192,7 @@ const Record* Journal::take_over(const Case& measured, CheckMode asked, bool rec
 }
 
 void Journal::write_line(const char* kind, const Json& json) {
+  if (!lines_) return;
   try {
     lines_->append(line(kind, json));
   } catch (const EnvironmentError& error) {
@@ -117,6 +203,7 @@ void Journal::write_line(const char* kind, const Json& json) {
 
 void Journal::add(Record record) {
   if (record.id.empty()) record.id = id_of(record.measured);
+  record.run = document_.run.id;
   if (!keep_samples_) {
     for (auto& [pass, time] : record.time) time.samples.clear();
     record.device.throttled_at.clear();
@@ -142,13 +229,18 @@ void Journal::finish(ExitCode code, bool interrupted) {
   document_.run.exit_code = static_cast<int>(code);
   document_.run.interrupted = interrupted;
   try {
-    replace_file(file_, text_of(to_json(document_), true) + "\n");
+    const std::string text = text_of(to_json(document_), true) + "\n";
+    if (file_.empty()) {
+      std::cout << text << std::flush;
+      return;
+    }
+    replaces_ ? replace_file(file_, text) : create_file(file_, text);
   } catch (const EnvironmentError& error) {
     throw EnvironmentError(cat(error.what(), "; every record is kept in ", part_.string()));
   }
-  lines_.reset();
   std::error_code ignored;
   fs::remove(part_, ignored);
+  lines_.reset();  // last: until then no other run may take up the name
 }
 
 }  // namespace moebench

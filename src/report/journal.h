@@ -22,9 +22,12 @@ class Journal {
  public:
   /// Before the first case: opens FILE.part and writes `head` (a document without points) and, to resume, all
   /// that FILE and FILE.part hold. FILE itself stays as it is until finish(). `keep_samples`: write raw
-  /// samples. Throws EnvironmentError if it cannot be written, UsageError naming --force and --resume if it
-  /// exists.
+  /// samples. Throws EnvironmentError if it cannot be written or another run is writing it, UsageError naming
+  /// --force and --resume if it exists.
   Journal(std::filesystem::path file, OnExisting on_existing, Document head, bool keep_samples = false);
+
+  /// A report that is kept in memory alone, for standard output.
+  explicit Journal(Document head, bool keep_samples = false);
 
   /// The point of that id if it is held and ok: --resume need not measure it again.
   const Record* find(const std::string& id) const;
@@ -39,7 +42,8 @@ class Journal {
   void add(const Peaks& peaks);
   void warn(const std::string& sentence);
 
-  /// Folds everything into FILE and removes FILE.part. Throws EnvironmentError; FILE.part then stays.
+  /// Folds everything into FILE and removes FILE.part. Throws EnvironmentError, also if FILE has appeared since the
+  /// beginning; FILE.part then stays. One in memory is written to standard output.
   void finish(ExitCode code, bool interrupted = false);
 
   const Document& document() const { return document_; }
@@ -50,7 +54,7 @@ class Journal {
 
   std::filesystem::path file_, part_;
   Document document_;
-  bool keep_samples_;
+  bool keep_samples_, replaces_;
   std::chrono::steady_clock::time_point opened_ = std::chrono::steady_clock::now();
   std::unique_ptr<AppendFile> lines_;
 };

@@ -1,91 +1,133 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report/progress.h"
 
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <iostream>
-#include <string_view>
 #include <utility>
 
 #include "base/text.h"
 #include "report/grid.h"
 #include "report/quantity.h"
+#include "report/terminal.h"
 
 namespace moebench {
 namespace {
 
-/// The first `columns` characters of UTF-8 `text`.
-std::string cut(std::string_view text, std::size_t columns) {
-  std::size_t end = 0;
-  for (std::size_t seen = 0; end < text.size(); ++end) {
-    const bool begins = (static_cast<unsigned char>(text[end]) & 0xC0) != 0x80;
-    if (begins && seen++ == columns) break;
-  }
-  return std::string(text.substr(0, end));
+constexpr std::string_view kPeaks = "measuring peaks";
+
+/// What became of a case without a time. "interrupted by SIGINT" needs no "interrupted:" in front.
+std::string outcome_of(const Record& record) {
+  const std::string status(name_of(record.status));
+  if (record.reason.empty() || record.reason.starts_with(status))
+    return record.reason.empty() ? status : record.reason;
+  return cat(status, ": ", record.reason);
 }
 
 }  // namespace
 
-Progress::Progress(std::ostream* out, int columns, int cases, std::function<double()> now)
-    : out_(out), columns_(columns), cases_(cases), now_(std::move(now)) {}
+Progress::Progress(std::ostream* out, int columns, std::span<const Case> cases, std::function<double()> now)
+    : out_(out), columns_(columns), now_(std::move(now)) {
+  for (const Case& measured : cases) {
+    places_.emplace(id_of(measured), places_.size() + 1);
+    left_.emplace(id_of(measured), peaks_key(measured));
+  }
+}
 
 void Progress::held(const Case& measured) {
-  plain(label(measured) + "  held");
-  ++finished_;
+  left_.erase(id_of(measured));
+  plain(cat(number(measured), measured.title(), "  held"));
 }
 
 void Progress::begin(const Case& measured) {
-  began_ = now_();
-  running_ = true;
+  if (open_++ == 0) began_ = now_();
+  peaks_of_this_s_ = 0;
   shown_ = -1;
-  label_ = label(measured);
-  live(cat(label_, "  …", time_left()));
+  live(measured, "…");
 }
 
-void Progress::sampled(double median_us, double error_pct) {
+void Progress::phase(const Case& measured, std::string_view what) {
+  leave_phase();
+  if (what == kPeaks) {
+    peaks_began_ = now_();
+    peaks_done_.insert(peaks_key(measured));
+  }
+  shown_ = -1;
+  live(measured, cat(what, " …"));
+}
+
+void Progress::leave_phase() {
+  if (peaks_began_ < 0) return;
+  const double took = now_() - peaks_began_;
+  peaks_s_ += took;
+  peaks_of_this_s_ += took;
+  peaks_began_ = -1;
+}
+
+void Progress::sampled(const Case& measured, double median_us, double error_pct) {
+  leave_phase();
   const double now = now_();
   if (columns_ == 0 || (shown_ >= 0 && now - shown_ < 0.1)) return;
   shown_ = now;
-  live(cat(label_, "  ", time_text(median_us), " ±", percent_text(error_pct), time_left()));
+  live(measured, cat(time_text(median_us), " ±", percent_text(error_pct)));
 }
 
-void Progress::phase(std::string_view name) { live(cat(label_, "  ", name, time_left())); }
-
 void Progress::end(const Record& record) {
-  measured_s_ += now_() - began_;
-  running_ = false;
+  leave_phase();
+  const double now = now_();
+  if (open_ > 0) --open_;
+  measured_s_ += now - began_ - peaks_of_this_s_;
+  peaks_of_this_s_ = 0;
+  began_ = now;
   ++measured_;
-  ++finished_;
+  left_.erase(id_of(record.measured));
+  const std::string label = cat(number(record.measured), record.measured.title(), "  ");
   if (!has_times(record)) {
-    plain(cat(label_, "  ", name_of(record.status), record.reason.empty() ? "" : ": ", record.reason));
+    plain(label + outcome_of(record));
     return;
   }
   const Summary& total = record.time.at("total").device;
-  const auto line =
-      cat(label_, "  ", time_text(total.p50), " ±", percent_text(median_error_pct(total)), time_left());
+  const std::string state = cat(time_text(total.p50), " ±", percent_text(median_error_pct(total)));
   if (columns_ > 0)
-    live(line);
+    live(record.measured, state);
   else
-    plain(line);
+    plain(cat(label, state, time_left()));
 }
 
 void Progress::note(const std::string& sentence) { plain(sentence); }
 
-std::string Progress::label(const Case& measured) const {
-  return cat("[", finished_ + 1, "/", cases_, "] ", measured.title());
+/// "[2/12] "
+std::string Progress::number(const Case& measured) const {
+  const auto place = places_.find(id_of(measured));
+  return cat("[", place == places_.end() ? 1 : place->second, "/", places_.size(), "] ");
 }
 
+/// Nothing before the first case has ended, nor while cases take turns: they end together.
 std::string Progress::time_left() const {
-  if (measured_ == 0 || finished_ >= cases_) return {};
-  const double spent_on_this = running_ ? now_() - began_ : 0;
-  return cat("  ETA ", clock_text(measured_s_ / measured_ * (cases_ - finished_) - spent_on_this));
+  if (measured_ == 0 || left_.empty() || open_ > 1) return {};
+  double left_s = measured_s_ / static_cast<double>(measured_) * static_cast<double>(left_.size());
+  if (!peaks_done_.empty()) {
+    std::set<PeaksKey> wanted;
+    for (const auto& [id, key] : left_)
+      if (!peaks_done_.contains(key)) wanted.insert(key);
+    left_s += peaks_s_ / static_cast<double>(peaks_done_.size()) * static_cast<double>(wanted.size());
+  }
+  if (open_ == 1) left_s -= now_() - began_ - peaks_of_this_s_;
+  return cat("  ETA ", clock_text(left_s));
 }
 
-void Progress::live(const std::string& line) {
+/// The figure is what matters: where not all fits, the label gives way, and before its last words the time left.
+void Progress::live(const Case& measured, const std::string& state) {
   if (!out_ || columns_ == 0) return;
+  const std::string front = number(measured), title = measured.title();
+  std::string left = time_left();
+  const auto wide = [&](const std::string& text) { return static_cast<int>(display_width(text)); };
+  const auto room = [&] { return columns_ - 1 - wide(front) - 2 - wide(state) - wide(left); };
+  constexpr int kReadable = 12;
+  if (room() < std::min(kReadable, wide(title))) left.clear();
+  const std::string label = shortened(title, static_cast<std::size_t>(std::max(0, room())));
+  const std::string line = cat(front, label, label.empty() ? "" : "  ", state, left);
   *out_ << "\r\033[K" << cut(line, static_cast<std::size_t>(columns_ - 1)) << std::flush;
   line_open_ = true;
 }
@@ -93,7 +135,7 @@ void Progress::live(const std::string& line) {
 void Progress::plain(const std::string& line) {
   if (!out_) return;
   clear();
-  *out_ << line << std::endl;
+  *out_ << broken(line, static_cast<std::size_t>(columns_), "  ") << std::flush;
 }
 
 void Progress::clear() {
@@ -101,17 +143,11 @@ void Progress::clear() {
   line_open_ = false;
 }
 
-Progress make_progress(int cases, bool quiet) {
-  winsize window{};
-  const char* kind = std::getenv("TERM");
-  const bool terminal = isatty(STDERR_FILENO) && kind && std::string_view(kind) != "dumb";
-  int columns = 0;
-  if (terminal)
-    columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 ? window.ws_col : 80;
+Progress make_progress(std::span<const Case> cases, bool quiet) {
   const auto now = [] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   };
-  return Progress(quiet ? nullptr : &std::cerr, columns, cases, now);
+  return Progress(quiet ? nullptr : &std::cerr, terminal_columns(STDERR_FILENO), cases, now);
 }
 
 }  // namespace moebench

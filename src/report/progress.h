@@ -3,9 +3,13 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <ostream>
+#include <set>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "bench/record.h"
 
@@ -15,7 +19,7 @@ class Progress {
  public:
   /// `out` null: says nothing. `columns`: the width of the terminal, 0 if it is none. `now`: seconds, any
   /// origin.
-  Progress(std::ostream* out, int columns, int cases, std::function<double()> now);
+  Progress(std::ostream* out, int columns, std::span<const Case> cases, std::function<double()> now);
   ~Progress() { clear(); }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -23,32 +27,40 @@ class Progress {
   /// A case that --resume need not measure: counted, but not for the estimate of the time left.
   void held(const Case& measured);
   void begin(const Case& measured);
-  /// What is done to it now. Shown on terminals only.
-  void phase(std::string_view name);
-  /// What is known so far of the case that runs. Shown on terminals only, ten times a second at most.
-  void sampled(double median_us, double error_pct);
+  /// What is done with a case: "checking". Shown on terminals only.
+  void phase(const Case& measured, std::string_view what);
+  /// What is known so far of a case. Shown on terminals only, ten times a second at most.
+  void sampled(const Case& measured, double median_us, double error_pct);
   void end(const Record& record);
   /// A sentence on a line of its own.
   void note(const std::string& sentence);
-
- private:
-  std::string label(const Case& measured) const;
-  std::string time_left() const;
-  void live(const std::string& line);
-  void plain(const std::string& line);
+  /// Takes the changing line away, so that something else can be printed.
   void clear();
 
+ private:
+  /// Of the time left; "measuring peaks" is the phase that comes once for each dtype and number of ranks.
+  using PeaksKey = std::pair<DType, int>;
+  static PeaksKey peaks_key(const Case& measured) { return {measured.shape.dtype, measured.shape.ranks}; }
+
+  std::string number(const Case& measured) const;
+  std::string time_left() const;
+  void leave_phase();
+  void live(const Case& measured, const std::string& state);
+  void plain(const std::string& line);
+
   std::ostream* out_;
-  int columns_, cases_;
+  int columns_;
   std::function<double()> now_;
-  int finished_ = 0, measured_ = 0;  ///< held ones are finished but not measured
+  std::map<std::string, std::size_t> places_;  ///< by id, from 1
+  std::map<std::string, PeaksKey> left_;       ///< cases that have not ended, by id
+  std::set<PeaksKey> peaks_done_;
+  std::size_t open_ = 0, measured_ = 0;  ///< cases that have begun and not ended; that were measured
   double began_ = 0, measured_s_ = 0, shown_ = -1;
-  std::string label_;
-  bool running_ = false;
+  double peaks_began_ = -1, peaks_s_ = 0, peaks_of_this_s_ = 0;
   bool line_open_ = false;
 };
 
 /// To stderr, as wide as its terminal if it is one.
-Progress make_progress(int cases, bool quiet);
+Progress make_progress(std::span<const Case> cases, bool quiet);
 
 }  // namespace moebench

@@ -218,6 +218,7 @@ void sensor_fields(Io& io, R& record, bool timed) {
 
 template <class Io, class R>
 void record_fields(Io& io, R& record, bool timed) {
+  io.text("run", record.run);
   io.word("status", record.status, parse_status);
   io.text("reason", record.reason);
   io.object("check", [&](auto& check) { check_fields(check, record); });

@@ -138,8 +138,15 @@ std::string device_line(const DeviceRecord& device) {
   return cat("device: ", join(parts, ", "), "\n");
 }
 
+constexpr int kLeastForInterval = 6;
+
 std::string footnotes(std::span<const Record> records) {
   std::string text = "time: median; ±: half of its 95 % interval";
+  if (std::any_of(records.begin(), records.end(), [](const Record& record) {
+        const TimeRecord* time = time_of(record, "total");
+        return time && time->device.n < kLeastForInterval;
+      }))
+    text += cat(" (?: fewer than ", kLeastForInterval, " samples have none)");
   if (std::any_of(records.begin(), records.end(), [](const Record& record) {
         const TimeRecord* time = time_of(record, "total");
         return time && time->limit_pct > 0;
@@ -168,6 +175,27 @@ std::string footnotes(std::span<const Record> records) {
   return text;
 }
 
+/// Lines of `text` broken between words at `wide` columns; 0: not at all.
+std::string in_columns(const std::string& text, std::size_t wide) {
+  std::string result;
+  for (const auto& line : split(text, '\n'))
+    if (!line.empty()) result += broken(line, wide, "  ");
+  return result;
+}
+
+std::size_t caption_columns(std::size_t wide) {
+  constexpr std::size_t kReadable = 100;
+  return wide == 0 ? kReadable : std::min(kReadable, wide);
+}
+
+/// Makes the grid as narrow as the terminal, `spare` columns first, and says what that cost.
+std::string fitted(Grid& grid, std::size_t wide, const std::vector<std::string_view>& spare) {
+  if (wide == 0) return {};
+  const auto left_out = grid.fit(wide, spare);
+  if (left_out.empty()) return {};
+  return cat("too narrow for: ", join(left_out, ", "), " (in a pipe and in --csv all are there)\n");
+}
+
 }  // namespace
 
 std::vector<Pairs> varying(std::span<const Record> records) {
@@ -186,16 +214,16 @@ std::vector<Pairs> varying(std::span<const Record> records) {
   return chosen;
 }
 
-std::string caption(std::span<const Record> records) {
+std::string caption(std::span<const Record> records, std::size_t columns) {
   std::vector<Pairs> settings;
   for (const auto& record : records) settings.push_back(record.measured.settings());
   std::vector<std::string> parts;
   for (const auto& key : keys_of(settings))
     if (!varies(settings, key)) parts.push_back(cat(key, "=", value_of(settings.front(), key)));
-  return wrapped(parts, " ");
+  return wrapped(parts, " ", columns);
 }
 
-std::string table(std::span<const Record> records) {
+std::string table(std::span<const Record> records, std::size_t wide) {
   if (records.empty()) return {};
   const auto names = varying(records);
   const auto columns = figures(records);
@@ -211,10 +239,13 @@ std::string table(std::span<const Record> records) {
     if (has_times(records[i])) continue;
     grid.add_note(records[i].reason.empty() ? "no reason was recorded" : records[i].reason);
   }
-  return caption(records) + "\n" + grid.text() + "\n" + footnotes(records);
+  const auto left_out =
+      fitted(grid, wide, {"sync", "backward", "forward", "% of limit", "TFLOP/s", "GFLOP/s"});
+  return caption(records, caption_columns(wide)) + "\n" + grid.text(wide) + "\n" +
+         in_columns(left_out + footnotes(records), wide);
 }
 
-std::string stage_table(const Record& record) {
+std::string stage_table(const Record& record, std::size_t wide) {
   if (!has_times(record) || record.stages.empty()) return {};
   std::vector<double> times, floors;
   double sum = 0;
@@ -239,9 +270,12 @@ std::string stage_table(const Record& record) {
                   limited ? format("%.0f", stage.limit_pct) : "–",
                   limited ? std::string(name_of(stage.bound)) : "–"});
   }
-  return cat(record.measured.title(), "\n\n", grid.text(), "\n", "stages one by one: ", time_text(sum),
-             " in all; the whole, without looking at stages: ", time_text(record.time.at("total").device.p50),
-             "\n");
+  const auto left_out = fitted(grid, wide, {"bound", "floor", "% of limit", "share"});
+  return cat(record.measured.title(), "\n\n", grid.text(wide), "\n",
+             in_columns(cat(left_out, "stages one by one: ", time_text(sum),
+                            " in all; the whole, without looking at stages: ",
+                            time_text(record.time.at("total").device.p50), "\n"),
+                        wide));
 }
 
 }  // namespace moebench

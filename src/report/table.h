@@ -13,15 +13,16 @@ namespace moebench {
 
 /// A caption with what all have in common, then one row per record: what varies, the median time and how
 /// precisely it is known, the rate, how near the limit. What has no time shows its status, with the reason
-/// beneath. Ends in a line break; empty for no records.
-std::string table(std::span<const Record> records);
+/// beneath. On a terminal of `columns` columns what does not fit is left out, and said so; 0: nothing is. Ends in a
+/// line break; empty for no records.
+std::string table(std::span<const Record> records, std::size_t columns = 0);
 
 /// One row per stage of one record: where the time goes and what limits it. Empty if the stages were not
 /// measured.
-std::string stage_table(const Record& record);
+std::string stage_table(const Record& record, std::size_t columns = 0);
 
-/// What all have in common: "hidden=64 ffn=128", in lines. Ends in a line break.
-std::string caption(std::span<const Record> records);
+/// What all have in common: "hidden=64 ffn=128", in lines of at most `columns`. Ends in a line break.
+std::string caption(std::span<const Record> records, std::size_t columns = 100);
 
 /// What tells these records apart: the axes that vary, and as many settings as are needed beyond them.
 /// One list per record, the same names in each; "–" where a record has none.

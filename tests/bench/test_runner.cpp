@@ -17,13 +17,15 @@ struct Kept final : RunObserver {
   void begin(const Case& measured) override {
     events.push_back("begin " + std::to_string(measured.shape.experts));
   }
-  void sampled(double, double) override { events.push_back("sampled"); }
+  void sampled(const Case&, double, double) override { events.push_back("sampled"); }
   void end(const Record& record) override {
     events.push_back("end " + std::to_string(record.measured.shape.experts));
     records.push_back(record);
     if (full) throw EnvironmentError("disk full");
   }
+  std::string lost_rank() override { return lost; }
   bool full = false;
+  std::string lost;
 };
 
 class Running : public testing::Test {
@@ -46,6 +48,34 @@ class Running : public testing::Test {
   Sampling sampling_{.iters = 20};
   Kept kept_;
 };
+
+TEST_F(Running, EndsTheSweepWhenTheDeviceIsLost) {
+  for (const bool sticky : {false, true}) {
+    kept_.records.clear();
+    int left = 5;
+    backend_.script.before_combine = [&] {
+      if (left-- == 1) throw DeviceError("an illegal address", sticky);
+    };
+    const RunOutcome outcome = run({with_experts(4), with_experts(8)});
+    ASSERT_EQ(kept_.records.size(), sticky ? 1u : 2u) << "later cases are not tried on a lost device";
+    EXPECT_EQ(kept_.records[0].status, Status::failed);
+    EXPECT_EQ(kept_.records[0].reason, "an illegal address");
+    EXPECT_EQ(outcome.code, sticky ? ExitCode::environment : ExitCode::partial);
+    EXPECT_EQ(outcome.message, sticky ? "an illegal address; the device is lost, so the sweep ends" : "");
+    EXPECT_FALSE(outcome.ranks_lost);
+  }
+}
+
+TEST_F(Running, NamesTheRankThatDiedInsteadOfTheSignalThatFollowed) {
+  kept_.lost = "rank 1 died (signal 9)";
+  backend_.script.before_combine = [] { throw Interrupted("interrupted by SIGTERM"); };
+  const RunOutcome outcome = run({with_experts(4), with_experts(8)});
+  ASSERT_EQ(kept_.records.size(), 1u);
+  EXPECT_EQ(kept_.records[0].status, Status::failed);
+  EXPECT_EQ(kept_.records[0].reason, "rank 1 died (signal 9)");
+  EXPECT_EQ(outcome.code, ExitCode::communicator);
+  EXPECT_EQ(outcome.message, "rank 1 died (signal 9)");
+}
 
 TEST_F(Running, ReportsTheMedianOfTheSamplesAfterWarmup) {
   // Iterations before the samples take 9 ms, then 100 … 119 us forward and twice that backward.

@@ -20,12 +20,12 @@ constexpr double kTimeoutS = 0.5;
 class Meeting {
  public:
   /// What rank `rank` of `size` says when it has met the others, or what it throws.
-  std::future<std::string> join(int rank, int size) {
+  std::future<std::string> join(int rank, int size, const Identity& identity = {}) {
     Rendezvous place{.host = "127.0.0.1", .port = port_};
     if (rank == 0) place.listener = dup(listener_.get());
     return std::async(std::launch::async, [=] {
       try {
-        Star star(rank, size, place, kTimeoutS);
+        Star star(rank, size, place, kTimeoutS, identity);
         return cat("met ", star.gather(cat("r", rank), size, "text").size());
       } catch (const Error& error) {
         return cat(static_cast<int>(error.code()), ": ", error.what());
@@ -51,6 +51,15 @@ TEST(Star, NamesTheRanksThatDoNotComeToEveryoneWhoDid) {
   const std::string want = "124: rank 0 waited 0.5 s for a sign of life from rank 1, 3";
   EXPECT_EQ(zero.get(), want);
   EXPECT_EQ(two.get(), want);
+}
+
+TEST(Star, RefusesRanksThatWereNotStartedAlike) {
+  const Identity seven{.command = {{"--iters", "7"}}}, nine{.command = {{"--iters", "9"}}};
+  Meeting meeting;
+  auto zero = meeting.join(0, 3, seven), one = meeting.join(1, 3, seven), two = meeting.join(2, 3, nine);
+  const std::string want =
+      "2: --iters is '9' on rank 2 and '7' on rank 0; start all ranks alike, with one build";
+  for (auto* rank : {&zero, &one, &two}) EXPECT_EQ(rank->get(), want);
 }
 
 TEST(Star, RefusesRanksThatDisagreeOnTheirNumber) {

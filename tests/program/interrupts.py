@@ -37,6 +37,25 @@ def sigterm_keeps_what_was_measured():
     _keeps_what_was_measured(_interrupted_by(signal.SIGTERM), "SIGTERM")
 
 
+def a_closed_terminal_keeps_what_was_measured():
+    _keeps_what_was_measured(_interrupted_by(signal.SIGHUP), "SIGHUP")
+
+
+def a_second_hangup_does_not_cut_the_ending_short():
+    process = start(f"run {long()} --json a.json")
+    until(process, lambda: len(points_in("a.json.part")) >= 2, "two points")
+    for _ in range(3):
+        process.send_signal(signal.SIGHUP)
+    _keeps_what_was_measured(finish(process), "SIGHUP")
+
+
+def nohup_goes_on_after_a_hangup():
+    process = start(f"run {long()} --max-points 4 --json a.json", wrapper=["nohup"])
+    until(process, lambda: points_in("a.json.part"), "a point")
+    process.send_signal(signal.SIGHUP)
+    assert finish(process).code == 0 and statuses(report("a.json")) == ["ok"] * 4
+
+
 def resume_goes_on_after_ctrl_c():
     _interrupted_by(signal.SIGINT)
     held = report("a.json")["points"]

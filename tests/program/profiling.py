@@ -166,6 +166,20 @@ def wrappers_run_what_they_print():
     expect(_wrapped("ncu", "-s", "combine", "-p", "backward", "-n", "x").stdout, "moebench@backward/combine/")
 
 
+def wrappers_keep_an_earlier_report():
+    pathlib.Path("fake").write_text('#!/bin/sh\necho "ran: $*"\n')
+    pathlib.Path("fake").chmod(0o755)
+    for name, variable, kept in (("nsys", "NSYS", "out.nsys-rep"), ("ncu", "NCU", "out.ncu-rep")):
+        pathlib.Path(kept).write_text("mine")
+        tool = {variable: os.path.abspath("fake")}
+        refused = _wrapped(name, "-o", "out", "x", **tool)
+        assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "ran:" not in refused.stdout, refused
+        expect(refused.stderr, f"tools/{name}: {kept} already exists; give -o FILE, or -f to replace it")
+        assert "ran:" in _wrapped(name, "-o", "out", "-f", "x", **tool).stdout
+        first = _wrapped(name, "-o", "other", "x", **tool)
+        assert first.returncode == 0 and "force-overwrite=true" not in first.stdout and "--force-overwrite " not in first.stdout
+
+
 def wrappers_refuse_in_one_line():
     for name, arguments, code, words in (
             ("nsys", ["x"], 3, "'none-such' is not there"), ("ncu", ["x"], 3, "'none-such' is not there"),

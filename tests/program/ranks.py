@@ -26,6 +26,30 @@ def ranks_run_and_verify():
         assert measured.out.count("time: median") == 1, "more than one rank prints"
 
 
+def where_each_rank_is_stands_at_the_start():
+    measured = moebench(f"run {small()} --json a.json", ranks=2)
+    assert measured.code == 0
+    held = report("a.json")["machine"]
+    assert re.match(r"(Open MPI|MPICH) \d+\.\d+", held["mpi"]["library"]), held["mpi"]
+    lines = measured.err.splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith("rank  host"))
+    for rank, line in zip(held["ranks"], lines[begin + 2:]):
+        for word in ("host", "pid", "device", "cores"):
+            assert str(rank[word]) in line, (word, line)
+    assert "rank  host" not in moebench(f"run {small()}").err, "one rank needs no list"
+    expect(moebench("info", ranks=2).out, held["mpi"]["library"])
+
+
+def a_repeat_keeps_the_options_of_mpirun():
+    measured = moebench(f"run {small()} --json a.json", ranks=2, wrapper=["--oversubscribe", "-x", "LANG=C"])
+    assert measured.code == 0
+    name = pathlib.Path(programs.mpirun).name
+    assert report("a.json")["run"]["repro"] == f"{name} -np 2 --oversubscribe -x LANG moebench run {small()} --json a.repeat.json"
+    behind_a_shell = moebench(f"run {small()} --json b.json", ranks=2, wrapper=["sh", "-c", '"$0" "$@"; exit $?'])
+    assert behind_a_shell.code == 0
+    expect(report("b.json")["run"]["repro"], "mpirun -np 2 moebench run", "# other options of the launcher are not known")
+
+
 def a_sweep_over_ranks_skips_what_is_not_there():
     measured = moebench(f"run {small(ranks='1,2,4')} --json a.json", ranks=2)
     assert measured.code == 6
@@ -72,6 +96,29 @@ def what_the_user_got_wrong_is_said_once():
     for wrong, part in (("--experst 4", "--experts"), ("--top-k 9 --experts 8", "top_k 9 exceeds experts 8"),
                         ("--engine lop", "unknown engine 'lop'")):
         expect(_only_error(moebench(f"run {wrong}", ranks=3), 2)[0], part)
+
+
+def _other_on_rank_1(words):
+    return ["sh", "-c", f'if [ "$OMPI_COMM_WORLD_RANK" = 1 ]; then {words}; fi; exec "$0" "$@"']
+
+
+def ranks_that_were_not_started_alike_are_refused():
+    case = small(ranks=2)
+    for words, part in (('set -- "$@" --seed 9', "--seed is '9' on rank 1 and not given on rank 0"),
+                        ('set -- "$@" --interleave', "--interleave is 'on' on rank 1 and not given on rank 0"),
+                        ('set -- run --tokens 8', "--backend is not given on rank 1 and 'cpu' on rank 0"),
+                        ('set -- "$@" --itres 4', "rank 1: unknown flag '--itres'; did you mean '--iters'?"),
+                        ("export MOEBENCH_SEED=9", "MOEBENCH_SEED is '9' on rank 1 and not given on rank 0")):
+        began = time.monotonic()
+        refused = moebench(f"run {case}", ranks=2, wrapper=_other_on_rank_1(words))
+        expect(_only_error(refused, 2)[0], part)
+        assert time.monotonic() - began < 60, "it waited for a time-out"
+
+
+def what_only_the_first_rank_looks_at_may_differ():
+    measured = moebench(f"run {small(ranks=2)} --json a.json", ranks=2,
+                        wrapper=_other_on_rank_1('set -- "$@" --quiet; export MOEBENCH_CSV=b.csv MOEBENCH_NONSENSE=1'))
+    assert measured.code == 0 and statuses(report("a.json")) == ["ok"]
 
 
 def a_first_rank_that_starts_late_says_what_is_wrong():
@@ -137,11 +184,72 @@ def a_first_rank_that_hangs_is_named():
     assert len(_finished_points()) >= 2
 
 
+def _died(ended, number):
+    """The same words on stderr and in the report, which names the rank that died and no other."""
+    assert f"moebench: rank 1 died (signal {number})" in ended.errors(), ended.errors()
+    assert not any("interrupted" in line for line in ended.errors())
+    held = report("a.json")
+    assert held["run"]["exit_code"] == 8 and not held["run"]["interrupted"]
+    states = statuses(held)
+    assert states[-1] == "failed" and set(states[:-1]) == {"ok"} and len(states) >= 3
+    assert held["points"][-1]["reason"] == f"rank 1 died (signal {number})"
+
+
 def a_rank_that_dies_ends_the_others():
     ended = _struck(3, 1, signal.SIGKILL)
     assert ended.code == 128 + signal.SIGKILL
     expect(ended.err, "rank 1", "signal 9")
-    assert len(_finished_points()) >= 2
+    _died(ended, 9)
+
+
+def a_rank_that_crashes_says_of_what():
+    ended = _struck(3, 1, signal.SIGSEGV)
+    _died(ended, 11)
+
+
+def _started_here(**changes):
+    """A long sweep over ranks that moebench starts itself, once two points are written."""
+    if not programs.mpirun:
+        raise Skip("no mpirun: moebench was built without MPI")
+    process = start(f"run {long(ranks=2, **changes)} --timeout 5 --json a.json")
+    until(process, lambda: len(points_in("a.json.part")) >= 2, "two points")
+    return process
+
+
+def a_rank_that_was_started_here_and_dies_is_exit_code_8():
+    process = _started_here()
+    time.sleep(0.1)  # inside a case
+    os.kill(ranks_in("a.json.part")[1], signal.SIGKILL)
+    ended = finish(process)
+    assert ended.code == 8
+    _died(ended, 9)
+
+
+def an_interrupt_of_ranks_that_were_started_here_is_exit_code_130():
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        process = _started_here()
+        process.send_signal(number)
+        ended = finish(process)
+        assert ended.code == 130
+        held = report("a.json")
+        assert held["run"]["exit_code"] == 130 and held["run"]["interrupted"] and statuses(held)[-1] == "interrupted"
+        os.remove("a.json")
+
+
+def a_rank_that_was_stopped_does_not_accuse_others():
+    process = start(f"run {long(experts=4)} --timeout 3 --json a.json", ranks=2)
+    until(process, lambda: len(points_in("a.json.part")) >= 2, "two points")
+    stopped = ranks_in("a.json.part")[1]
+    os.kill(stopped, signal.SIGSTOP)
+    time.sleep(2)
+    os.kill(stopped, signal.SIGCONT)  # in time: nothing is wrong
+    seen = len(points_in("a.json.part"))
+    until(process, lambda: len(points_in("a.json.part")) >= seen + 2, "two more points")
+    os.kill(stopped, signal.SIGSTOP)
+    ended = finish(process)  # mpirun wakes it up again to end it
+    assert ended.code == 124
+    assert not re.search(r"rank 1 waited", ended.err), ended.err
+    assert re.search(r"^moebench: rank 0 waited 3 s .*(rank 1|the other ranks)$", ended.err, re.MULTILINE)
 
 
 def ctrl_c_of_mpirun_keeps_what_was_measured():

@@ -9,8 +9,8 @@ import shutil
 import subprocess
 
 import program
-from program import (CASE, Skip, a_tiny_disk, expect, expect_refused, flags, lines_of, main, moebench, points_in, report, small, statuses,
-                     validate)
+from program import (CASE, Skip, a_tiny_disk, expect, expect_refused, finish, flags, lines_of, long, main, moebench, points_in, report, small,
+                     start, statuses, until, validate)
 
 
 def a_report_obeys_the_schema():
@@ -55,10 +55,50 @@ def the_csv_has_a_row_per_case():
         assert abs(float(row["time.total.p50_us"]) / point["time"]["total"]["p50_us"] - 1) < 1e-3
 
 
-def quiet_says_nothing_on_stderr():
+def a_dash_is_standard_output():
+    shown = moebench(f"run {small(engine='loop,naive-mask')} --json -")
+    assert shown.code == 0 and statuses(json.loads(shown.out)) == ["ok", "ok"] and json.loads(shown.out)["run"]["exit_code"] == 0
+    expect(shown.err, "subject=layer", "time: median")
+    pathlib.Path("shown.json").write_text(shown.out)
+    report("shown.json")
+    table = moebench(f"run {small(engine='loop,naive-mask')} --csv - --quiet --json a.json")
+    assert table.code == 0 and [row["status"] for row in csv.DictReader(table.out.splitlines())] == ["ok", "ok"]
+    expect(table.err, "time: median")
+    expect_refused(moebench(f"run {small()} --json - --csv -"), 2, "--json and --csv both write -")
+    expect_refused(moebench(f"run {small()} --json - --resume"), 2, "--resume needs --json FILE")
+    assert sorted(os.listdir()) == ["a.json", "shown.json"]
+
+
+def a_suite_is_in_the_report_and_its_question_above_the_table():
+    text = json.dumps({"name": "mine", "question": "Is it fast?", "expectation": "It is not.", "fixed": {"tokens": 8, "hidden": 8, "ffn": 8}})
+    pathlib.Path("mine.json").write_text(text)
+    shown = moebench("run --suite mine.json --backend cpu --no-peaks --iters 6 --json a.json --csv a.csv")
+    assert shown.code == 0 and shown.out.startswith("question: Is it fast?\nexpected: It is not.\n\nsubject=layer")
+    assert report("a.json")["suite"] == {"name": "mine", "question": "Is it fast?", "expectation": "It is not.", "text": text}
+    held = report("a.json")
+    with open("a.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["commit"], row["host"], row["device"], row["date"], row["suite"]) == (
+        held["tool"]["commit"], held["machine"]["host"], held["machine"]["ranks"][0]["device"], held["run"]["start"], "mine")
+    assert moebench("run --suite smoke --max-points 1 --iters 6 --no-peaks --json b.json").code == 0
+    assert report("b.json")["suite"]["text"] == (program.ROOT / "suites/smoke.json").read_text()
+    assert moebench(f"run {small()} --json c.json").code == 0 and report("c.json")["suite"] is None
+
+
+def few_samples_explain_the_question_mark():
+    expect(moebench(f"run {small(iters=3)}").out, "(?: fewer than 6 samples have none)")
+    assert "fewer than" not in moebench(f"run {small(iters=6)}").out
+
+
+def quiet_says_nothing_but_warnings_on_stderr():
     measured = moebench(f"run {small()} --quiet --json a.json")
-    assert measured.code == 0 and measured.err == "" and measured.out != ""
-    assert moebench(f"verify {flags(**CASE)} --quiet").err == ""
+    held = report("a.json")
+    assert measured.code == 0 and measured.err == "".join(f"warning: {sentence}\n" for sentence in held["warnings"]) and measured.out != ""
+    resumed = moebench(f"run {small(iters=5)} --quiet --json a.json --resume")
+    expect(resumed.err, "warning: 1 points were held from the run of ")
+    assert all(line.startswith("warning: ") for line in resumed.err.splitlines())
+    quiet = moebench(f"verify {flags(**CASE)} --quiet").err
+    assert all(line.startswith("warning: ") for line in quiet.splitlines()), quiet
 
 
 def a_folder_gets_a_report_of_its_own_name():
@@ -161,19 +201,91 @@ def a_repeat_of_the_run_is_one_shell_line():
     given = f"run {small(routing='hot:0.5')} --json 'my report.json'"
     assert moebench(given, variables={"MOEBENCH_SEED": "3"}).code == 0
     run = report("my report.json")["run"]
-    assert run["repro"] == f"MOEBENCH_SEED=3 moebench {given} --force"
+    assert run["repro"] == f"MOEBENCH_SEED=3 moebench {given.replace('my report', 'my report.repeat')}"
+    before = pathlib.Path("my report.json").read_bytes()
     path = pathlib.Path("bin")
     path.mkdir()
     (path / "moebench").symlink_to(program.programs.moebench)
     again = subprocess.run(["sh", "-c", run["repro"]], env={"PATH": f"{path.absolute()}:{os.environ['PATH']}"},
                            capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert report("my report.json")["points"][0]["case"]["seed"] == 3
+    assert report("my report.repeat.json")["points"][0]["case"]["seed"] == 3
+    assert pathlib.Path("my report.json").read_bytes() == before
 
 
-def a_repeat_replaces_what_a_variable_names():
-    assert moebench(f"run {small()}", variables={"MOEBENCH_JSON": "a.json", "MOEBENCH_RESUME": "on"}).code == 0
-    assert report("a.json")["run"]["repro"] == f"MOEBENCH_JSON=a.json moebench run {small()} --force"
+def a_repeat_never_writes_what_the_run_wrote():
+    for given, repeated in (("--json a.json --force", "--json a.repeat.json"),
+                            ("--json=a.json --csv dir/t.csv --force", "--json=a.repeat.json --csv dir/t.repeat.csv"),
+                            ("--json dir/ --resume", "--json dir/repeat/")):
+        pathlib.Path("dir").mkdir(exist_ok=True)
+        assert moebench(f"run {small()} {given}").code == 0
+        made = pathlib.Path("a.json") if "a.json" in given else next(pathlib.Path("dir").glob("*.json"))
+        assert report(made)["run"]["repro"] == f"moebench run {small()} {repeated}"
+    assert moebench(f"run {small()}", variables={"MOEBENCH_JSON": "b.json", "MOEBENCH_RESUME": "on", "MOEBENCH_FORCE": "on"}).code == 2
+    assert moebench(f"run {small()}", variables={"MOEBENCH_JSON": "b.json", "MOEBENCH_FORCE": "on"}).code == 0
+    assert report("b.json")["run"]["repro"] == f"MOEBENCH_JSON=b.repeat.json moebench run {small()}"
+
+
+def two_runs_never_write_one_report():
+    for flag in ("", "--resume", "--force"):
+        first = start(f"run {long()} --json two.json --force")
+        until(first, lambda: points_in("two.json.part"), "a point")
+        second = moebench(f"run {small(experts=8)} --json two.json {flag}")
+        expect_refused(second, 3, f"another run (pid {first.pid}) is writing two.json", "wait for its end")
+        assert "[1/1]" not in second.err
+        first.terminate()
+        assert finish(first).code == 130
+        assert "ok" in statuses(report("two.json")) and not pathlib.Path("two.json.part").exists()
+
+
+def a_report_that_appears_meanwhile_is_kept():
+    process = start(f"run {long()} --json a.json")
+    until(process, lambda: points_in("a.json.part"), "a point")
+    pathlib.Path("a.json").write_text("precious\n")
+    process.terminate()
+    ended = finish(process)
+    expect(ended.err, "a.json: a file of that name has appeared meanwhile", "every record is kept in a.json.part")
+    assert pathlib.Path("a.json").read_text() == "precious\n" and points_in("a.json.part")
+
+
+def a_table_that_appears_meanwhile_is_kept():
+    process = start(f"run {long()} --csv a.csv --json a.json")
+    until(process, lambda: points_in("a.json.part"), "a point")
+    pathlib.Path("a.csv").write_text("precious\n")
+    process.terminate()
+    ended = finish(process)
+    spare = f"a.csv.{process.pid}"
+    assert ended.code == 130
+    expect(ended.err, "a.csv: a file of that name has appeared meanwhile", f"this run's table is {spare}")
+    assert pathlib.Path("a.csv").read_text() == "precious\n"
+    assert pathlib.Path(spare).read_text().startswith("id,status,") and report("a.json")["run"]["exit_code"] == 130
+
+
+def a_table_is_written_anew_from_a_resumed_report():
+    process = start(f"run {long()} --csv a.csv --json a.json")
+    until(process, lambda: len(points_in("a.json.part")) >= 2, "two points")
+    process.kill()
+    finish(process)
+    assert not pathlib.Path("a.csv").exists()
+    held = len(points_in("a.json.part"))
+    for more in (1, 2):  # the second time the table is there, and is replaced
+        assert moebench(f"run {long()} --max-points {held + more} --csv a.csv --json a.json --resume").code == 0
+        with open("a.csv", newline="") as file:
+            assert [row["status"] for row in csv.DictReader(file)] == ["ok"] * (held + more)
+    pathlib.Path("b.csv").write_text("precious\n")
+    expect_refused(moebench(f"run {long()} --max-points 1 --csv b.csv --json a.json --resume"), 2, "b.csv already exists and is no table")
+
+
+def a_point_keeps_the_run_that_measured_it():
+    assert moebench(f"run {small(iters=5)} --json a.json").code == 0
+    first = report("a.json")["run"]
+    resumed = moebench(f"run {small(iters=7, engine='loop,naive-mask')} --json a.json --resume")
+    assert resumed.code == 0
+    expect(resumed.err, "warning: 1 points were held from the run of ", "held points were measured with --iters 5 --warmup 1 --no-peaks, the others with --iters 7 ")
+    held = report("a.json")
+    assert [point["run"] for point in held["points"]] == [first["id"], held["run"]["id"]] and first["id"] != held["run"]["id"]
+    (earlier,) = held["earlier_runs"]
+    assert earlier["argv"] == first["argv"] and earlier["start"] == first["start"] and earlier["commit"] == held["tool"]["commit"]
 
 
 def a_case_that_does_not_fit_is_skipped_and_the_sweep_goes_on():

@@ -59,6 +59,7 @@ inline Record record(int experts, const std::string& engine, double median_us) {
   r.tokens_per_s = 4096 / median_us * 1e6;
   r.exchange_gbs = 1.25;
   r.stop = {.reason = "noise", .warmup = 3, .samples = 21, .noise_target_pct = 1};
+  r.run = "20260131T120000Z-host-42";
   r.ranks = {.slowest = 1, .median_us = {median_us * 0.9, median_us}};
   r.memory = {
       .estimated_bytes = 5e9,
@@ -120,6 +121,14 @@ inline Document document() {
            .ranks_setup_us = 1e5,
            .backend_setup_us = 3e5,
            .exit_code = 6};
+  d.earlier_runs = {{.id = "20260130T120000Z-host-41",
+                     .argv = {"moebench", "run", "--experts", "8"},
+                     .repro = "moebench run --experts 8",
+                     .start = "2026-01-30T12:00:00Z",
+                     .commit = std::string(40, 'b'),
+                     .host = "host",
+                     .load_average = 0.5}};
+  d.suite = SuiteInfo{"smoke", "Does everything work?", "Yes.", "{\"name\": \"smoke\"}"};
   d.environment = {.host = "host",
                    .os = "Debian 12",
                    .kernel = "Linux 6.1",
@@ -175,6 +184,13 @@ class Directory {
 inline std::string contents(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline std::vector<std::string> names_in(const Directory& directory) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(directory / ""))
+    names.push_back(entry.path().filename().string());
+  return names;
 }
 
 inline void write(const std::filesystem::path& path, const std::string& text) {

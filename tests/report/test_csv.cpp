@@ -55,6 +55,20 @@ TEST(Csv, NamesColumnsByTheirPathInTheReport) {
   EXPECT_EQ(cell(rows, 1, "check.verdict"), "ok");
 }
 
+TEST(Csv, SaysWhereEachRowIsFrom) {
+  const Document report = example::document();
+  std::vector<Record> records{example::record(8, "loop", 2000), example::record(16, "loop", 2000)};
+  records[0].run = report.earlier_runs[0].id;
+  const auto rows = parse(csv(records, report));
+  EXPECT_EQ(cell(rows, 1, "commit"), report.earlier_runs[0].commit);
+  EXPECT_EQ(cell(rows, 1, "date"), "2026-01-30T12:00:00Z");
+  EXPECT_EQ(cell(rows, 2, "commit"), report.tool.commit);
+  EXPECT_EQ(cell(rows, 2, "date"), "2026-01-31T12:00:00Z");
+  EXPECT_EQ(cell(rows, 2, "host"), "host");
+  EXPECT_EQ(cell(rows, 2, "device"), report.machine.ranks[0].device);
+  EXPECT_EQ(cell(rows, 2, "suite"), "smoke");
+}
+
 TEST(Csv, QuotesWhatNeedsIt) {
   const std::string reason = "said \"no\", then\nended";
   const std::string text = csv(std::vector{example::without_time(8, Status::failed, reason)});

@@ -60,8 +60,44 @@ TEST(ReplaceFile, LeavesTheOldOneWhenTheNewOneCannotBeWritten) {
   }
   EXPECT_EQ(example::contents(directory / "f"), "old");
   EXPECT_FALSE(std::filesystem::exists(directory / "f.tmp"));
+  EXPECT_EQ(example::names_in(directory), std::vector<std::string>{"f"});
   replace_file(directory / "f", "new");
   EXPECT_EQ(example::contents(directory / "f"), "new");
+}
+
+TEST(CreateFile, LeavesWhatHasAppearedMeanwhile) {
+  const example::Directory directory("create");
+  create_file(directory / "f", "first");
+  EXPECT_THROW(create_file(directory / "f", "second"), EnvironmentError);
+  EXPECT_EQ(example::contents(directory / "f"), "first");
+  EXPECT_EQ(example::names_in(directory), std::vector<std::string>{"f"});
+}
+
+TEST(FileLock, IsHeldByOneAtATimeAndNamesTheProcess) {
+  const example::Directory directory("lock");
+  {
+    const FileLock first(directory / "f");
+    EXPECT_TRUE(first.made());
+    try {
+      const FileLock second(directory / "f");
+      ADD_FAILURE() << "two hold it";
+    } catch (const FileLocked& locked) {
+      EXPECT_TRUE(locked.holder() == getpid() || locked.holder() == 0) << locked.holder();
+    }
+  }
+  const FileLock again(directory / "f");
+  EXPECT_FALSE(again.made());
+}
+
+TEST(FileLock, FollowsTheNameToAFileThatReplacedTheLockedOne) {
+  const example::Directory directory("relock");
+  AppendFile fresh(directory / "fresh");
+  {
+    const FileLock old(directory / "f");
+    fresh.lock();
+    fresh.rename_to(directory / "f");
+  }
+  EXPECT_THROW(FileLock(directory / "f"), FileLocked);
 }
 
 TEST(RequireWritable, RefusesWhatIsNoPlaceForAFile) {

@@ -181,6 +181,80 @@ TEST(Journal, LosesNothingWhenTheDiskFillsUp) {
   EXPECT_EQ(read_document(directory / "r.json").points.size(), 2u);
 }
 
+TEST(Journal, IsWrittenByOneRunAtATime) {
+  const example::Directory directory("two");
+  const auto file = directory / "r.json";
+  Journal first(file, OnExisting::refuse, head());
+  first.add(example::record(8, "loop", 100));
+  for (const auto way : {OnExisting::refuse, OnExisting::resume, OnExisting::replace}) {
+    EXPECT_THROW(Journal(file, way, head()), EnvironmentError);
+    const auto message = message_of([&] { Journal(file, way, head()); });
+    EXPECT_NE(message.find("another run (pid "), std::string::npos) << message;
+    EXPECT_NE(message.find("r.json"), std::string::npos) << message;
+  }
+  first.finish(ExitCode::ok);
+  Journal second(file, OnExisting::resume, head());
+  EXPECT_EQ(second.document().points.size(), 1u);
+}
+
+TEST(Journal, KeepsAReportThatAppearsWhileItMeasures) {
+  const example::Directory directory("appears");
+  const auto file = directory / "r.json";
+  Journal journal(file, OnExisting::refuse, head());
+  journal.add(example::record(8, "loop", 100));
+  example::write(file, "precious");
+  const auto message = message_of([&] { journal.finish(ExitCode::ok); });
+  EXPECT_NE(message.find("has appeared meanwhile"), std::string::npos) << message;
+  EXPECT_NE(message.find("every record is kept"), std::string::npos) << message;
+  EXPECT_EQ(example::contents(file), "precious");
+  EXPECT_EQ(read_document(directory / "r.json.part").points.size(), 1u);
+}
+
+TEST(Journal, KeepsForEachPointTheRunThatMeasuredIt) {
+  const example::Directory directory("runs");
+  const auto file = directory / "r.json";
+  const auto measure = [&](const std::string& id, const std::string& iters, int experts) {
+    Document begun = head();
+    begun.earlier_runs.clear();
+    begun.run.id = id;
+    begun.run.argv = {"moebench", "run", "--iters", iters};
+    Journal journal(file, OnExisting::resume, begun);
+    journal.add(example::record(experts, "loop", 100));
+    journal.finish(ExitCode::ok);
+    return join(journal.document().warnings, "\n");
+  };
+  measure("first", "5", 8);
+  measure("second", "5", 16);
+  const std::string warnings = measure("third", "77", 32);
+  EXPECT_NE(warnings.find("held points were measured with --iters 5, the others with --iters 77"),
+            std::string::npos)
+      << warnings;
+  const Document report = read_document(file);
+  ASSERT_EQ(report.points.size(), 3u);
+  EXPECT_EQ(report.points[0].run, "first");
+  EXPECT_EQ(report.points[1].run, "second");
+  EXPECT_EQ(report.points[2].run, "third");
+  EXPECT_EQ(report.run.id, "third");
+  ASSERT_EQ(report.earlier_runs.size(), 2u);
+  EXPECT_EQ(report.earlier_runs[0].id, "first") << "in order";
+  EXPECT_EQ(report.earlier_runs[1].id, "second");
+  EXPECT_EQ(report.earlier_runs[0].argv.back(), "5");
+  EXPECT_EQ(report.earlier_runs[0].commit, report.tool.commit);
+  EXPECT_FALSE(report.earlier_runs[0].start.empty());
+}
+
+TEST(Journal, GivesPointsWithoutARunToTheReportThatHeldThem) {
+  const example::Directory directory("oldruns");
+  Document earlier = head();
+  earlier.run.id = "old";
+  earlier.points = {example::record(8, "loop", 100)};
+  earlier.points[0].run.clear();
+  example::write(directory / "r.json", text_of(to_json(earlier)));
+  const Journal journal(directory / "r.json", OnExisting::resume, head());
+  ASSERT_EQ(journal.document().points.size(), 1u);
+  EXPECT_EQ(journal.document().points[0].run, "old");
+}
+
 TEST(Journal, FollowsALinkToAReport) {
   const example::Directory directory("link");
   example::write(directory / "real.json", "old");

@@ -20,12 +20,20 @@ struct Scene {
   }
 };
 
+/// Cases that differ in their number of experts.
+std::vector<Case> cases_of(const std::vector<int>& experts) {
+  std::vector<Case> cases;
+  for (const int count : experts) cases.push_back(example::record(count, "loop", 1).measured);
+  return cases;
+}
+
 TEST(Progress, IsOnePlainLinePerCaseWithoutATerminal) {
   Scene scene;
-  Progress progress(&scene.out, 0, 3, scene.clock);
+  const auto cases = cases_of({8, 16, 32});
+  Progress progress(&scene.out, 0, cases, scene.clock);
   const Record first = example::record(8, "loop", 1830), second = example::record(16, "loop", 1830);
   progress.begin(first.measured);
-  progress.sampled(1830, 5);
+  progress.sampled(first.measured, 1830, 5);
   EXPECT_EQ(scene.taken(), "");
   scene.now = 21;
   progress.end(first);
@@ -38,44 +46,35 @@ TEST(Progress, IsOnePlainLinePerCaseWithoutATerminal) {
 
 TEST(Progress, IsOneChangingLineOnATerminal) {
   Scene scene;
-  Progress progress(&scene.out, 60, 2, scene.clock);
+  const auto cases = cases_of({8, 16});
+  Progress progress(&scene.out, 60, cases, scene.clock);
   const Record record = example::record(8, "loop", 1830);
   progress.begin(record.measured);
-  progress.sampled(1900, 3.21);
-  progress.sampled(1800, 3);  // too soon after the last
+  progress.sampled(record.measured, 1900, 3.21);
+  progress.sampled(record.measured, 1800, 3);  // too soon after the last
   EXPECT_EQ(scene.taken(),
             "\r\033[K[1/2] layer experts=8 engine=loop  …"
             "\r\033[K[1/2] layer experts=8 engine=loop  1.90 ms ±3.2 %");
   scene.now = 10;
   progress.end(record);
   EXPECT_EQ(scene.taken(),
-            "\r\033[K[1/2] layer experts=8 engine=loop  1.83 ms ±0.50 %  ETA 0:1");  // 59 columns
-}
-
-TEST(Progress, NamesThePhaseOfTheCaseOnATerminal) {
-  Scene scene;
-  Progress progress(&scene.out, 80, 1, scene.clock);
-  progress.begin(example::record(8, "loop", 1).measured);
-  scene.taken();
-  progress.phase("checking");
-  EXPECT_EQ(scene.taken(), "\r\033[K[1/1] layer experts=8 engine=loop  checking");
-  Progress plain(&scene.out, 0, 1, scene.clock);
-  plain.begin(example::record(8, "loop", 1).measured);
-  scene.taken();
-  plain.phase("checking");
-  EXPECT_EQ(scene.taken(), "");
+            "\r\033[K[1/2] layer experts=8 engine=lo…  1.83 ms ±0.50 %  ETA 0:10");  // 59 columns
 }
 
 TEST(Progress, NeverWrapsALiveLine) {
   Scene scene;
-  Progress progress(&scene.out, 10, 1, scene.clock);
-  progress.begin(example::record(8, "loop", 1).measured);
-  EXPECT_EQ(scene.taken(), "\r\033[K[1/1] lay");
+  const auto cases = cases_of({8});
+  Progress progress(&scene.out, 10, cases, scene.clock);
+  progress.begin(cases[0]);
+  EXPECT_EQ(scene.taken(), "\r\033[K[1/1] …");
+  progress.phase(cases[0], "warming up");
+  EXPECT_EQ(scene.taken(), "\r\033[K[1/1] war");
 }
 
 TEST(Progress, KeepsAFailureOnTheScreen) {
   Scene scene;
-  Progress progress(&scene.out, 80, 1, scene.clock);
+  const auto cases = cases_of({8});
+  Progress progress(&scene.out, 80, cases, scene.clock);
   const Record record = example::without_time(8, Status::skipped, "needs 12 GB");
   progress.begin(record.measured);
   scene.taken();
@@ -85,20 +84,73 @@ TEST(Progress, KeepsAFailureOnTheScreen) {
 
 TEST(Progress, DoesNotCountHeldCasesInItsEstimate) {
   Scene scene;
-  Progress progress(&scene.out, 0, 4, scene.clock);
+  const auto cases = cases_of({2, 4, 8, 16});
+  Progress progress(&scene.out, 0, cases, scene.clock);
   const Record record = example::record(8, "loop", 1830);
-  progress.held(record.measured);
-  progress.held(record.measured);
+  progress.held(cases[0]);
+  progress.held(cases[1]);
   EXPECT_EQ(scene.taken(),
-            "[1/4] layer experts=8 engine=loop  held\n[2/4] layer experts=8 engine=loop  held\n");
+            "[1/4] layer experts=2 engine=loop  held\n[2/4] layer experts=4 engine=loop  held\n");
   progress.begin(record.measured);
   scene.now = 10;
   progress.end(record);
   EXPECT_EQ(scene.taken(), "[3/4] layer experts=8 engine=loop  1.83 ms ±0.50 %  ETA 0:10\n");
 }
 
+TEST(Progress, GivesCasesThatTakeTurnsTheirOwnLabelsAndNumbers) {
+  Scene scene;
+  const auto cases = cases_of({8, 16});
+  Progress progress(&scene.out, 80, cases, scene.clock);
+  for (const Case& measured : cases) progress.begin(measured);
+  scene.taken();
+  progress.sampled(cases[0], 1000, 1);
+  EXPECT_EQ(scene.taken(), "\r\033[K[1/2] layer experts=8 engine=loop  1.00 ms ±1.0 %");
+  scene.now = 1;
+  progress.sampled(cases[1], 2000, 1);
+  EXPECT_EQ(scene.taken(), "\r\033[K[2/2] layer experts=16 engine=loop  2.00 ms ±1.0 %");
+  progress.end(example::record(16, "loop", 2000));
+  EXPECT_EQ(scene.taken(), "\r\033[K[2/2] layer experts=16 engine=loop  2.00 ms ±0.50 %  ETA 0:01");
+}
+
+TEST(Progress, NamesThePhase) {
+  Scene scene;
+  const auto cases = cases_of({8});
+  Progress progress(&scene.out, 80, cases, scene.clock);
+  progress.begin(cases[0]);
+  progress.phase(cases[0], "checking");
+  EXPECT_EQ(
+      scene.taken(),
+      "\r\033[K[1/1] layer experts=8 engine=loop  …\r\033[K[1/1] layer experts=8 engine=loop  checking …");
+}
+
+TEST(Progress, ExpectsPeaksToBeMeasuredOncePerNumberOfRanks) {
+  Scene scene;
+  std::vector<Case> cases = cases_of({8, 16, 32, 64});
+  cases[2].shape.ranks = cases[3].shape.ranks = 2;
+  Progress progress(&scene.out, 0, cases, scene.clock);
+  Record record = example::record(8, "loop", 1830);
+  progress.begin(cases[0]);
+  progress.phase(cases[0], "measuring peaks");
+  scene.now = 12;
+  progress.phase(cases[0], "checking");
+  scene.now = 13;
+  record.measured = cases[0];
+  progress.end(record);
+  // Three cases of 1 s, and peaks once more, for two ranks.
+  EXPECT_EQ(scene.taken(), "[1/4] layer experts=8 engine=loop  1.83 ms ±0.50 %  ETA 0:15\n");
+}
+
+TEST(Progress, SaysOnceThatACaseWasInterrupted) {
+  Scene scene;
+  const auto cases = cases_of({8});
+  Progress progress(&scene.out, 0, cases, scene.clock);
+  progress.end(example::without_time(8, Status::interrupted, "interrupted by SIGINT"));
+  EXPECT_EQ(scene.taken(), "[1/1] layer experts=8 engine=loop  interrupted by SIGINT\n");
+}
+
 TEST(Progress, SaysNothingWhenQuiet) {
-  Progress progress(nullptr, 80, 1, [] { return 0.0; });
+  const auto cases = cases_of({8});
+  Progress progress(nullptr, 80, cases, [] { return 0.0; });
   const Record record = example::record(8, "loop", 1);
   progress.begin(record.measured);
   progress.end(record);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "report/example.h"
+#include "report/grid.h"
 #include "report/table.h"
 
 namespace moebench {
@@ -31,6 +34,26 @@ TEST(Table, ShowsAStatusAndItsReasonInPlaceOfATime) {
   const std::string text = table(records);
   EXPECT_TRUE(holds(text, "     16  incorrect\n  └ y: error 0.031 exceeds bound 1e-05\n")) << text;
   EXPECT_FALSE(holds(text, "1000")) << "the time of a wrong result: " << text;
+}
+
+std::size_t widest_line(const std::string& text) {
+  std::size_t widest = 0;
+  for (const auto& line : split(text, '\n')) widest = std::max(widest, display_width(line));
+  return widest;
+}
+
+TEST(Table, FitsTheTerminalAndSaysWhatItLeavesOut) {
+  const std::vector<Record> records{
+      example::record(8, "loop", 1500), example::record(16, "naive-mask", 1600),
+      example::without_time(32, Status::skipped, "needs 12.0 GB, 8.0 GB are free")};
+  for (const std::size_t columns : {40u, 60u, 80u, 200u}) {
+    const std::string text = table(records, columns) + stage_table(records[0], columns);
+    EXPECT_LE(widest_line(text), columns) << text;
+    EXPECT_EQ(holds(text, "too narrow for: "), columns <= 80) << text;
+    EXPECT_TRUE(holds(text, "naive-mask") && holds(text, "1.60") && holds(text, "0.50 %")) << text;
+  }
+  EXPECT_TRUE(holds(table(records, 60), "too narrow for: backward ms, forward µs")) << table(records, 60);
+  EXPECT_FALSE(holds(table(records), "too narrow")) << "no terminal: nothing is left out";
 }
 
 TEST(Table, OfNothingButFailuresShowsNoFigure) {

@@ -3,6 +3,7 @@
 #include "comm/mpi/comm.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "comm/mpi/device_pointers.h"
@@ -162,8 +163,19 @@ void MpiComm::all_reduce(TensorView tensor) {
 
 std::unique_ptr<Comm> MpiComm::split(int color) {
   MB_ASSERT(color >= 0);
-  meet(group_);  // unlike MPI_Comm_split, it says who is missing
+  std::vector<int> colors(static_cast<std::size_t>(group_.size), color);
+  std::vector<std::span<std::byte>> blocks;
+  for (int& of_peer : colors) blocks.push_back(std::as_writable_bytes(std::span(&of_peer, 1)));
+  // Unlike MPI_Comm_split, it says who is missing.
+  exchange_blocks(group_, std::as_bytes(std::span(&color, 1)), blocks, "a sign of life");
+  if (std::all_of(colors.begin(), colors.end(), [&](int other) { return other == color; }))
+    return std::make_unique<MpiComm>(session_, Group(duplicate(group_), group_.patience), memory_);
   MPI_Comm handle;
+  if (std::set<int>(colors.begin(), colors.end()).size() ==
+      colors.size()) {  // each alone: nothing to wait for
+    MB_MPI(MPI_Comm_dup(MPI_COMM_SELF, &handle));
+    return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.patience), memory_);
+  }
   const MpiLimit limit(group_.patience.timeout_s, "MPI_Comm_split");
   MB_MPI(MPI_Comm_split(group_.comm.get(), color, group_.rank, &handle));
   return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.patience), memory_);

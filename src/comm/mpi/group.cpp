@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <numeric>
 
 #include "base/error.h"
@@ -133,6 +134,19 @@ void exchange_blocks(const Group& group, std::span<const std::byte> mine,
 
 void meet(const Group& group) {
   exchange_blocks(group, {}, std::vector<std::span<std::byte>>(group.size), "a sign of life");
+}
+
+Communicator duplicate(const Group& group) {
+  auto handle = std::make_unique<MPI_Comm>(MPI_COMM_NULL);
+  MPI_Request request;
+  MB_MPI(MPI_Comm_idup(group.comm.get(), handle.get(), &request));
+  try {
+    wait_collective(group, request, "to make a communicator with");
+  } catch (const Error&) {
+    [[maybe_unused]] const MPI_Comm* const left = handle.release();  // MPI may still write to it
+    throw;
+  }
+  return Communicator(*handle);
 }
 
 void wait_collective(const Group& group, MPI_Request request, std::string_view what) {

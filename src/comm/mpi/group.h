@@ -80,6 +80,10 @@ void exchange_blocks(const Group& group, std::span<const std::byte> mine,
 /// Returns when every rank of the group has called it.
 void meet(const Group& group);
 
+/// Another communicator of the same ranks; call meet() before, which says who is missing. Not MPI_Comm_dup: a signal,
+/// such as that of a launcher which lost a rank, could not end the wait for it.
+Communicator duplicate(const Group& group);
+
 /// Waits for a collective, which cannot tell whom it waits for: the error names all peers.
 void wait_collective(const Group& group, MPI_Request request, std::string_view what);
 

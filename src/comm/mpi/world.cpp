@@ -39,6 +39,7 @@ class MpiWorld final : public World {
   }
 
   std::string_view name() const override { return "mpi"; }
+  std::string library() const override;
   int rank() const override { return group_.rank; }
   int size() const override { return group_.size; }
   int local_size() const override { return local_size_; }
@@ -61,6 +62,21 @@ class MpiWorld final : public World {
   Group group_;
   int local_size_ = 1, local_rank_ = 0;
 };
+
+/// "Open MPI 4.1.4" of "Open MPI v4.1.4, package: …", "MPICH 4.0.2" of "MPICH Version: 4.0.2\n…".
+std::string MpiWorld::library() const {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
+  int length = 0;
+  MB_MPI(MPI_Get_library_version(text, &length));
+  std::string short_text;
+  const std::string_view whole(text);
+  for (std::string word : split(std::string(whole.substr(0, whole.find_first_of(",\n"))), ' ')) {
+    if (word.size() > 1 && word[0] == 'v' && word[1] >= '0' && word[1] <= '9') word.erase(0, 1);
+    for (const std::string& part : split(word, '\t'))
+      if (!part.empty() && part != "Version:") short_text += cat(short_text.empty() ? "" : " ", part);
+  }
+  return short_text;
+}
 
 void MpiWorld::wait_idle() {
   MPI_Request request;
@@ -116,11 +132,8 @@ std::string MpiWorld::broadcast(const std::string& text) {
 }
 
 std::unique_ptr<Comm> MpiWorld::make_comm(Memory& memory, StreamView) {
-  meet(group_);  // unlike MPI_Comm_dup, it says who is missing
-  MPI_Comm handle;
-  const MpiLimit limit(group_.patience.timeout_s, "MPI_Comm_dup");
-  MB_MPI(MPI_Comm_dup(group_.comm.get(), &handle));
-  return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.patience), memory);
+  meet(group_);  // unlike MPI_Comm_idup, it says who is missing
+  return std::make_unique<MpiComm>(session_, Group(duplicate(group_), group_.patience), memory);
 }
 
 std::unique_ptr<World> MpiWorld::first(int ranks) {

@@ -78,6 +78,9 @@ void NcclWatch::run() {
 
 /// Takes note of what is done, and ends what must not go on.
 void NcclWatch::look() {
+  const auto now = Clock::now();
+  since_ += stood_still(looked_, now);
+  looked_ = now;
   if (end_ != End::none && !aborted_) aborted_ = communicator_->abort();
   if (end_ != End::none) return;
   try {

@@ -52,7 +52,8 @@ class NcclWatch {
   bool open_[2] = {};
   const char* what_[2] = {};
   int oldest_ = 0;
-  Clock::time_point since_;  ///< when the oldest mark became the one waited for
+  Clock::time_point since_;                  ///< when the oldest mark became the one waited for
+  Clock::time_point looked_ = Clock::now();  ///< by look(): a gap means that this process was stopped
   End end_ = End::none;
   std::string text_;
   bool aborted_ = false;  ///< a call under way puts it off

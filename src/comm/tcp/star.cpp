@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -19,15 +18,11 @@
 namespace moebench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr int kLookMs = 100;  // how soon an interrupt is noticed
 constexpr double kFarewellS = 0.5;
 // The others wait longer than rank 0, which then still tells them whom it missed.
 constexpr double kHeadStartS = 2;
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
-
-bool passed(Clock::time_point deadline) { return Clock::now() >= deadline; }
 
 /// Sleeps until something happens on one of `waits`, for a moment at most. Throws Interrupted.
 void look(std::vector<pollfd>& waits) {
@@ -85,10 +80,11 @@ auto Star::lead(Work work) {
   }
 }
 
-Star::Star(int rank, int size, const Rendezvous& place, double timeout_s)
+Star::Star(int rank, int size, const Rendezvous& place, double timeout_s, const Identity& identity)
     : rank_(rank),
       size_(size),
       timeout_s_(timeout_s),
+      identity_(identity),
       links_(static_cast<std::size_t>(rank == 0 ? size : 1)) {
   hosts_.assign(static_cast<std::size_t>(size), this_host());
   if (size == 1) return;
@@ -102,7 +98,7 @@ Star::Star(int rank, int size, const Rendezvous& place, double timeout_s)
 /// Takes in calls until every rank has said who it is. Callers that are no ranks are hung up on.
 void Star::meet(const Rendezvous& place) {
   const Socket listener = listen_at(place);
-  const auto deadline = deadline_in(timeout_s_);
+  Deadline deadline(timeout_s_);
   std::vector<bool> here(static_cast<std::size_t>(size_), false);
   here[0] = true;
   std::vector<std::unique_ptr<Link>> callers;
@@ -120,17 +116,19 @@ void Star::meet(const Rendezvous& place) {
       }
     }
     std::erase(callers, nullptr);
-    if (!passed(deadline)) continue;
+    if (!deadline.passed()) continue;
     std::vector<int> missing;
     for (int peer = 0; peer < size_; ++peer)
       if (!here[static_cast<std::size_t>(peer)]) missing.push_back(peer);
     if (!missing.empty()) throw_waited(0, timeout_s_, "a sign of life", missing);
   }
+  if (!different_.empty()) throw UsageError(different_);  // now that all are here to hear it
 }
 
-/// "3 8": rank 3 of 8.
+/// "3 8": rank 3 of 8; behind a line break its greeting, 64 bytes of a shape that never changes, and its identity.
 void Star::take_hello(std::unique_ptr<Link> link, const Message& hello, std::vector<bool>& here) {
-  const auto words = split(hello.text, ' ');
+  const std::size_t line = hello.text.find('\n');
+  const auto words = split(hello.text.substr(0, line), ' ');
   const auto rank = to_int(words.front()), size = to_int(words.back());
   if (hello.kind != MessageKind::hello || words.size() != 2 || !rank || !size) return;  // hangs up
   const std::string who = cat("rank ", *rank, " of ", *size);
@@ -143,23 +141,32 @@ void Star::take_hello(std::unique_ptr<Link> link, const Message& hello, std::vec
     refuse(cat(who, " came to a rendezvous of ", size_, " ranks: all must be started alike"));
   if (*rank < 1 || *rank >= size_ || here[static_cast<std::size_t>(*rank)])
     refuse(cat("a second ", who, " came to the rendezvous: every rank needs a number of its own"));
+  Greeting greeting{.magic = {}};  // of an older build, which sends none
+  std::string_view rest = line == std::string::npos ? "" : std::string_view(hello.text).substr(line + 1);
+  if (rest.size() >= sizeof greeting) {
+    std::memcpy(&greeting, rest.data(), sizeof greeting);
+    rest.remove_prefix(sizeof greeting);
+  }
+  if (different_.empty()) different_ = why_not_alike(identity_, static_cast<int>(*rank), greeting, rest);
   here[static_cast<std::size_t>(*rank)] = true;
   link->call_peer(cat("rank ", *rank));
   links_[static_cast<std::size_t>(*rank)] = std::move(link);
 }
 
 void Star::call_on(const Rendezvous& place) {
-  const auto deadline = deadline_in(timeout_s_ + kHeadStartS);
+  Deadline deadline(timeout_s_ + kHeadStartS);
   Socket socket = connect_to(place);
   for (; !socket; socket = connect_to(place)) {
-    if (passed(deadline))
+    if (deadline.passed())
       throw TimeoutError(cat("rank ", rank_, " waited ", timeout_s_, " s for a sign of life from rank 0 at ",
                              place.host, ":", place.port));
     std::vector<pollfd> none;
     look(none);
   }
   links_[0] = std::make_unique<Link>(std::move(socket), "rank 0");
-  links_[0]->send({MessageKind::hello, 0, cat(rank_, " ", size_)});
+  const Greeting greeting = greeting_of(identity_);
+  const std::string_view bytes(reinterpret_cast<const char*>(&greeting), sizeof greeting);
+  links_[0]->send({MessageKind::hello, 0, cat(rank_, " ", size_, "\n", bytes, packed(identity_))});
 }
 
 std::vector<int> Star::others(int size) const {
@@ -178,7 +185,7 @@ std::string Star::text_of(Message message, int peer) const {
 }
 
 std::vector<std::string> Star::collect(const std::vector<int>& peers, const char* what, double limit_s) {
-  const auto deadline = deadline_in(limit_s);
+  Deadline deadline(limit_s);
   std::vector<std::string> texts(peers.size());
   std::vector<bool> done(peers.size(), false);
   for (;;) {
@@ -197,17 +204,17 @@ std::vector<std::string> Star::collect(const std::vector<int>& peers, const char
         waits.push_back({link.descriptor(), static_cast<short>(sent ? POLLIN : POLLIN | POLLOUT), 0});
     }
     if (silent.empty() && waits.empty()) return texts;
-    if (passed(deadline)) throw_waited(rank_, timeout_s_, what, silent);
+    if (deadline.passed()) throw_waited(rank_, timeout_s_, what, silent);
     look(waits);
   }
 }
 
 void Star::deliver(const std::vector<int>& peers, const Message& message, const char* what) {
-  const auto deadline = deadline_in(timeout_s_);
+  Deadline deadline(timeout_s_);
   for (const int peer : peers) link_to(peer).send(message);
   for (const int peer : peers) {
     while (!link_to(peer).flush()) {
-      if (passed(deadline)) throw_waited(rank_, timeout_s_, what, {peer});
+      if (deadline.passed()) throw_waited(rank_, timeout_s_, what, {peer});
       std::vector<pollfd> waits{{link_to(peer).descriptor(), POLLOUT, 0}};
       look(waits);
     }
@@ -238,12 +245,12 @@ std::string Star::broadcast(const std::string& text, int size) {
 }
 
 void Star::farewell(int code, const std::string& text) noexcept {
-  const auto deadline = deadline_in(kFarewellS);
+  Deadline deadline(kFarewellS);
   for (const auto& link : links_) {
     try {
       if (!link) continue;
       link->send({MessageKind::end, static_cast<std::uint32_t>(code), text});
-      while (!link->flush() && !passed(deadline)) usleep(1000);
+      while (!link->flush() && !deadline.passed()) usleep(1000);
     } catch (const std::exception&) {  // that one has gone already
     }
   }

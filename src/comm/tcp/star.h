@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/agreement.h"
 #include "comm/tcp/link.h"
 
 namespace moebench {
@@ -13,8 +14,9 @@ namespace moebench {
 class Star {
  public:
   /// Meets the other ranks at `place`: rank 0 listens there. Throws TimeoutError naming who has not come
-  /// within `timeout_s`, EnvironmentError if the ranks do not agree on how many they are.
-  Star(int rank, int size, const Rendezvous& place, double timeout_s);
+  /// within `timeout_s`, EnvironmentError if the ranks do not agree on how many they are, UsageError if they were
+  /// not started alike.
+  Star(int rank, int size, const Rendezvous& place, double timeout_s, const Identity& identity = {});
 
   int rank() const { return rank_; }
   /// The host of each rank.
@@ -44,6 +46,8 @@ class Star {
 
   int rank_, size_;
   double timeout_s_;
+  Identity identity_;
+  std::string different_;  ///< rank 0, while ranks meet: how the first of them differs from it
   std::vector<std::unique_ptr<Link>> links_;  ///< rank 0: by rank, none to itself; others: one
   std::vector<std::string> hosts_;
 };

@@ -70,9 +70,10 @@ std::vector<double> TcpWorld::gather(std::span<const double> mine) {
 
 }  // namespace
 
-std::unique_ptr<World> make_tcp_world(const Launch& launch, const Rendezvous& place, double timeout_s) {
-  return std::make_unique<TcpWorld>(std::make_shared<Star>(launch.rank, launch.size, place, timeout_s),
-                                    launch.size);
+std::unique_ptr<World> make_tcp_world(const Launch& launch, const Rendezvous& place, double timeout_s,
+                                      const Identity& identity) {
+  return std::make_unique<TcpWorld>(
+      std::make_shared<Star>(launch.rank, launch.size, place, timeout_s, identity), launch.size);
 }
 
 }  // namespace moebench

@@ -9,7 +9,9 @@
 
 namespace moebench {
 
-/// Meets the other ranks of `launch` at `place`. Throws TimeoutError, EnvironmentError.
-std::unique_ptr<World> make_tcp_world(const Launch& launch, const Rendezvous& place, double timeout_s);
+/// Meets the other ranks of `launch` at `place`. Throws TimeoutError, EnvironmentError, and UsageError (on the other
+/// ranks a CommError with its exit code) if they were not started alike.
+std::unique_ptr<World> make_tcp_world(const Launch& launch, const Rendezvous& place, double timeout_s,
+                                      const Identity& identity = {});
 
 }  // namespace moebench
