@@ -344,8 +344,8 @@ void Measurement::sample_stages() {
   const auto work = subject_->stages();
   if (work.empty()) return;
   StageClock clock(bench_.backend);
-  // A quarter of the samples: stages need less precision than the whole, but 5 to have a median at all.
-  const int iterations = std::clamp(record_.stop.samples / 4, 5, 50);
+  // A quarter of the samples: stages need less precision than the whole, but 6 to have an interval at all.
+  const int iterations = std::clamp(record_.stop.samples / 4, 6, 50);
   std::vector<double> mine;  // [stage, iteration]
   mine.resize(work.size() * static_cast<std::size_t>(iterations));
   for (std::size_t i = 0; i < static_cast<std::size_t>(iterations); ++i) {

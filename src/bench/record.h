@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -74,6 +75,9 @@ struct StopRecord {
   std::string unmet;   ///< empty if the noise target was met
   int warmup = 0, samples = 0;
   double noise_target_pct = 0;
+  double lag1 = std::numeric_limits<double>::quiet_NaN();         ///< autocorrelation of the samples' ranks
+  double effective_n = std::numeric_limits<double>::quiet_NaN();  ///< NaN in reports of old
+  std::vector<std::string> flags;                                 ///< of correlated, drift, bimodal
 };
 
 struct RanksRecord {
@@ -94,6 +98,13 @@ struct DeviceRecord {
   double energy_s = 0;         ///< how long energy was watched
   std::string energy_from;     ///< "counter": the device's own; "power": its power readings averaged
   std::string energy_unknown;  ///< why there is no energy
+};
+
+/// Several processes of one case; empty for one.
+struct RepetitionsRecord {
+  std::vector<double> median_us;  ///< of each process, whole iteration
+  double within_pct = 0;          ///< median over processes of the half width of each one's own interval
+  double between_pct = 0;         ///< standard deviation of the logarithms of their medians
 };
 
 struct MemoryRecord {
@@ -121,6 +132,7 @@ struct Record {
   double exchange_gbs = 0;  ///< link bytes over the time of dispatch and collect
   StopRecord stop;
   RanksRecord ranks;
+  RepetitionsRecord repetitions;
   MemoryRecord memory;
   DeviceRecord device;
   std::string math;  ///< how matrices are multiplied: "bf16 tensor cores, fp32 accumulation"

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "bench/dependence.h"
 
 namespace moebench {
 namespace {
@@ -18,6 +19,16 @@ constexpr Words<CheckMode, 3> kCheckModes{{{
 
 /// More tell nothing new about a median, and a clock that stands still must not sample for ever.
 constexpr int kMostSamples = 1'000'000;
+
+/// Samples worth less than half as many independent ones are worth saying so.
+std::vector<std::string> flags_of(const Dependence& dependence, std::span<const double> samples) {
+  std::vector<std::string> flags;
+  if (dependence.lag1 >= kUncorrelated && dependence.effective_n < 0.5 * static_cast<double>(samples.size()))
+    flags.emplace_back("correlated");
+  if (dependence.drift) flags.emplace_back("drift");
+  if (is_bimodal(samples)) flags.emplace_back("bimodal");
+  return flags;
+}
 
 }  // namespace
 
@@ -67,7 +78,14 @@ StopRecord Stopping::verdict() const {
   std::vector<std::string> unmet;
   if (sampling_.iters == 0 && count() < sampling_.min_samples)
     unmet.push_back(cat(count(), " samples < ", sampling_.min_samples));
-  if (std::isinf(error))
+  const Dependence dependence = dependence_of(samples_);
+  stop.lag1 = dependence.lag1;
+  stop.effective_n = dependence.effective_n;
+  stop.flags = flags_of(dependence, samples_);
+  if (std::isinf(error) && count() >= 6)
+    unmet.push_back(format("noise unknown with %d samples worth %.2g independent ones > target %.3g %%",
+                           count(), dependence.effective_n, sampling_.noise_pct));
+  else if (std::isinf(error))
     unmet.push_back(format("noise unknown with %d samples > target %.3g %%", count(), sampling_.noise_pct));
   else if (error > sampling_.noise_pct)
     unmet.push_back(format("noise %.4g %% > target %.3g %%", error, sampling_.noise_pct));

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "bench/dependence.h"
 
 namespace moebench {
 namespace {
@@ -30,10 +31,21 @@ std::vector<double> sorted_copy(std::span<const double> samples) {
   return sorted;
 }
 
-std::pair<double, double> median_interval(std::span<const double> sorted) {
+/// Independent samples give order statistics. Correlated ones know the share of samples below the median less well, by
+/// the root of n / effective_n: as much further from the middle are the places where the interval ends.
+std::pair<double, double> median_interval(std::span<const double> sorted, const Dependence& dependence) {
   const auto rank = static_cast<std::size_t>(median_interval_rank(static_cast<int>(sorted.size())));
-  if (rank == 0) return {-kInfinity, kInfinity};
-  return {sorted[rank - 1], sorted[sorted.size() - rank]};
+  if (rank == 0 || dependence.effective_n < 6) return {-kInfinity, kInfinity};
+  const double low = sorted[rank - 1], high = sorted[sorted.size() - rank];
+  const auto n = static_cast<double>(sorted.size());
+  const double growth = std::sqrt(n / dependence.effective_n);
+  if (growth <= 1) return {low, high};
+  const double reach = std::min(50.0, growth * (50 - 100 * static_cast<double>(rank - 1) / (n - 1)));
+  const double wide_low = percentile(sorted, 50 - reach), wide_high = percentile(sorted, 50 + reach);
+  if (dependence.lag1 >= kUncorrelated) return {wide_low, wide_high};
+  const double median = percentile(sorted, 50);
+  return {std::max(wide_low, median - kMostUncorrelatedGrowth * (median - low)),
+          std::min(wide_high, median + kMostUncorrelatedGrowth * (high - median))};
 }
 
 /// 100 · part / whole, where a spread of zero is none even around zero.
@@ -100,13 +112,15 @@ Summary summarize(std::span<const double> samples) {
   summary.p99 = percentile(sorted, 99);
   // 1.4826 makes the median absolute deviation of a normal distribution equal its standard deviation.
   summary.noise_pct = percent_of(1.4826 * absolute_deviation(sorted, summary.p50), summary.p50);
-  std::tie(summary.ci95_low, summary.ci95_high) = median_interval(sorted);
+  const Dependence dependence = dependence_of(samples);
+  summary.effective_n = dependence.effective_n;
+  std::tie(summary.ci95_low, summary.ci95_high) = median_interval(sorted, dependence);
   return summary;
 }
 
 double median_error_pct(std::span<const double> samples) {
   const auto sorted = sorted_copy(samples);
-  const auto [low, high] = median_interval(sorted);
+  const auto [low, high] = median_interval(sorted, dependence_of(samples));
   return percent_of((high - low) / 2, percentile(sorted, 50));
 }
 
@@ -116,6 +130,11 @@ double median_error_pct(const Summary& summary) {
 }
 
 double rank_test_p(std::span<const double> a, std::span<const double> b) {
+  return rank_test_p(a, b, static_cast<double>(a.size()), static_cast<double>(b.size()));
+}
+
+double rank_test_p(std::span<const double> a, std::span<const double> b, double effective_a,
+                   double effective_b) {
   require_finite(a);
   require_finite(b);
   if (a.empty() || b.empty()) return 1;
@@ -137,7 +156,9 @@ double rank_test_p(std::span<const double> a, std::span<const double> b) {
   const double variance = n * m / 12 * (all + 1 - ties / (all * (all - 1)));
   if (variance <= 0) return 1;
   const double distance = std::max(0.0, std::abs(u - n * m / 2) - 0.5);
-  return std::erfc(distance / std::sqrt(2 * variance));
+  // The variance of U / nm is about that of 1/n + 1/m: correlation makes it that of the effective numbers.
+  const double growth = (1 / effective_a + 1 / effective_b) / (1 / n + 1 / m);
+  return std::erfc(distance / std::sqrt(2 * variance * growth));
 }
 
 }  // namespace moebench

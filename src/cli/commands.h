@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "cli/options.h"
 #include "cli/workplace.h"
+#include "report/comparison.h"
 
 namespace moebench {
 
@@ -17,8 +18,15 @@ ExitCode run_command(const Options& options, const std::vector<std::string>& arg
 /// `run --profile` and `run --trace FILE`: one case, looked at and not timed. Collective over the workplace's ranks.
 ExitCode inspect_command(const Options& options, Workplace& workplace, std::span<const Case> cases);
 ExitCode compare_command(const Options& options);
+/// Two programs in turns, process by process.
+ExitCode ab_command(const Options& options);
 ExitCode info_command(const Options& options);
 ExitCode list_command(const Options& options);
+
+/// Throws UsageError if what --json names exists and --force is not given.
+void refuse_to_replace(const Options& options);
+/// Prints a comparison, and writes it where --json says.
+void show(const Comparison& comparison, const Options& options);
 
 /// "moebench 0.1.0 (commit …, Release, mpi)".
 std::string version_text();

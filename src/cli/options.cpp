@@ -24,10 +24,11 @@ namespace {
 
 constexpr std::string_view kPrefix = "MOEBENCH_";
 
-constexpr Words<Command, 6> kCommands{{{
+constexpr Words<Command, 7> kCommands{{{
     {Command::run, "run"},
     {Command::verify, "verify"},
     {Command::compare, "compare"},
+    {Command::ab, "ab"},
     {Command::info, "info"},
     {Command::list, "list"},
     {Command::help, "help"},
@@ -48,7 +49,7 @@ void apply_named(Options& options, Settings& settings, const FlagLine& flag, std
 
 void apply_environment(Options& options, const Variables& environment) {
   std::vector<std::string> known;
-  for (const std::string_view name : {"run", "verify", "compare", "info"})
+  for (const std::string_view name : {"run", "verify", "compare", "ab", "info"})
     for (const FlagLine& flag : flags_of(kCommands.parse("command", name)))
       known.push_back(variable_of(flag.name));
   for (const auto& [name, value] : environment) {
@@ -94,7 +95,7 @@ cxxopts::ParseResult tokenise(const std::vector<FlagLine>& flags, int argc, cons
 
 /// The words between the flags, for the commands that take some.
 void check_arguments(Command command, const std::vector<std::string>& arguments) {
-  const std::size_t most = command == Command::compare                            ? 2
+  const std::size_t most = command == Command::compare || command == Command::ab  ? 2
                            : command == Command::help || command == Command::list ? 1
                                                                                   : 0;
   if (arguments.size() > most)
@@ -102,6 +103,8 @@ void check_arguments(Command command, const std::vector<std::string>& arguments)
                          "'; flags begin with -- and lists have no blanks"));
   if (command == Command::compare && arguments.size() < 2)
     throw UsageError("compare needs two reports: moebench compare BASE.json NEW.json");
+  if (command == Command::ab && arguments.size() < 2)
+    throw UsageError("ab needs two programs: moebench ab 'PROGRAM FLAGS' 'PROGRAM FLAGS' [-- COMMON FLAGS]");
 }
 
 /// False if help was asked for instead.
@@ -110,7 +113,8 @@ bool apply_arguments(Options& options, int argc, const char* const* argv) {
   const auto parsed = tokenise(flags, argc, argv);
   if (parsed.count("help")) return false;
   for (const std::string& word : parsed.unmatched()) {
-    if (word.size() > 1 && word.starts_with('-')) refuse_flag(options.command, word, flags);
+    const bool program = options.command == Command::ab && word.find(' ') != std::string::npos;
+    if (word.size() > 1 && word.starts_with('-') && !program) refuse_flag(options.command, word, flags);
     options.arguments.push_back(word);
   }
   std::set<std::string> seen;
@@ -150,6 +154,14 @@ void check_together(const Options& options) {
     throw UsageError("--resume needs --json FILE, the report to go on with");
 }
 
+/// Takes what follows -- for the flags of both programs; returns how many words are left.
+int take_common(Options& options, int argc, const char* const* argv) {
+  const char* const* end = std::find(argv, argv + argc, std::string_view("--"));
+  for (const char* const* word = end; word < argv + argc; ++word)
+    if (word != end) options.common.emplace_back(*word);
+  return static_cast<int>(end - argv);
+}
+
 Options help_about(std::string_view topic) {
   Options options;
   if (!topic.empty()) options.arguments.emplace_back(topic);
@@ -186,10 +198,11 @@ Options parse_options(int argc, const char* const* argv, const Variables& enviro
   if (word == "--version") return {.command = Command::version};
   if (word.starts_with('-'))
     throw UsageError(
-        cat("'", word, "' comes before the command; valid: moebench run|verify|compare|info|list|help …"));
+        cat("'", word, "' comes before the command; valid: moebench run|verify|compare|ab|info|list|help …"));
   Options options{.command = kCommands.parse("command", word)};
   if (options.command == Command::verify) options.sampling.check = CheckMode::full;
   apply_environment(options, environment);
+  if (options.command == Command::ab) argc = take_common(options, argc, argv);
   if (argc > 1 && !apply_arguments(options, argc - 1, argv + 1)) return help_about(word);
   settle_times(options);
   check_together(options);

@@ -12,13 +12,15 @@
 
 namespace moebench {
 
-enum class Command { run, verify, compare, info, list, help, version };
+enum class Command { run, verify, compare, ab, info, list, help, version };
 std::string_view name_of(Command command);
 
 /// All that a user can say. Which fields a command looks at is in the table of options_flags.h.
 struct Options {
   Command command = Command::help;
-  std::vector<std::string> arguments;  ///< compare: the two reports; help and list: a topic, or none
+  std::vector<std::string>
+      arguments;  ///< compare: two reports; ab: two programs; help and list: a topic, or none
+  std::vector<std::string> common;  ///< ab: the flags after --, of both programs
   SweepRequest sweep;
   Sampling sampling;
   bool min_time_given = false, max_time_given = false;  ///< a default gives way to the other one
@@ -27,12 +29,16 @@ struct Options {
   bool plan = false;                                    ///< print the cases, run nothing
   bool resume = false;                                  ///< skip what the report at `json` already holds
   bool force = false;                                   ///< replace the report at `json`
-  bool profile = false;               ///< a few iterations for a profiler, instead of a measurement
-  std::string trace;                  ///< file for a timeline of a few iterations, instead of a measurement
-  bool quiet = false;                 ///< no progress on stderr
-  double timeout_s = 300;             ///< longest wait between ranks
-  std::string rendezvous;             ///< host:port where ranks without MPI meet; empty: the launcher's
-  double threshold_pct = 2;           ///< compare: slower by more than this is a regression
+  bool profile = false;      ///< a few iterations for a profiler, instead of a measurement
+  std::string trace;         ///< file for a timeline of a few iterations, instead of a measurement
+  bool quiet = false;        ///< no progress on stderr
+  double timeout_s = 300;    ///< longest wait between ranks
+  std::string rendezvous;    ///< host:port where ranks without MPI meet; empty: the launcher's
+  double threshold_pct = 2;  ///< compare, ab: slower by more than this is a regression
+  bool markdown = false;     ///< compare, ab: print Markdown
+  bool paired = false;       ///< compare: the reports of two directories ran in turns
+  int repetitions = 0;       ///< run: processes, from 2 on; ab: processes of each program, 0 for the default
+  std::string keep;          ///< ab: directory for the reports; empty: they are removed
   std::vector<std::string> warnings;  ///< MOEBENCH_ variables that mean nothing
 };
 

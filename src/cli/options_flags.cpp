@@ -42,6 +42,13 @@ double fraction(std::string_view text) {
   return *value;
 }
 
+/// "2" or "2%".
+double percentage(std::string_view text) {
+  const auto value = to_double(text.ends_with('%') ? text.substr(0, text.size() - 1) : text);
+  if (!value || *value < 0) throw UsageError(cat("'", text, "' is not a percentage of at least 0"));
+  return *value;
+}
+
 bool on(std::string_view word) {
   for (const std::string_view yes : {"on", "1", "true", "yes"})
     if (word == yes) return true;
@@ -52,6 +59,7 @@ bool on(std::string_view word) {
 
 const std::vector<Command> kRun{Command::run};
 const std::vector<Command> kSweeps{Command::run, Command::verify};
+const std::vector<Command> kJudges{Command::compare, Command::ab};
 
 std::vector<OptionFlag> selection_flags() {
   constexpr std::string_view kGroup = "Which cases";
@@ -62,7 +70,12 @@ std::vector<OptionFlag> selection_flags() {
        kSweeps, [](Options& o, std::string_view v) { o.sweep.preset = v; }, true},
       {kGroup, "scale", "F", "1", "shrink hidden, ffn and tokens to F of their size, 0 < F <= 1", kSweeps,
        [](Options& o, std::string_view v) { o.sweep.scale = fraction(v); }},
-      {kGroup, "filter", "EXPR", "", "keep cases where all hold: experts<=16,engine=loop", kSweeps,
+      {kGroup,
+       "filter",
+       "EXPR",
+       "",
+       "keep cases where all hold: experts<=16,engine=loop",
+       {Command::run, Command::verify, Command::compare},
        [](Options& o, std::string_view v) {
          parse_filter(v);
          o.sweep.filter = v;
@@ -132,8 +145,12 @@ std::vector<OptionFlag> sampling_flags() {
 std::vector<OptionFlag> output_flags() {
   constexpr std::string_view kGroup = "Output";
   return {
-      {kGroup, "json", "FILE|DIR/", "",
-       "write the report here; in DIR/ it is named after device, commit, suite; -: stdout", kRun,
+      {kGroup,
+       "json",
+       "FILE|DIR/",
+       "",
+       "write the report here; in DIR/ it is named after device, commit, suite; -: stdout",
+       {Command::run, Command::compare, Command::ab},
        [](Options& o, std::string_view v) { o.json = v; }},
       {kGroup, "csv", "FILE", "", "write the table here as CSV; -: stdout, and the table goes to stderr",
        kRun, [](Options& o, std::string_view v) { o.csv = v; }},
@@ -144,17 +161,52 @@ std::vector<OptionFlag> output_flags() {
        [](Options& o, std::string_view v) { o.samples = on(v); }},
       {kGroup, "resume", "", "", "skip the cases that the report at --json already holds", kRun,
        [](Options& o, std::string_view v) { o.resume = on(v); }},
-      {kGroup, "force", "", "", "replace files that exist", kRun,
+      {kGroup,
+       "force",
+       "",
+       "",
+       "replace files that exist",
+       {Command::run, Command::compare, Command::ab},
        [](Options& o, std::string_view v) { o.force = on(v); }},
-      {kGroup, "quiet", "", "", "no progress on stderr; warnings stay", kSweeps,
+      {kGroup,
+       "quiet",
+       "",
+       "",
+       "no progress on stderr; warnings stay",
+       {Command::run, Command::verify, Command::ab},
        [](Options& o, std::string_view v) { o.quiet = on(v); }},
+      {"How to compare", "threshold", "PCT", "2", "slower by more than this is a regression; 2 or 2%",
+       kJudges, [](Options& o, std::string_view v) { o.threshold_pct = percentage(v); }},
       {"How to compare",
-       "threshold",
-       "PCT",
-       "2",
-       "slower by more than this is a regression",
+       "paired",
+       "",
+       "",
+       "the reports of two directories ran in turns, the k-th of A next to the k-th of B",
        {Command::compare},
-       [](Options& o, std::string_view v) { o.threshold_pct = at_least_zero(v); }},
+       [](Options& o, std::string_view v) { o.paired = on(v); }},
+      {"How to compare", "markdown", "", "", "print Markdown, for a pull request", kJudges,
+       [](Options& o, std::string_view v) { o.markdown = on(v); }},
+      {"How to measure",
+       "repetitions",
+       "N",
+       "1",
+       "so many processes of the whole run; intervals are then over processes",
+       {Command::run},
+       [](Options& o, std::string_view v) { o.repetitions = static_cast<int>(count(v, 1, 1000)); }},
+      {"How to compare",
+       "repetitions",
+       "N",
+       "10",
+       "processes of each program; 8 at least can tell a difference",
+       {Command::ab},
+       [](Options& o, std::string_view v) { o.repetitions = static_cast<int>(count(v, 1, 1000)); }},
+      {"How to compare",
+       "keep",
+       "DIR",
+       "",
+       "keep every process's report here",
+       {Command::ab},
+       [](Options& o, std::string_view v) { o.keep = v; }},
   };
 }
 

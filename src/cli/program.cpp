@@ -22,6 +22,8 @@ ExitCode dispatch(const Options& options, const std::vector<std::string>& argv) 
       return run_command(options, argv);
     case Command::compare:
       return compare_command(options);
+    case Command::ab:
+      return ab_command(options);
     case Command::info:
       return info_command(options);
     case Command::list:

@@ -9,10 +9,12 @@
 #include <optional>
 
 #include "base/text.h"
+#include "bench/repetitions.h"
 #include "bench/runner.h"
 #include "cli/commands.h"
 #include "cli/identity.h"
 #include "cli/plan.h"
+#include "cli/processes.h"
 #include "cli/repro.h"
 #include "cli/run_display.h"
 #include "cli/start_ranks.h"
@@ -196,6 +198,63 @@ void leave(World& world, LostRanks* watched, const RunOutcome& outcome) {
   world.abort(static_cast<int>(outcome.code));
 }
 
+/// The words of one process of several: without what says how many there are and what is written where.
+std::vector<std::string> words_of_one(const std::vector<std::string>& argv) {
+  std::vector<std::string> words{this_program()};
+  for (std::size_t i = 1; i < argv.size(); ++i) {
+    const std::string name = argv[i].substr(0, argv[i].find('='));
+    if (name == "--json" || name == "--csv" || name == "--repetitions")
+      i += argv[i] == name;  // its value is the next word
+    else if (name != "--force" && name != "--quiet")
+      words.push_back(argv[i]);
+  }
+  return words;
+}
+
+/// The point of each report that is `like`, in the order of the reports.
+std::vector<Record> of_each(const std::vector<Document>& documents, const Record& like) {
+  std::vector<Record> records;
+  for (const Document& document : documents)
+    for (const Record& record : document.points)
+      if (record.id == like.id) records.push_back(record);
+  return records;
+}
+
+/// `run --repetitions N`: as many processes, one report from all of them.
+ExitCode repeat_command(const Options& options, const std::vector<std::string>& argv) {
+  if (!detect_launch().launcher.empty())
+    throw UsageError(
+        "--repetitions starts its processes itself: without a launcher, and with --ranks for several ranks");
+  if (options.resume) throw UsageError("--repetitions and --resume: give one");
+  Document head = head_of(argv, {});
+  forget_output_variables();
+  const ReportDirectory directory("");
+  std::vector<Document> documents;
+  for (int i = 0; i < options.repetitions; ++i) {
+    if (!options.quiet) std::cerr << "[process " << i + 1 << "/" << options.repetitions << "]" << std::endl;
+    documents.push_back(run_process(words_of_one(argv), directory.path() / format("%03d.json", i + 1)));
+  }
+  head.machine = documents.front().machine;
+  const bool replaces_csv = csv_replaces(options);
+  std::vector<Case> cases;
+  for (const Record& record : documents.front().points) cases.push_back(record.measured);
+  Document about = head;
+  const auto journal = open_journal(options, std::move(head), "");
+  RunDisplay show(options, cases);
+  show.write_to(journal.get());
+  for (const Peaks& peaks : documents.front().peaks) show.peaks(peaks);
+  RunOutcome outcome;
+  for (const Record& record : documents.front().points) show.end(combine(of_each(documents, record)));
+  for (const Document& document : documents)
+    outcome.code = std::max(outcome.code, static_cast<ExitCode>(document.run.exit_code));
+  const bool kept = journal && folds(*journal, outcome);
+  show.print_tables(about);
+  if (!options.csv.empty()) keep_csv(show, about, replaces_csv, outcome);
+  if (!outcome.message.empty()) std::cerr << "moebench: " << outcome.message << std::endl;
+  if (kept && !journal->file().empty()) show.note(cat("report: ", journal->file().string()));
+  return outcome.code;
+}
+
 }  // namespace
 
 /// What `verify` checks if no experiment and no size is given: small enough to wait for.
@@ -212,6 +271,7 @@ Settings verify_defaults(const SweepRequest& sweep) {
 ExitCode run_command(const Options& given, const std::vector<std::string>& argv) {
   Options options = given;
   if (options.command == Command::verify) options.sweep.fallback = verify_defaults(options.sweep);
+  if (options.repetitions > 1) return repeat_command(options, argv);
   const SweepAxes axes = read_sweep(options.sweep);
   if (const auto code = start_ranks(options, axes, argv)) return *code;
   Workplace workplace(axes.only("backend"), {.comm = axes.only("comm"),

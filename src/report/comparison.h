@@ -1,40 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two reports against each other: for each point, whether B is slower than A, and how sure that is.
-// The rule, and why: docs/report.md.
+// Two reports against each other, or two groups of reports: for each point, whether B is slower than A, and how sure
+// that is. The rule, and why: docs/report.md.
 #pragma once
 
-#include <limits>
+#include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "report/document.h"
+#include "report/judgement.h"
+#include "suite/filter.h"
 
 namespace moebench {
 
-/// same: the whole interval of the ratio lies within the threshold. faster, slower: B differs from A
-/// significantly and by more than the threshold. ambiguous: the samples cannot tell. refused: a result was
-/// wrong. missing: one side has no time for it.
-enum class Verdict { same, faster, slower, ambiguous, refused, missing };
-std::string_view name_of(Verdict verdict);
-
 struct CompareOptions {
   double threshold_pct = 2;
-  double alpha = 0.01;              ///< of the rank test, where both sides hold samples
-  std::vector<std::string> ignore;  ///< settings by which points need not match, to compare along them
+  double alpha = 0.01;                     ///< of the tests
+  std::vector<std::string> ignore;         ///< settings by which points need not match, to compare along them
+  std::vector<Condition> filter;           ///< only points that fulfil all
+  bool paired = false;                     ///< the k-th report of A ran next to the k-th of B
+  std::string name_a = "A", name_b = "B";  ///< for the title: the files
 };
 
-struct PointComparison {
+/// A pass, or a stage of one.
+struct PartComparison {
+  std::string name;  ///< "forward", "forward experts"
+  Judgement judged;
+};
+
+struct PointComparison : Judgement {
   std::vector<std::pair<std::string, std::string>> settings;  ///< what tells it apart from the other points
-  Verdict verdict = Verdict::missing;
-  std::string reason;  ///< why it is ambiguous, refused or missing
-  double a_us = 0, b_us = 0;
-  double ratio = 0, ratio_low = 0,
-         ratio_high = 0;  ///< of the medians, B / A: above 1 is slower; 0 without times
-  double p =
-      std::numeric_limits<double>::quiet_NaN();  ///< of the rank test; NaN without samples on both sides
+  std::vector<PartComparison> passes, stages;
   bool only_in_b = false;
   std::string unchecked;  ///< whose result nothing was compared with: "A", "B", "A and B"; empty for neither
 };
@@ -42,12 +40,15 @@ struct PointComparison {
 struct Comparison {
   std::vector<PointComparison> points;  ///< in the order of A, then those only in B
   double mean_ratio = 0;                ///< geometric mean of the ratios; 0 if nothing could be compared
-  std::vector<std::string> warnings;
+  std::vector<std::string> titles;      ///< of A and of B: commit, date, machine
+  std::vector<std::string> warnings;    ///< how A and B differ
+  std::vector<std::string> repeated;    ///< what the reports themselves warn of, and the targets they missed
+  std::string in_turns;                 ///< the command that repeats both in turns; empty where that was done
   double threshold_pct = 0;
 
   int count(Verdict verdict) const;
-  /// incorrect if a point was refused; else regression if one is slower; else partial if one of A has no
-  /// counterpart with a time, or nothing matched; else ok. Never an error for what became faster.
+  /// incorrect if a point was refused; else regression if one is slower, or a pass of a mixed one is; else partial if one
+  /// of A has no counterpart with a time, or nothing matched; else ok. Never an error for what became faster.
   ExitCode exit_code() const;
 };
 
@@ -55,7 +56,16 @@ struct Comparison {
 /// an unknown name in `ignore`.
 Comparison compare(const Document& a, const Document& b, const CompareOptions& options = {});
 
+/// The same of several reports a side, each of a process of its own: points are judged over the processes. Throws
+/// UsageError also if `paired` sides have different numbers of reports.
+Comparison compare(std::span<const Document> a, std::span<const Document> b,
+                   const CompareOptions& options = {});
+
 /// One row per point, the warnings above and the sum below.
 std::string text_of(const Comparison& comparison);
+/// The same as Markdown, for a pull request.
+std::string markdown_of(const Comparison& comparison);
+/// The same as JSON, schema moebench.comparison/1; docs/report.md.
+Json to_json(const Comparison& comparison);
 
 }  // namespace moebench

@@ -193,11 +193,15 @@ std::string gpu_names(const Machine& machine) {
 
 using Compare = std::function<void(const std::string& what, const std::string& a, const std::string& b)>;
 
-/// Names in either list, with both values.
-void compare_named(const NamedTexts& a, const NamedTexts& b, const Compare& compare) {
+/// Names in either list, with both values; `missing` for the value of one that is in the other only.
+void compare_named(const NamedTexts& a, const NamedTexts& b, const std::string& missing,
+                   const Compare& compare) {
   std::map<std::string, std::pair<std::string, std::string>> values;
-  for (const auto& [name, value] : a) values[name].first = value;
-  for (const auto& [name, value] : b) values[name].second = value;
+  for (const auto& [name, value] : a) values[name] = {value, missing};
+  for (const auto& [name, value] : b) {
+    values.try_emplace(name, missing, missing);
+    values[name].second = value;
+  }
   for (const auto& [name, both] : values)
     if (!name.starts_with("SLURM_")) compare(name, both.first, both.second);
 }
@@ -290,11 +294,11 @@ std::vector<std::string> differences(const Document& a, const Document& b) {
   compare("CPU frequency governor", cpu_a.governor, cpu_b.governor);
   compare("GPUs", gpu_names(a.machine), gpu_names(b.machine));
   compare("MPI", a.machine.mpi ? a.machine.mpi->library : "", b.machine.mpi ? b.machine.mpi->library : "");
-  compare_named(a.machine.libraries, b.machine.libraries, compare);
+  compare_named(a.machine.libraries, b.machine.libraries, "", compare);
   compare("build type", a.tool.build_type, b.tool.build_type);
   compare("compiler", a.tool.compiler, b.tool.compiler);
   compare("compiler flags", a.tool.flags, b.tool.flags);
-  compare_named(a.environment.variables, b.environment.variables, compare);
+  compare_named(a.environment.variables, b.environment.variables, "(unset)", compare);
   return found;
 }
 

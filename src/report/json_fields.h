@@ -40,6 +40,13 @@ class JsonWriter {
     else
       (*this)(key, value);
   }
+  /// NaN is written as null without a remark: too little was measured to know it.
+  void known(const char* key, double value) {
+    if (std::isnan(value))
+      out_[key] = nullptr;
+    else
+      (*this)(key, value);
+  }
   void operator()(const char* key, std::integral auto value) { out_[key] = value; }
   void operator()(const char* key, const std::string& value) { out_[key] = value; }
   void operator()(const char* key, const std::vector<std::string>& values) { out_[key] = values; }
@@ -92,6 +99,7 @@ class JsonReader {
   }
 
   void operator()(const char* key, double& value) { (*this)(key, value, std::nan("")); }
+  void known(const char* key, double& value) { (*this)(key, value); }
   void operator()(const char* key, double& value, double absent) {
     const auto at = in_.find(key);
     if (at == in_.end()) return;

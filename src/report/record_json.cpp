@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 
 #include "suite/flag.h"
@@ -29,23 +30,37 @@ Pass parse_pass(std::string_view word) {
   throw_unknown("pass", word, {"forward", "backward", "sync"});
 }
 
+/// A figure that fewer than `fewest` samples cannot know is null.
+template <class Io, class Value>
+void figure_of(Io& io, const char* key, Value& value, int n, int fewest) {
+  if constexpr (Io::kReads)
+    io.known(key, value);
+  else if (n < fewest)
+    io.known(key, std::nan(""));
+  else
+    io(key, value);
+}
+
 /// In a const record for a writer, in a mutable one for a reader.
 template <class Io, class S>
 void summary_fields(Io& io, S& s) {
+  constexpr int kInterval = 6;  // as many as an interval of the median needs
   io("n", s.n);
   io("mean_us", s.mean);
-  io("stdev_us", s.stdev);
+  figure_of(io, "stdev_us", s.stdev, s.n, 2);
   io("min_us", s.min);
   io("max_us", s.max);
-  io("p5_us", s.p5);
-  io("p25_us", s.p25);
+  figure_of(io, "p5_us", s.p5, s.n, 20);
+  figure_of(io, "p25_us", s.p25, s.n, 4);
   io("p50_us", s.p50);
-  io("p75_us", s.p75);
-  io("p95_us", s.p95);
-  io("p99_us", s.p99);
-  io("noise_pct", s.noise_pct);
+  figure_of(io, "p75_us", s.p75, s.n, 4);
+  figure_of(io, "p95_us", s.p95, s.n, 20);
+  figure_of(io, "p99_us", s.p99, s.n, 100);
+  figure_of(io, "noise_pct", s.noise_pct, s.n, kInterval);
   io("ci95_low_us", s.ci95_low, -kInfinity);
   io("ci95_high_us", s.ci95_high, kInfinity);
+  if constexpr (Io::kReads) s.effective_n = std::nan("");
+  io.known("effective_n", s.effective_n);
 }
 
 template <class Io, class T>
@@ -194,8 +209,19 @@ void timing_fields(Io& io, R& record, bool timed) {
         stop("warmup", record.stop.warmup);
         stop("samples", record.stop.samples);
         stop("noise_target_pct", record.stop.noise_target_pct);
+        stop.known("lag1", record.stop.lag1);
+        stop.known("effective_n", record.stop.effective_n);
+        stop("flags", record.stop.flags);
       },
       timed);
+  io.object(
+      "repetitions",
+      [&](auto& repetitions) {
+        repetitions.numbers("median_us", record.repetitions.median_us);
+        repetitions.known("within_pct", record.repetitions.within_pct);
+        repetitions("between_pct", record.repetitions.between_pct);
+      },
+      timed && !record.repetitions.median_us.empty());
   io.object(
       "ranks",
       [&](auto& ranks) {

@@ -2,6 +2,7 @@
 #include "report/table.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <set>
@@ -138,7 +139,52 @@ std::string device_line(const DeviceRecord& device) {
   return cat("device: ", join(parts, ", "), "\n");
 }
 
-constexpr int kLeastForInterval = 6;
+bool has_flag(const Record& record, std::string_view flag) {
+  const auto& flags = record.stop.flags;
+  return has_times(record) && std::find(flags.begin(), flags.end(), flag) != flags.end();
+}
+
+/// What makes the ± of some records doubtful, a short line each.
+std::string doubts_of_samples(std::span<const Record> records) {
+  std::string text;
+  const auto timed = std::count_if(records.begin(), records.end(), has_times);
+  const auto line = [&](std::ptrdiff_t count, const std::string& what) {
+    if (count > 0)
+      text += timed == 1 ? cat("! ", what, "\n") : cat("! ", what, " (", count, " of ", timed, " points)\n");
+  };
+  const auto flagged = [&](std::string_view flag) {
+    return std::count_if(records.begin(), records.end(), [&](const Record& r) { return has_flag(r, flag); });
+  };
+  const Record* worst = nullptr;
+  for (const Record& record : records)
+    if (has_flag(record, "correlated") && (!worst || record.stop.lag1 > worst->stop.lag1)) worst = &record;
+  if (worst)
+    line(flagged("correlated"),
+         format("samples are correlated (%.2f at lag 1): %d are worth %.3g, and ± says so", worst->stop.lag1,
+                worst->stop.samples, worst->stop.effective_n));
+  line(flagged("drift"), "the level drifts while samples are taken: ± is of this stretch alone");
+  line(flagged("bimodal"), "samples have two modes: the median may jump from one to the other");
+  line(std::count_if(records.begin(), records.end(),
+                     [](const Record& record) {
+                       const TimeRecord* time = time_of(record, "total");
+                       return time && std::isinf(median_error_pct(time->device));
+                     }),
+       "±  ?: fewer than 6 samples, or samples worth fewer than 6 independent ones");
+  return text;
+}
+
+/// "±: over 5 processes, which are 1.2 % apart; each alone says ±0.3 %": of the record whose processes differ most.
+std::string repetitions_line(std::span<const Record> records) {
+  const Record* most = nullptr;
+  for (const Record& record : records)
+    if (has_times(record) && !record.repetitions.median_us.empty() &&
+        (!most || record.repetitions.between_pct > most->repetitions.between_pct))
+      most = &record;
+  if (!most) return {};
+  return cat("±: over ", most->repetitions.median_us.size(), " processes, whose medians differ by ",
+             percent_text(most->repetitions.between_pct), " (standard deviation); each alone says ±",
+             percent_text(most->repetitions.within_pct), "\n");
+}
 
 std::string footnotes(std::span<const Record> records) {
   std::string text = "time: median; ±: half of its 95 % interval";
@@ -160,6 +206,7 @@ std::string footnotes(std::span<const Record> records) {
   if (unchecked > 0)
     text += cat("! unchecked: ", unchecked, unchecked == 1 ? " point was" : " points were",
                 " measured without checking the result (--check none)\n");
+  text += repetitions_line(records) + doubts_of_samples(records);
   std::vector<std::pair<std::string, int>> warnings;  // each sentence once, with the number of points
   for (const auto& record : records)
     for (const auto& sentence : record.warnings) {

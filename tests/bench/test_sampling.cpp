@@ -71,6 +71,25 @@ TEST(Stopping, EndsThoughTheClockStandsStill) {
   EXPECT_EQ(stop.reason, "samples");
 }
 
+TEST(Stopping, TakesCorrelatedSamplesForFewerThanThereAre) {
+  // Each of 500 values 40 times over: 20,000 samples that know the median as well as 500.
+  const auto slow = [](int i) {
+    std::minstd_rand random(7919u * static_cast<unsigned>(i / 40 + 1));
+    random.discard(3);
+    return 90.0 + static_cast<double>(random() % 2000) / 100;
+  };
+  const Sampling sampling{.min_time_s = 0.02, .max_time_s = 2};
+  const auto correlated = feed(sampling, slow);
+  const auto independent = feed(sampling, [&](int i) { return slow(40 * i); });
+  EXPECT_GT(correlated.samples().size(), 5 * independent.samples().size());
+  const auto stop = correlated.verdict();
+  ASSERT_FALSE(stop.flags.empty());
+  EXPECT_EQ(stop.flags[0], "correlated");
+  EXPECT_GT(stop.lag1, 0.9);
+  EXPECT_LT(stop.effective_n, 0.1 * stop.samples);
+  EXPECT_TRUE(independent.verdict().flags.empty());
+}
+
 TEST(Stopping, RefusesTimesThatAreNoTimes) {
   Stopping stopping({});
   EXPECT_THROW(stopping.add(std::nan("")), Error);

@@ -95,8 +95,7 @@ TEST(MedianInterval, OfSixSamplesIsTheirRange) {
 }
 
 TEST(MedianInterval, OfTwelveSamplesIsTheThirdToTheTenth) {
-  Samples samples;
-  for (int i = 12; i >= 1; --i) samples.push_back(i);
+  const Samples samples{7, 2, 11, 5, 9, 1, 12, 4, 8, 3, 10, 6};  // in no order
   const Summary summary = summarize(samples);
   EXPECT_DOUBLE_EQ(summary.ci95_low, 3);
   EXPECT_DOUBLE_EQ(summary.ci95_high, 10);

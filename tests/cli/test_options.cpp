@@ -248,6 +248,22 @@ TEST(Options, TakeTwoReportsToCompare) {
   EXPECT_EQ(options.threshold_pct, 5.5);
   expect_refused({"compare", "a.json"}, "compare needs two reports");
   expect_refused({"compare", "a", "b", "c"}, "unexpected 'c'");
+  EXPECT_EQ(parse({"compare", "a", "b", "--threshold", "3%"}).threshold_pct, 3);
+  EXPECT_EQ(parse({"compare", "a", "b", "--filter", "experts<=8"}).sweep.filter, "experts<=8");
+  EXPECT_TRUE(parse({"compare", "a", "b", "--markdown"}).markdown);
+}
+
+TEST(Options, TakeTwoProgramsToRunInTurns) {
+  const Options options = parse({"ab", "old/moebench --engine loop", "new/moebench", "--threshold", "1%",
+                                 "--", "--experts", "8", "--quiet"});
+  EXPECT_EQ(options.command, Command::ab);
+  EXPECT_EQ(options.arguments, (Strings{"old/moebench --engine loop", "new/moebench"}));
+  EXPECT_EQ(options.common, (Strings{"--experts", "8", "--quiet"}));
+  EXPECT_FALSE(options.quiet) << "it is the programs'";
+  EXPECT_EQ(parse({"ab", "x", "y", "--repetitions", "20"}).repetitions, 20);
+  EXPECT_EQ(parse({"run", "--repetitions", "5"}).repetitions, 5);
+  expect_refused({"ab", "x"}, "ab needs two programs");
+  expect_refused({"ab", "x", "y", "--repetitions", "0"}, "--repetitions: '0'");
 }
 
 TEST(Options, RefuseStrayWords) {

@@ -20,7 +20,12 @@ def _base():
 def _spread(point, around):
     """Forty samples within half a percent of `around` microseconds, in place of what was measured."""
     total = point["time"]["total"]
+    point["stop"].update(unmet=None, flags=[])
     samples = sorted(around * (1 + (i - 19.5) * 0.00025) for i in range(40))
+    for name, time in point["time"].items():
+        if name != "total":  # as the total moves, so do its passes
+            time.update({key: around / 2 for key in time if key.endswith("_us") and key.startswith(("p", "m", "ci"))})
+            time.update(tflops=time["flops"] / (around / 2) / 1e6)
     total.update(n=40, samples_us=samples, min_us=samples[0], p5_us=samples[2], p25_us=samples[10], p50_us=around,
                  p75_us=samples[29], p95_us=samples[37], p99_us=samples[39], max_us=samples[39], mean_us=around,
                  ci95_low_us=samples[13], ci95_high_us=samples[26], tflops=total["flops"] / around / 1e6)
@@ -61,6 +66,73 @@ def a_threshold_decides_what_is_a_regression():
     assert allowed.code == 0
     expect(allowed.out, "2 same", "threshold 12 %")
     assert moebench("compare a.json b.json", variables={"MOEBENCH_THRESHOLD": "12"}).code == 0
+
+
+def doubts_of_either_report_are_repeated():
+    document = copy.deepcopy(_base())
+    document["warnings"].append("load average was 8.08 on 2 usable threads")
+    document["points"][0]["warnings"].append("clocks fell")
+    document["points"][0]["stop"]["unmet"] = "noise 2.9 % > target 1 %"
+    _write("b.json", document)
+    compared = moebench("compare a.json b.json")
+    expect(compared.out, "! B: load average was 8.08 on 2 usable threads", "! B: clocks fell",
+           "! B missed its target in 1 of 2 points: noise 2.9 % > target 1 %")
+    assert compared.code == 0
+
+
+def what_may_not_be_the_build_is_not_judged():
+    def missed(point):
+        _spread(point, around=110.0)
+        point["stop"]["unmet"] = "noise 2.9 % > target 1 %"
+
+    def drifts(point):
+        _spread(point, around=110.0)
+        point["stop"]["flags"] = ["drift"]
+
+    for change, why in ((missed, "repeat in turns: B missed its target: noise 2.9 %"), (drifts, "samples drift in B")):
+        compared = _compare(change)
+        assert compared.code == 0
+        expect(compared.out, "1 ambiguous", why, "ambiguous: repeat in turns: moebench ab moebench moebench -- --no-peaks")
+
+
+def peaks_that_differ_leave_no_verdict():
+    document = copy.deepcopy(_base())
+    peaks = {"backend": "cpu", "dtype": "fp32", "ranks": 1, "gemm_tflops": 0.1, "copy_gbs": 14.9, "launch_us": 3,
+             "link_gbs": None, "link_latency_us": None}
+    document["peaks"] = [peaks]
+    _write("a.json", document)
+    document["peaks"] = [{**peaks, "copy_gbs": 26.0}]
+    _write("b.json", document)
+    compared = moebench("compare a.json b.json")
+    assert compared.code == 0
+    expect(compared.out, "2 ambiguous", "the machines' own peaks differ: copy 14.9 / 26 GB/s")
+
+
+def a_title_names_commit_date_and_machine():
+    document = _base()
+    compared = moebench("compare a.json a.json").out
+    expect(compared, f"A  a.json: ", f"B  a.json: ", document["run"]["start"], document["machine"]["cpu"]["model"])
+    if document["tool"]["commit"]:
+        expect(compared, document["tool"]["commit"][:10])
+
+
+def a_comparison_is_written_as_json_and_markdown():
+    _compare(lambda point: _spread(point, around=110.0))
+    compared = moebench("compare a.json b.json --json c.json --markdown")
+    assert compared.code == 5
+    expect(compared.out, "| engine | A µs | B µs | B/A | low | high | verdict | why |", "| 1.100 |")
+    written = json.loads(pathlib.Path("c.json").read_text())
+    assert written["schema"] == "moebench.comparison/1" and written["exit_code"] == 5
+    assert [point["verdict"] for point in written["points"]] == ["slower", "same"]
+    expect_refused(moebench("compare a.json b.json --json c.json"), 2, "c.json already exists")
+    assert moebench("compare a.json b.json --json c.json --force").code == 5
+
+
+def a_filter_and_a_percent_sign_are_taken():
+    _compare(lambda point: _spread(point, around=110.0))
+    assert moebench("compare a.json b.json --filter engine=naive-mask").code == 0
+    assert moebench("compare a.json b.json --threshold 12%").code == 0
+    expect_refused(moebench("compare a.json b.json --threshold -3"), 2, "-3")
 
 
 def faster_is_no_error():

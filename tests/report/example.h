@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -15,11 +16,18 @@
 
 namespace moebench::example {
 
-/// `n` samples evenly from 0.99 to 1.01 times `median_us`.
+/// `samples` in an order without correlation, always the same.
+inline std::vector<double> shuffled(std::vector<double> samples) {
+  std::minstd_rand random(7);
+  for (std::size_t i = samples.size(); i > 1; --i) std::swap(samples[i - 1], samples[random() / 16 % i]);
+  return samples;
+}
+
+/// `n` samples evenly from 0.99 to 1.01 times `median_us`, in no order.
 inline std::vector<double> samples_around(double median_us, int n = 21) {
   std::vector<double> samples;
   for (int i = 0; i < n; ++i) samples.push_back(median_us * (0.99 + 0.02 * i / (n - 1)));
-  return samples;
+  return shuffled(std::move(samples));
 }
 
 inline TimeRecord time_record(std::vector<double> samples, double flops) {
@@ -58,7 +66,13 @@ inline Record record(int experts, const std::string& engine, double median_us) {
               {.stage = Stage::dispatch, .pass = Pass::backward, .time = time, .link_bytes = 1e6}};
   r.tokens_per_s = 4096 / median_us * 1e6;
   r.exchange_gbs = 1.25;
-  r.stop = {.reason = "noise", .warmup = 3, .samples = 21, .noise_target_pct = 1};
+  r.stop = {.reason = "noise",
+            .warmup = 3,
+            .samples = 21,
+            .noise_target_pct = 1,
+            .lag1 = 0.25,
+            .effective_n = 20,
+            .flags = {"bimodal"}};
   r.run = "20260131T120000Z-host-42";
   r.ranks = {.slowest = 1, .median_us = {median_us * 0.9, median_us}};
   r.memory = {

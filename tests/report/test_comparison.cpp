@@ -20,6 +20,7 @@ Record point(double median_us, double spread_pct = 1, int n = 101, int experts =
   Record record = example::record(experts, "loop", median_us);
   std::vector<double> samples;
   for (int i = 0; i < n; ++i) samples.push_back(median_us * (1 + spread_pct / 100 * (2.0 * i / (n - 1) - 1)));
+  samples = example::shuffled(std::move(samples));
   record.time["total"].device = summarize(samples);
   record.time["total"].samples = samples;
   return record;
@@ -151,6 +152,123 @@ TEST(Compare, WarnsWhenTheConditionsDiffer) {
   ASSERT_EQ(warnings.size(), 2u);
   EXPECT_EQ(warnings[0], "A and B differ in build type: Release / Debug");
   EXPECT_EQ(warnings[1], "1 points were measured without checking the result");
+}
+
+TEST(Compare, TwoRunsAtTheDefaultTargetCanBeTheSame) {
+  // Half an interval of 1 %, the default target, on both sides: 2 % is the default threshold.
+  Record a = point(100), b = point(100.3);
+  for (Record* record : {&a, &b}) {
+    TimeRecord& total = record->time["total"];
+    total.device.ci95_low = 0.99 * total.device.p50, total.device.ci95_high = 1.01 * total.device.p50;
+  }
+  EXPECT_EQ(judged(a, b).verdict, Verdict::same);
+  b.time["total"].device.ci95_high = 1.04 * b.time["total"].device.p50;
+  EXPECT_EQ(judged(a, b).verdict, Verdict::ambiguous);
+}
+
+TEST(Compare, DoesNotTrustSamplesThatDriftOrMissedTheirTarget) {
+  for (const double b_us : {110.0, 90.0}) {
+    Record a = point(100), b = point(b_us);
+    a.stop.flags = {"drift"};
+    EXPECT_EQ(judged(a, b).verdict, Verdict::ambiguous);
+    EXPECT_EQ(judged(a, b).reason, "repeat in turns: samples drift in A");
+    a.stop.flags = {"correlated"};
+    b.stop.unmet = "noise 2 % > target 1 %";
+    EXPECT_EQ(judged(a, b).reason, "repeat in turns: B missed its target: noise 2 % > target 1 %");
+  }
+  Record a = point(100), b = point(100);
+  a.stop.unmet = "noise 1.1 % > target 1 %";
+  EXPECT_EQ(judged(a, b).verdict, Verdict::same) << "the interval is narrow enough for this threshold";
+}
+
+TEST(Compare, DoesNotJudgeMachinesWhosePeaksDiffer) {
+  Document a = of({point(100)}), b = of({point(110)});
+  a.peaks[0].ranks = b.peaks[0].ranks = 1;
+  EXPECT_EQ(compare(a, b).points[0].verdict, Verdict::slower);
+  b.peaks[0].copy_gbs = 0.8 * a.peaks[0].copy_gbs;
+  EXPECT_EQ(compare(a, b).points[0].verdict, Verdict::ambiguous);
+  EXPECT_EQ(compare(a, b).points[0].reason,
+            "repeat in turns: the machines' own peaks differ: copy 20 / 16 GB/s");
+}
+
+TEST(Compare, CallsAWholeWhosePassesMovedMixed) {
+  Record a = point(100), b = point(100);
+  b.time["forward"] = example::time_record(example::samples_around(100 / 2.5), 1e11);
+  b.time["backward"] = example::time_record(example::samples_around(60), 2e11);
+  const auto comparison = compare(of({a}), of({b}));
+  EXPECT_EQ(comparison.points[0].verdict, Verdict::mixed);
+  EXPECT_EQ(comparison.points[0].reason,
+            "the whole is the same, its passes are not: forward slower: 1.200, backward faster: 0.900");
+  EXPECT_EQ(comparison.exit_code(), ExitCode::regression);
+  b.time["forward"] = a.time["forward"];
+  EXPECT_EQ(compare(of({a}), of({b})).exit_code(), ExitCode::ok) << "nothing became slower";
+}
+
+TEST(Compare, JudgesSeveralReportsOverTheirProcesses) {
+  std::vector<Document> a, b;
+  for (int i = 0; i < 10; ++i) {
+    const double machine = i % 2 ? 1.3 : 1.0;  // it slows both sides of a pair
+    a.push_back(of({point(100 * machine + 0.1 * i)}));
+    b.push_back(of({point(105 * machine + 0.1 * i)}));
+  }
+  EXPECT_EQ(compare(a, b).points[0].verdict, Verdict::ambiguous);
+  const auto paired = compare(a, b, {.paired = true});
+  EXPECT_EQ(paired.points[0].verdict, Verdict::slower);
+  EXPECT_EQ(paired.points[0].processes_a, 10);
+  EXPECT_LT(paired.points[0].p, 0.01);
+  EXPECT_EQ(compare(a, a, {.paired = true}).points[0].verdict, Verdict::same);
+  b.pop_back();
+  EXPECT_THROW(compare(a, b, {.paired = true}), UsageError);
+}
+
+TEST(Compare, JudgesPointsOfSeveralProcessesOverThem) {
+  Record a = point(100), b = point(110);
+  a.repetitions.median_us = {99, 100, 101, 100.5, 98};
+  b.repetitions.median_us = {109, 112, 110, 108, 111};
+  EXPECT_EQ(judged(a, b).verdict, Verdict::slower);
+  b.repetitions.median_us = {90, 130, 110, 95, 140};
+  EXPECT_EQ(judged(a, b).verdict, Verdict::ambiguous);
+}
+
+TEST(Compare, NamesTheCommandThatRepeatsBothInTurns) {
+  Document a = of({point(100)}), b = a;
+  a.run.argv = {"moebench", "run", "--experts", "8", "--json", "a.json", "--force"};
+  b.run.argv = {"moebench", "run", "--json=b.json", "--experts", "8"};
+  EXPECT_EQ(compare(a, b).in_turns, "moebench ab moebench moebench -- --experts 8");
+  b.run.argv.push_back("--streams");
+  b.tool.commit = std::string(40, 'b');
+  EXPECT_EQ(compare(a, b).in_turns,
+            "moebench ab 'A/moebench --experts 8' 'B/moebench --experts 8 --streams'   # A/moebench: commit "
+            "aaaaaaaaaa (modified), B/moebench: commit bbbbbbbbbb (modified)");
+}
+
+TEST(Compare, RepeatsWhatTheReportsWarnOf) {
+  Document a = of({point(100), point(100, 1, 101, 16)});
+  for (Record& record : a.points) record.warnings = {"clocks fell"};
+  a.points[0].stop.unmet = "noise 2 % > target 1 %";
+  const auto repeated = compare(a, of({point(100)})).repeated;
+  const auto said = [&](const std::string& line) {
+    return std::find(repeated.begin(), repeated.end(), line) != repeated.end();
+  };
+  EXPECT_TRUE(said("A: one of all"));
+  EXPECT_TRUE(said("A: CPU turbo is on"));
+  EXPECT_TRUE(said("A: clocks fell (2 points)"));
+  EXPECT_TRUE(said("A missed its target in 1 of 2 points: noise 2 % > target 1 %"));
+  EXPECT_TRUE(said("B: one of all"));
+}
+
+TEST(Compare, CountsAnUncheckedPointOnce) {
+  Document a = of({point(100)});
+  a.points[0].check.mode = "none";
+  EXPECT_EQ(compare(a, a).warnings.at(0), "1 points were measured without checking the result");
+}
+
+TEST(Compare, LooksAtFilteredPointsOnly) {
+  const auto comparison =
+      compare(of({point(100), point(100, 1, 101, 16)}), of({point(100), point(200, 1, 101, 16)}),
+              {.filter = parse_filter("experts<=8")});
+  ASSERT_EQ(comparison.points.size(), 1u);
+  EXPECT_EQ(comparison.exit_code(), ExitCode::ok);
 }
 
 TEST(Compare, TakesTheGeometricMeanOfTheRatios) {

@@ -80,7 +80,7 @@ TEST(Differences, NameWhatCanChangeATime) {
   b.environment.variables = {{"NVIDIA_TF32_OVERRIDE", "1"}, {"OMP_NUM_THREADS", "2"}, {"SLURM_JOB_ID", "7"}};
   EXPECT_EQ(differences(a, b),
             (std::vector<std::string>{"OpenBLAS: 0.3.21 / 0.3.26", "build type: Release / Debug",
-                                      "NVIDIA_TF32_OVERRIDE: none / 1"}));
+                                      "NVIDIA_TF32_OVERRIDE: (unset) / 1"}));
 }
 
 }  // namespace

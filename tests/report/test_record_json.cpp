@@ -28,6 +28,37 @@ TEST(RecordJson, WritesNumbersAsNumbersAndUnitsInNames) {
   EXPECT_EQ(json["time"]["total"]["samples_us"].size(), 21u);
 }
 
+TEST(RecordJson, WritesWhatFewSamplesCannotKnowAsNullWithoutARemark) {
+  Record record = example::record(8, "loop", 200);
+  const auto total_of = [&](int n) {
+    record.time["total"] = example::time_record(example::samples_around(200, n), 3e11);
+    const Json json = to_json(record);
+    EXPECT_TRUE(json["warnings"].empty()) << json["warnings"].dump();
+    EXPECT_EQ(to_json(read_back(record)), json);
+    return json["time"]["total"];
+  };
+  const Json three = total_of(3), five = total_of(5), fifty = total_of(50), many = total_of(100);
+  EXPECT_TRUE(three["p25_us"].is_null() && three["p75_us"].is_null() && three["stdev_us"].is_number());
+  EXPECT_TRUE(five["noise_pct"].is_null() && five["p5_us"].is_null() && five["p25_us"].is_number());
+  EXPECT_TRUE(fifty["p99_us"].is_null() && fifty["p95_us"].is_number() && fifty["noise_pct"].is_number());
+  EXPECT_TRUE(many["p99_us"].is_number());
+}
+
+TEST(RecordJson, KeepsWhatIsKnownOfTheSamplesOrder) {
+  const Json json = to_json(example::record(8, "loop", 200));
+  EXPECT_EQ(json["stop"]["flags"], Json::array({"bimodal"}));
+  EXPECT_EQ(json["stop"]["lag1"], 0.25);
+  EXPECT_EQ(json["stop"]["effective_n"], 20);
+  EXPECT_EQ(json["time"]["total"]["effective_n"], 21);
+  Json older = json;
+  for (const char* key : {"lag1", "effective_n", "flags"}) older["stop"].erase(key);
+  older["time"]["total"].erase("effective_n");
+  const Record read = record_from_json(older, "");
+  EXPECT_TRUE(std::isnan(read.stop.lag1) && std::isnan(read.time.at("total").device.effective_n));
+  EXPECT_TRUE(read.stop.flags.empty());
+  EXPECT_TRUE(to_json(read)["stop"]["lag1"].is_null());
+}
+
 TEST(RecordJson, ReadsBackAllThatItWrote) {
   const Record record = example::record(8, "loop", 183.42);
   EXPECT_EQ(to_json(read_back(record)), to_json(record));

@@ -101,6 +101,32 @@ TEST(Table, MarksAnUnknownPrecision) {
   EXPECT_TRUE(holds(table(std::vector{record}), "?"));
 }
 
+TEST(Table, SaysWhatMakesThePrecisionDoubtful) {
+  std::vector<Record> records{example::record(8, "loop", 100), example::record(16, "loop", 100)};
+  records[0].stop.flags = {"correlated", "drift"};
+  records[0].stop.samples = 400;
+  records[0].stop.lag1 = 0.7;
+  records[0].stop.effective_n = 35;
+  const std::string text = table(records);
+  EXPECT_TRUE(holds(
+      text, "! samples are correlated (0.70 at lag 1): 400 are worth 35, and ± says so (1 of 2 points)\n"))
+      << text;
+  EXPECT_TRUE(
+      holds(text, "! the level drifts while samples are taken: ± is of this stretch alone (1 of 2 points)\n"))
+      << text;
+  EXPECT_TRUE(
+      holds(text, "! samples have two modes: the median may jump from one to the other (1 of 2 points)\n"))
+      << text;
+  records[0].stop.flags = records[1].stop.flags = {};
+  EXPECT_FALSE(holds(table(records), "!")) << table(records);
+}
+
+TEST(Table, SaysWhyAPrecisionIsUnknown) {
+  Record record = example::record(8, "loop", 100);
+  record.time["total"].device = summarize(std::vector<double>{99, 100, 101});
+  EXPECT_TRUE(holds(table(std::vector{record}), "! ±  ?: fewer than 6 samples"));
+}
+
 TEST(Table, OfNoRecordsIsEmpty) { EXPECT_EQ(table({}), ""); }
 
 TEST(StageTable, ShowsWhereTheTimeGoes) {

@@ -48,7 +48,7 @@ def contradictions(report):
             yield f"{where}.id: {point['id']} is there twice"
         seen.add(point["id"])
         for path, summary in summaries(point):
-            values = [summary[key] for key in ORDER]
+            values = [summary[key] for key in ORDER if summary[key] is not None]
             if values != sorted(values):
                 yield f"{where}.{path}: percentiles do not rise: {values}"
             low, high = summary["ci95_low_us"], summary["ci95_high_us"]
