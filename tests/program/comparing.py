@@ -9,7 +9,7 @@ from program import expect, expect_refused, main, moebench, report, small
 
 def _base():
     """A report of two points whose samples are near each other, whatever the machine did."""
-    assert moebench(f"run {small(engine='loop,naive-mask', iters=40)} --samples --json a.json").code == 0
+    assert moebench(f"run {small(engine='loop,naive-mask', iters=40)} --samples --json a.json --force").code == 0
     document = report("a.json")
     for point in document["points"]:
         _spread(point, around=100.0)
@@ -92,7 +92,7 @@ def what_may_not_be_the_build_is_not_judged():
     for change, why in ((missed, "repeat in turns: B missed its target: noise 2.9 %"), (drifts, "samples drift in B")):
         compared = _compare(change)
         assert compared.code == 0
-        expect(compared.out, "1 ambiguous", why, "ambiguous: repeat in turns: moebench ab moebench moebench -- --no-peaks")
+        expect(compared.out, "1 ambiguous", why, "ambiguous: repeat in turns: moebench ab moebench moebench -- --tokens 8")
 
 
 def peaks_that_differ_leave_no_verdict():
