@@ -175,6 +175,11 @@ std::vector<OptionFlag> output_flags() {
        "no progress on stderr; warnings stay",
        {Command::run, Command::verify, Command::ab},
        [](Options& o, std::string_view v) { o.quiet = on(v); }},
+  };
+}
+
+std::vector<OptionFlag> process_flags() {
+  return {
       {"How to compare", "threshold", "PCT", "2", "slower by more than this is a regression; 2 or 2%",
        kJudges, [](Options& o, std::string_view v) { o.threshold_pct = percentage(v); }},
       {"How to compare",
@@ -214,6 +219,7 @@ std::vector<OptionFlag> all_flags() {
   std::vector<OptionFlag> flags = selection_flags();
   for (auto& flag : sampling_flags()) flags.push_back(std::move(flag));
   for (auto& flag : output_flags()) flags.push_back(std::move(flag));
+  for (auto& flag : process_flags()) flags.push_back(std::move(flag));
   return flags;
 }
 

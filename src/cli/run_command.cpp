@@ -185,6 +185,16 @@ void keep_csv(const RunDisplay& show, const Document& report, bool replaces, Run
   }
 }
 
+/// Writes the report and the CSV table and prints the tables. `about`: the report without points.
+void finish(const Options& options, RunDisplay& show, Journal* journal, const Document& about,
+            bool replaces_csv, RunOutcome& outcome) {
+  const bool kept = journal && folds(*journal, outcome);
+  show.print_tables(about);
+  if (!options.csv.empty()) keep_csv(show, about, replaces_csv, outcome);
+  if (!outcome.message.empty()) std::cerr << "moebench: " << outcome.message << std::endl;
+  if (kept && !journal->file().empty()) show.note(cat("report: ", journal->file().string()));
+}
+
 /// After an error that some ranks may not know of: rank 0 has said all it has to, the others give it time for
 /// that.
 void leave(World& world, LostRanks* watched, const RunOutcome& outcome) {
@@ -247,11 +257,7 @@ ExitCode repeat_command(const Options& options, const std::vector<std::string>& 
   for (const Record& record : documents.front().points) show.end(combine(of_each(documents, record)));
   for (const Document& document : documents)
     outcome.code = std::max(outcome.code, static_cast<ExitCode>(document.run.exit_code));
-  const bool kept = journal && folds(*journal, outcome);
-  show.print_tables(about);
-  if (!options.csv.empty()) keep_csv(show, about, replaces_csv, outcome);
-  if (!outcome.message.empty()) std::cerr << "moebench: " << outcome.message << std::endl;
-  if (kept && !journal->file().empty()) show.note(cat("report: ", journal->file().string()));
+  finish(options, show, journal.get(), about, replaces_csv, outcome);
   return outcome.code;
 }
 
@@ -321,13 +327,9 @@ ExitCode run_command(const Options& given, const std::vector<std::string>& argv)
   RunObserver nobody;
   RunOutcome outcome = run_cases(cases, sampling_of(options), workplace.bench(), show ? *show : nobody);
   if (show) {
-    const bool kept = journal && folds(*journal, outcome);
     show->sort_like(sweep.cases);
     if (journal) about.earlier_runs = journal->document().earlier_runs;
-    show->print_tables(about);
-    if (!options.csv.empty()) keep_csv(*show, about, replaces_csv, outcome);
-    if (!outcome.message.empty()) std::cerr << "moebench: " << outcome.message << std::endl;
-    if (kept && !journal->file().empty()) show->note(cat("report: ", journal->file().string()));
+    finish(options, *show, journal.get(), about, replaces_csv, outcome);
   }
   if (outcome.ranks_lost) leave(world, watched.get(), outcome);
   return outcome.code;

@@ -190,11 +190,6 @@ std::string footnotes(std::span<const Record> records) {
   std::string text = "time: median; ±: half of its 95 % interval";
   if (std::any_of(records.begin(), records.end(), [](const Record& record) {
         const TimeRecord* time = time_of(record, "total");
-        return time && time->device.n < kLeastForInterval;
-      }))
-    text += cat(" (?: fewer than ", kLeastForInterval, " samples have none)");
-  if (std::any_of(records.begin(), records.end(), [](const Record& record) {
-        const TimeRecord* time = time_of(record, "total");
         return time && time->limit_pct > 0;
       }))
     text += "; limit: least time at this machine's measured peaks";

@@ -385,29 +385,5 @@ TEST_F(Running, SaysWhyNoSensorWasRead) {
   EXPECT_EQ(backend_.instruments->reads, 0);
 }
 
-TEST(Inputs, TogetherExceedTheCacheTwice) {
-  const Shape shape{.tokens = 1024, .hidden = 1024};  // 4 MiB
-  EXPECT_EQ(input_sets_needed(shape, std::size_t{32} << 20), 16);
-  EXPECT_EQ(input_sets_needed(shape, std::size_t{8} << 20), 4);
-  EXPECT_EQ(input_sets_needed(shape, std::size_t{3} << 20), 2);  // 1.5 sets would not be enough
-  EXPECT_EQ(input_sets_needed(shape, 1), 1);
-  EXPECT_EQ(input_sets_needed({.tokens = 0, .hidden = 8}, 1 << 20), 16);
-}
-
-TEST(GradientSync, IsNotReplayedAndWaitsUnlessOverNccl) {
-  Case step{.shape = {.ranks = 2}, .passes = PassSet::step, .comm = "mpi"};
-  EXPECT_TRUE(sync_waits(step));
-  EXPECT_EQ(why_no_graph_of_sync(step), "the gradient sync between ranks waits for the device");
-  step.comm = "nccl";
-  EXPECT_FALSE(sync_waits(step));
-  EXPECT_EQ(why_no_graph_of_sync(step),
-            "a replayed gradient sync over NCCL would wait for other ranks without a limit");
-  step.shape.ranks = 1;
-  EXPECT_EQ(why_no_graph_of_sync(step), "");
-  step.shape.ranks = 2;
-  step.passes = PassSet::fwd_bwd;
-  EXPECT_EQ(why_no_graph_of_sync(step), "");
-}
-
 }  // namespace
 }  // namespace moebench

@@ -38,6 +38,23 @@ inline TimeRecord time_record(std::vector<double> samples, double flops) {
   return time;
 }
 
+inline DeviceRecord device_record() {
+  return {.readings = 40,
+          .sm_min_mhz = 1620,
+          .sm_max_mhz = 1980,
+          .memory_min_mhz = 3201,
+          .memory_max_mhz = 3201,
+          .temperature_max_c = 55,
+          .power_mean_w = 612,
+          .power_max_w = 650,
+          .clock_limits = {"power cap"},
+          .throttled_samples = 2,
+          .throttled_at = {3, 4},
+          .energy_uj_per_token = 31.25,
+          .energy_s = 2.5,
+          .energy_from = "counter"};
+}
+
 inline Record record(int experts, const std::string& engine, double median_us) {
   Record r;
   r.measured.shape = {.tokens = 4096, .hidden = 1024, .ffn = 4096, .experts = experts, .top_k = 2};
@@ -85,20 +102,7 @@ inline Record record(int experts, const std::string& engine, double median_us) {
       .peak_bytes = 4.5e9,
       .at_peak = {.weights = 1e9, .gradients = 1e9, .activations = 1.5e9, .inputs = 0.9e9, .workspace = 1e8},
       .timed_allocations = 0};
-  r.device = {.readings = 40,
-              .sm_min_mhz = 1620,
-              .sm_max_mhz = 1980,
-              .memory_min_mhz = 3201,
-              .memory_max_mhz = 3201,
-              .temperature_max_c = 55,
-              .power_mean_w = 612,
-              .power_max_w = 650,
-              .clock_limits = {"power cap"},
-              .throttled_samples = 2,
-              .throttled_at = {3, 4},
-              .energy_uj_per_token = 31.25,
-              .energy_s = 2.5,
-              .energy_from = "counter"};
+  r.device = device_record();
   r.math = "fp32 SIMD, fp32 accumulation";
   r.queue_us = median_us / 10;
   r.setup_us = 1234.5;
@@ -115,6 +119,29 @@ inline Record without_time(int experts, Status status, const std::string& reason
   r.reason = reason;
   r.check.passed = status != Status::incorrect;
   return r;
+}
+
+inline Environment environment() {
+  return {.host = "host",
+          .os = "Debian 12",
+          .kernel = "Linux 6.1",
+          .container = "docker",
+          .load_average = 0.25,
+          .variables = {{"OMP_NUM_THREADS", "2"}},
+          .cpu = {.model = "Some CPU",
+                  .architecture = "x86_64",
+                  .sockets = 1,
+                  .cores = 2,
+                  .threads = 4,
+                  .numa_nodes = 1,
+                  .usable_threads = 4,
+                  .quota_threads = 2,
+                  .caches = {{.level = 3, .type = "Unified", .bytes = 33554432, .shared_by = 4}},
+                  .memory_bytes = 8e9,
+                  .governor = "performance",
+                  .virtual_machine = true,
+                  .turbo = false},
+          .warnings = {"CPU turbo is on"}};
 }
 
 inline Document document() {
@@ -143,26 +170,7 @@ inline Document document() {
                      .host = "host",
                      .load_average = 0.5}};
   d.suite = SuiteInfo{"smoke", "Does everything work?", "Yes.", "{\"name\": \"smoke\"}"};
-  d.environment = {.host = "host",
-                   .os = "Debian 12",
-                   .kernel = "Linux 6.1",
-                   .container = "docker",
-                   .load_average = 0.25,
-                   .variables = {{"OMP_NUM_THREADS", "2"}},
-                   .cpu = {.model = "Some CPU",
-                           .architecture = "x86_64",
-                           .sockets = 1,
-                           .cores = 2,
-                           .threads = 4,
-                           .numa_nodes = 1,
-                           .usable_threads = 4,
-                           .quota_threads = 2,
-                           .caches = {{.level = 3, .type = "Unified", .bytes = 33554432, .shared_by = 4}},
-                           .memory_bytes = 8e9,
-                           .governor = "performance",
-                           .virtual_machine = true,
-                           .turbo = false},
-                   .warnings = {"CPU turbo is on"}};
+  d.environment = environment();
   d.machine = {.gpus = {{"Some GPU", 132, 8e10, 5e7}},
                .mpi = MpiInfo{"Open MPI 4.1.4", "mpirun"},
                .ranks = {{0, "host", 42, "cpu"}, {1, "host", 43, "gpu", "0000:19:00.0", "GPU-4d2c"}},
