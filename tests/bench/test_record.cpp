@@ -50,7 +50,7 @@ TEST(RecordId, IsThatOfReportsFromBeforeASettingWasAdded) {
   spread.shape = {.tokens = 2048, .hidden = 256, .ffn = 1024, .experts = 8, .top_k = 2, .ranks = 2, .ep = 2};
   spread.comm = "mpi";
   EXPECT_EQ(id_of(spread), "c6f1058a036c5e91");
-  spread.exchange = "per-expert";
+  spread.exchange = Exchange::per_expert;
   EXPECT_NE(id_of(spread), "c6f1058a036c5e91");
 }
 
