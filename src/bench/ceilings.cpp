@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "comm/peer_memory.h"
 #include "moe/workload.h"
 
 namespace moebench {
@@ -81,6 +82,35 @@ double exchange_us(Bench bench, Comm& comm, std::int64_t rows) {
       0, kRepeats);
 }
 
+/// Time in which every rank copies `bytes` to each other rank's block at once.
+double peer_copy_us(Bench bench, const PeerMemory& peers, int rank, std::size_t bytes) {
+  const auto& blocks = peers.blocks();
+  constexpr int kRepeats = 30;  // the same on every rank: all copy at once
+  bench.ranks.barrier();
+  return least_us(
+      bench.backend,
+      [&] {
+        for (std::size_t p = 0; p < blocks.size(); ++p)
+          if (static_cast<int>(p) != rank)
+            bench.backend.memory().queue_copy(blocks[p] + static_cast<std::size_t>(rank) * bytes,
+                                              blocks[static_cast<std::size_t>(rank)], bytes);
+      },
+      0, kRepeats);
+}
+
+/// GPUs of one host also reach each other without messages: the link's ceiling is the faster of both ways.
+void measure_peer_link(Bench bench, Comm& comm, Peaks& peaks) {
+  constexpr std::size_t kBytes = std::size_t{64} << 20, kFewBytes = 4096;
+  const auto ranks = static_cast<std::size_t>(comm.size());
+  const PeerMemoryResult peers = make_peer_memory(comm, bench.backend.memory(), ranks * kBytes);
+  if (!peers.memory) return;
+  const double small_us = peer_copy_us(bench, *peers.memory, comm.rank(), kFewBytes);
+  const double us = peer_copy_us(bench, *peers.memory, comm.rank(), kBytes);
+  peaks.link_latency_us = std::min(peaks.link_latency_us, small_us);
+  peaks.link_gbs = std::max(peaks.link_gbs, static_cast<double>((ranks - 1) * kBytes) / us * 1e-3);
+  bench.ranks.barrier();  // no peer copies any more: the blocks can go
+}
+
 void measure_link(Bench bench, Peaks& peaks) {
   const auto comm = bench.ranks.make_comm(bench.backend.memory(), bench.backend.stream());
   constexpr std::int64_t kRows = 1024;  // 4 MiB to each peer
@@ -89,6 +119,7 @@ void measure_link(Bench bench, Peaks& peaks) {
   bench.ranks.barrier();
   const double us = exchange_us(bench, *comm, kRows);
   peaks.link_gbs = static_cast<double>((comm->size() - 1) * kRows * 4096) / us * 1e-3;
+  if (!bench.backend.memory().host_accessible()) measure_peer_link(bench, *comm, peaks);
 }
 
 /// The slowest rank's figures on every rank.

@@ -33,6 +33,8 @@ bool has_mpi() {
 
 int ranks_to_start(const SweepAxes& axes) {
   const auto ranks = static_cast<int>(std::min(axes.most_ranks(), kMostLocalRanks));
+  if (axes.only("comm") == kNccl && !uses_gpu(backend_of(axes)))
+    return 1;  // one rank says that it is refused
   if (ranks == 1 || axes.only("comm") == kSelf || !detect_launch().launcher.empty()) return 1;
   return has_mpi() || start_over_nccl(axes, ranks) ? ranks : 1;  // else what can be run on one rank is
 }

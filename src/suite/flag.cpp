@@ -198,9 +198,7 @@ constexpr Flag kFlags[] = {
     {.name = "exchange",
      .value = "fused|per-expert|direct",
      .standard = "fused",
-     .help =
-         "rows travel at once, one local expert after the other as in the paper's code, or by stores into "
-         "memory that the ranks of one host share",
+     .help = "rows at once, by local expert (the paper), or stored at peers of a host",
      .added = true,
      .reader = "a layer on several ranks (ep above 1) reads",
      .read = [](const Case& c) { return c.shape.ep > 1 ? std::string(name_of(c.exchange)) : std::string(); },

@@ -232,8 +232,7 @@ PeerGroup group_of(const DispatcherArgs& args, const PeerLayout& layout, std::in
                   .timeout_s = args.ranks.timeout_s()};
   std::copy(blocks.begin(), blocks.end(), group.block);
   for (int p = 0; p < group.size; ++p)
-    group.tokens[p] =
-        static_cast<std::int32_t>(shape.tokens_of(group.first_rank + p));
+    group.tokens[p] = static_cast<std::int32_t>(shape.tokens_of(group.first_rank + p));
   return group;
 }
 

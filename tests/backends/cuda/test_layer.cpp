@@ -118,7 +118,8 @@ TEST_P(EveryEngine, AllocatesNothingAfterTheFirstStep) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cuda, EveryEngine,
-                         testing::Combine(testing::ValuesIn(cuda_capabilities().engines()), testing::ValuesIn(kDTypes)),
+                         testing::Combine(testing::ValuesIn(cuda_capabilities().engines()),
+                                          testing::ValuesIn(kDTypes)),
                          [](const auto& test) {
                            std::string name =
                                cat(std::get<0>(test.param), "_", name_of(std::get<1>(test.param)));
