@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "moe/parameter.h"
 
 namespace moebench {
@@ -87,6 +88,38 @@ StageCost backward_cost(const Terms& t, const RankLoad& load, Stage stage) {
   return {};
 }
 
+/// A stage of `--exchange direct` that moves rows. `in`, `out`: tokens whose row arrives or leaves, once per rank.
+/// Only `pack` (backward: `combine`) and the sums touch the rows of experts; rows that travel are on the link's account.
+StageCost deduplicated_cost(const Terms& t, const RankLoad& load, Stage stage, Pass pass) {
+  const auto in = static_cast<double>(load.received_rows), out = static_cast<double>(load.sent_rows);
+  const auto foreign = static_cast<double>(load.received_copies);  // rows of experts for other ranks' tokens
+  const double own = t.S - static_cast<double>(load.sent_copies);  // and for this rank's tokens
+  const bool forward = pass == Pass::forward;
+  const auto crossing = [&](double bytes) {
+    return StageCost{.bytes = bytes, .link_bytes = std::max(in, out) * t.row, .messages = 1};
+  };
+  const double lists = t.n * (kIndex + kScore);
+  switch (stage) {
+    case Stage::dispatch:  // forward reads the tokens that leave; backward sums the rows of received tokens
+      return crossing(forward ? std::min(out, t.T) * t.row : foreign * t.row);
+    case Stage::collect:  // the same the other way round
+      return crossing(forward ? foreign * t.row : std::min(out, t.T) * t.row);
+    case Stage::pack:
+      return {.bytes = forward ? (in + t.T + t.n) * t.row + lists : (own + out + t.T) * t.row + lists};
+    case Stage::combine:
+      return {.bytes = forward ? (own + out + t.T) * t.row + lists : (in + t.T + t.n) * t.row + lists};
+    case Stage::sizes:
+      return {.link_bytes = static_cast<double>(load.peers) * t.E * kIndex, .messages = 1};
+    default:
+      MB_ASSERT(false);
+  }
+}
+
+bool moves_rows(Stage stage, Pass pass) {
+  return stage == Stage::dispatch || stage == Stage::collect || stage == Stage::pack ||
+         stage == Stage::combine || (stage == Stage::sizes && pass == Pass::forward);
+}
+
 /// A ring all-reduce of B bytes over n ranks sends 2·(n-1)/n·B from each (Patarasuk & Yuan 2009).
 StageCost sync_cost(const Shape& shape) {
   StageCost cost;
@@ -115,6 +148,8 @@ StageCost& StageCost::operator+=(const StageCost& other) {
 
 StageCost cost_of(const Shape& shape, const RankLoad& load, Stage stage, Pass pass) {
   const Terms terms(shape, load);
+  if (load.deduplicated && pass != Pass::sync && moves_rows(stage, pass))
+    return deduplicated_cost(terms, load, stage, pass);
   switch (pass) {
     case Pass::forward:
       return forward_cost(terms, load, stage);

@@ -69,6 +69,32 @@ TEST(Cost, CountsTheLargerDirectionOfAnExchange) {
   EXPECT_EQ(cost_of(shape, load, Stage::sizes, Pass::forward).link_bytes, 4 * 8);
 }
 
+TEST(Cost, CountsRowsOncePerRankWhereTheyAreDeduplicated) {
+  const Shape shape{
+      .tokens = 8192, .hidden = 1024, .ffn = 4096, .experts = 8, .top_k = 2, .ranks = 2, .ep = 2};
+  const RankLoad load{.tokens = 4096,
+                      .rows = 8200,
+                      .active_experts = 4,
+                      .sent_rows = 3200,
+                      .received_rows = 3300,
+                      .peers = 1,
+                      .deduplicated = true,
+                      .sent_copies = 4000,
+                      .received_copies = 4008};
+  const double row = 4096;
+  const auto of = [&](Stage stage, Pass pass) { return cost_of(shape, load, stage, pass); };
+  for (const Pass pass : {Pass::forward, Pass::backward}) {
+    EXPECT_EQ(of(Stage::dispatch, pass).link_bytes, 3300 * row);
+    EXPECT_EQ(of(Stage::collect, pass).link_bytes, 3300 * row);
+  }
+  EXPECT_EQ(of(Stage::dispatch, Pass::forward).bytes, 3200 * row);
+  EXPECT_EQ(of(Stage::collect, Pass::forward).bytes, 4008 * row);
+  EXPECT_EQ(of(Stage::pack, Pass::forward).bytes, (3300 + 4096 + 8200) * row + 8200 * 8);
+  EXPECT_EQ(of(Stage::combine, Pass::forward).bytes, (4192 + 3200 + 4096) * row + 8200 * 8);
+  EXPECT_EQ(of(Stage::collect, Pass::backward).bytes, of(Stage::dispatch, Pass::forward).bytes);
+  EXPECT_EQ(of(Stage::sizes, Pass::forward).link_bytes, 32);
+}
+
 TEST(Cost, SynchronisesByTag) {
   Shape shape = kPaper;
   shape.ranks = 4;
