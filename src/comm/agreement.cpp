@@ -96,7 +96,7 @@ void require_agreement(World& world, const Identity& identity) {
   std::memcpy(numbers.data(), &mine, sizeof mine);
   const auto all = world.gather(numbers);
   std::vector<Greeting> greetings(static_cast<std::size_t>(world.size()));
-  std::memcpy(greetings.data(), all.data(), greetings.size() * sizeof(Greeting));
+  std::memcpy(static_cast<void*>(greetings.data()), all.data(), greetings.size() * sizeof(Greeting));
   bool alike = true, can_tell = true;
   for (const Greeting& greeting : greetings) {
     alike = alike && greeting == greetings[0];
