@@ -222,7 +222,9 @@ def verify_alone_takes_seconds_and_says_how_far_it_is():
     import time
     begin = time.monotonic()
     verified = moebench("verify --backend cpu")
-    assert verified.code == 0 and time.monotonic() - begin < 20
+    assert verified.code == 0
+    if "sanitizers" not in verified.err:  # which make it several times slower
+        assert time.monotonic() - begin < 20
     expect(verified.err, "no size was given", "[1/2]", "[2/2]")
     expect(verified.out, "gelu", "swiglu", "tokens=256")
     assert "no size was given" not in moebench(f"verify {flags(**CASE)}").err
