@@ -75,26 +75,35 @@ std::optional<double> to_double(std::string_view text) {
 }
 
 namespace {
+/// Letters to insert, remove, replace or exchange with their neighbour.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
+  std::vector<std::vector<std::size_t>> at(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+  for (std::size_t i = 0; i <= a.size(); ++i) at[i][0] = i;
+  for (std::size_t j = 0; j <= b.size(); ++j) at[0][j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i)
     for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t substituted = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
+      at[i][j] = std::min({at[i - 1][j] + 1, at[i][j - 1] + 1, at[i - 1][j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        at[i][j] = std::min(at[i][j], at[i - 2][j - 2] + 1);
     }
-  }
-  return row.back();
+  return at[a.size()][b.size()];
+}
+
+/// The shortest candidate that goes on where `word` ends: "mixtral" for "mixtral-8x7b".
+std::optional<std::string> begins_with(std::string_view word, const std::vector<std::string>& candidates) {
+  constexpr std::size_t kFewest = 3;  // a letter or two begin too much
+  std::optional<std::string> best;
+  if (word.size() < kFewest) return best;
+  for (const auto& candidate : candidates)
+    if (candidate.starts_with(word) && (!best || candidate.size() < best->size())) best = candidate;
+  return best;
 }
 }  // namespace
 
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates) {
   std::optional<std::string> best;
-  // A guess may differ in a third of the word, or in two letters of a short one, but not in all of it.
-  std::size_t best_distance = std::min(std::max<std::size_t>(2, word.size() / 3) + 1, word.size());
+  // A guess may differ in a third of the word, or in two letters of a short one, but in less than half of it.
+  std::size_t best_distance = std::min(std::max<std::size_t>(2, word.size() / 3) + 1, (word.size() + 1) / 2);
   for (const auto& candidate : candidates) {
     const std::size_t distance = edit_distance(word, candidate);
     if (distance < best_distance) {
@@ -102,7 +111,7 @@ std::optional<std::string> nearest(std::string_view word, const std::vector<std:
       best = candidate;
     }
   }
-  return best;
+  return best ? best : begins_with(word, candidates);
 }
 
 std::string unknown(std::string_view what, std::string_view word, const std::vector<std::string>& valid) {

@@ -34,7 +34,7 @@ std::string gpu_uuid_text(const char (&bytes)[16]);
 std::optional<std::int64_t> to_int(std::string_view text);
 std::optional<double> to_double(std::string_view text);
 
-/// The candidate with the smallest edit distance to `word`, if it is near enough to be a typo.
+/// The candidate with the fewest edits to `word`, if few enough for a typo; else the shortest that begins with it.
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 /// "unknown <what> '<word>'; did you mean '…'? valid: a, b, c".

@@ -2,15 +2,12 @@
 #include "bench/measurement.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <limits>
 
 #include "base/interrupt.h"
 #include "base/text.h"
-#include "bench/roofline.h"
-#include "bench/stage_clock.h"
 #include "layer/verify.h"
 
 namespace moebench {
@@ -20,15 +17,6 @@ using Clock = std::chrono::steady_clock;
 
 double us_since(Clock::time_point start) {
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
-}
-
-MemoryEstimate split_of_peak(const Memory& memory) {
-  const auto part = [&](Use use) { return static_cast<double>(memory.peak_bytes(use)); };
-  return {.weights = part(Use::weights),
-          .gradients = part(Use::gradients),
-          .activations = part(Use::activations),
-          .inputs = part(Use::inputs),
-          .workspace = part(Use::workspace)};
 }
 
 }  // namespace
@@ -192,17 +180,19 @@ void Measurement::keep_round(const std::vector<std::vector<double>>& mine) {
     const auto at = [&](std::size_t rank, std::size_t column) {
       return all[rank * flat.size() + i * columns() + column];
     };
-    std::size_t slowest_rank = 0;
     for (std::size_t column = 0; column < columns(); ++column) {
       double most = 0;
       for (std::size_t rank = 0; rank < ranks; ++rank) most = std::max(most, at(rank, column));
       slowest_[column].push_back(most);
     }
+    std::size_t slowest_rank = 0, as_slow = 0;
     for (std::size_t rank = 0; rank < ranks; ++rank) {
       rank_total_[rank].push_back(at(rank, total));
-      if (at(rank, total) > at(slowest_rank, total)) slowest_rank = rank;
+      if (at(rank, total) < slowest_[total].back()) continue;
+      slowest_rank = rank;
+      ++as_slow;
     }
-    ++times_slowest_[slowest_rank];
+    if (as_slow == 1) ++times_slowest_[slowest_rank];
     stopping_.add(slowest_[total].back());
   }
 }
@@ -253,144 +243,6 @@ Record Measurement::finish(const TellPhase& tell) {
     judge_check();
   }
   return record_;
-}
-
-/// Rows per expert over all ranks of the first expert-parallel group would hide the others: all groups count.
-void Measurement::describe_load() {
-  const auto mine = subject_->rows_of_experts();
-  if (mine.empty()) return;
-  std::vector<double> numbers(mine.begin(), mine.end());
-  const auto all = bench_.ranks.gather(numbers);
-  std::vector<std::int64_t> experts(all.begin(), all.end()), ranks(rank_total_.size());
-  for (std::size_t i = 0; i < experts.size(); ++i) ranks[i / mine.size()] += experts[i];
-  record_.rows_per_expert = load_stats(experts);
-  record_.rows_per_rank = load_stats(ranks);
-}
-
-void Measurement::describe_times() {
-  const auto describe = [&](std::size_t column, StageCost cost) {
-    TimeRecord time;
-    time.samples = slowest_[column];
-    time.device = summarize(time.samples);
-    const Floor floor = floor_of(cost, peaks_);
-    const double mine[] = {cost.flops, cost.bytes, floor.us};
-    const auto all = bench_.ranks.gather(mine);
-    for (std::size_t i = 0; i < all.size(); i += 3) {
-      time.flops += all[i];
-      time.bytes += all[i + 1];
-      time.floor_us = std::max(time.floor_us, all[i + 2]);
-    }
-    time.tflops = time.device.p50 > 0 ? time.flops / time.device.p50 * 1e-6 : 0;
-    time.limit_pct = limit_pct(time.floor_us, time.device.p50);
-    return time;
-  };
-  StageCost total;
-  for (std::size_t p = 0; p < passes_.size(); ++p) {
-    const StageCost cost = subject_->cost(passes_[p]);
-    total += cost;
-    record_.time[std::string(name_of(passes_[p]))] = describe(p, cost);
-  }
-  TimeRecord& time = record_.time["total"] = describe(total_column(), total);
-  record_.tokens_per_s =
-      time.device.p50 > 0 ? static_cast<double>(case_.shape.tokens) / time.device.p50 * 1e6 : 0;
-  record_.ranks.slowest = static_cast<int>(std::max_element(times_slowest_.begin(), times_slowest_.end()) -
-                                           times_slowest_.begin());
-  for (const auto& samples : rank_total_) record_.ranks.median_us.push_back(summarize(samples).p50);
-}
-
-/// How long queueing took tells something where the host queues all of an iteration without waiting for any.
-void Measurement::describe_host() {
-  record_.host = summarize(slowest_[host_column()]);
-  if (subject_->waits_for_device() || !bench_.backend.stream().handle) return;
-  record_.queue_us = summarize(slowest_[queue_column()]).p50;
-  if (record_.queue_us > record_.time.at("total").device.p50)
-    record_.warnings.push_back(
-        "the host takes longer to queue an iteration than the device to do it: one after the other they "
-        "would be launch bound");
-}
-
-/// Of the fullest rank.
-void Measurement::describe_memory() {
-  const Memory& memory = bench_.backend.memory();
-  struct Peak {
-    double bytes;
-    MemoryEstimate split;
-  };
-  for (const Peak& peak :
-       gather_all(bench_.ranks,
-                  std::vector<Peak>{{static_cast<double>(memory.peak_bytes()), split_of_peak(memory)}})) {
-    if (peak.bytes <= record_.memory.peak_bytes) continue;
-    record_.memory.peak_bytes = peak.bytes;
-    record_.memory.at_peak = peak.split;
-  }
-}
-
-void Measurement::describe_device() {
-  Backend& backend = bench_.backend;
-  const std::string unknown = sampling_.sensors ? backend.why_no_sensors() : "not read: --no-sensors";
-  record_.device =
-      device_state_.describe(bench_.ranks, sensors(), unknown, static_cast<double>(case_.shape.tokens));
-  const std::vector<double>& throttled = slowest_[throttled_column()];
-  for (std::size_t i = 0; i < throttled.size(); ++i)
-    if (throttled[i] > 0) record_.device.throttled_at.push_back(static_cast<double>(i));
-  record_.device.throttled_samples = static_cast<int>(record_.device.throttled_at.size());
-  if (record_.device.throttled_samples > 0)
-    record_.warnings.push_back(cat("the device lowered its clocks while samples were taken: ",
-                                   join(record_.device.clock_limits, ", ")));
-}
-
-/// A pass of its own: the marks between stages would disturb the whole-layer times, so those are taken without them.
-void Measurement::sample_stages() {
-  const auto work = subject_->stages();
-  if (work.empty()) return;
-  StageClock clock(bench_.backend);
-  // A quarter of the samples: stages need less precision than the whole, but 6 to have an interval at all.
-  const int iterations = std::clamp(record_.stop.samples / 4, 6, 50);
-  std::vector<double> mine;  // [stage, iteration]
-  mine.resize(work.size() * static_cast<std::size_t>(iterations));
-  for (std::size_t i = 0; i < static_cast<std::size_t>(iterations); ++i) {
-    iterate(step_++, &clock);
-    for (std::size_t s = 0; s < work.size(); ++s)
-      mine[s * iterations + i] = clock.us(work[s].stage, work[s].pass);
-  }
-  const auto all = bench_.ranks.gather(mine);
-  const auto last_work = subject_->stages();
-  for (std::size_t s = 0; s < work.size(); ++s) {
-    std::vector<double> slowest(static_cast<std::size_t>(iterations));
-    for (std::size_t rank = 0; rank < rank_total_.size(); ++rank)
-      for (std::size_t i = 0; i < slowest.size(); ++i)
-        slowest[i] = std::max(slowest[i], all[rank * mine.size() + s * iterations + i]);
-    record_.stages.push_back(describe_stage(last_work[s], summarize(slowest)));
-  }
-  double exchanged = 0, exchange_us = 0;
-  for (const StageRecord& stage : record_.stages) {
-    if (stage.stage != Stage::dispatch && stage.stage != Stage::collect) continue;
-    exchanged += stage.link_bytes;
-    exchange_us += stage.time.p50;
-  }
-  record_.exchange_gbs = exchange_us > 0 ? exchanged / exchange_us * 1e-3 : 0;
-}
-
-/// The work and floor of the rank whose floor is highest: it sets the pace.
-StageRecord Measurement::describe_stage(const StageWork& work, const Summary& time) {
-  const Floor floor = floor_of(work.cost, peaks_);
-  const std::array mine{floor.us, work.cost.flops, work.cost.bytes, work.cost.link_bytes,
-                        static_cast<double>(floor.bound)};
-  const auto all = bench_.ranks.gather(mine);
-  std::size_t busiest = 0;
-  for (std::size_t at = 0; at < all.size(); at += mine.size())
-    if (all[at] > all[busiest]) busiest = at;
-  const double* of = &all[busiest];
-  return {.stage = work.stage,
-          .pass = work.pass,
-          .fused_into = work.fused_into,
-          .time = time,
-          .flops = of[1],
-          .bytes = of[2],
-          .link_bytes = of[3],
-          .floor_us = of[0],
-          .limit_pct = limit_pct(of[0], time.p50),
-          .bound = static_cast<Bound>(static_cast<int>(of[4]))};
 }
 
 }  // namespace moebench

@@ -17,6 +17,8 @@
 
 namespace moebench {
 
+class StageClock;
+
 /// Every call is collective over `bench.ranks`. Samples are kept for all passes and all ranks; the
 /// largest over ranks of each iteration is what statistics are made of.
 class Measurement {
@@ -49,6 +51,7 @@ class Measurement {
   std::size_t graph_bytes() const;
   void recheck();
   void keep_round(const std::vector<std::vector<double>>& mine);
+  std::vector<double> time_stages(const std::vector<StageWork>& work, StageClock& clock, int iterations);
   void sample_stages();
   StageRecord describe_stage(const StageWork& work, const Summary& time);
   void describe_load();
@@ -82,7 +85,7 @@ class Measurement {
   int step_ = 0;
   std::vector<std::vector<double>> slowest_;     ///< [column] samples, max over ranks
   std::vector<std::vector<double>> rank_total_;  ///< [rank] samples of the total
-  std::vector<int> times_slowest_;               ///< [rank]
+  std::vector<int> times_slowest_;               ///< [rank] iterations in which it alone was the slowest
   Record record_;
 };
 

@@ -81,7 +81,10 @@ struct StopRecord {
 };
 
 struct RanksRecord {
-  int slowest = 0;                ///< the rank that was slowest most often
+  std::optional<int> slowest;  ///< the rank that was slowest most often, if that is more than chance
+  std::vector<double>
+      rows;  ///< per rank: what its experts computed in the last iteration; empty without experts
+  std::vector<double> tokens;     ///< per rank
   std::vector<double> median_us;  ///< per rank, whole iteration
 };
 

@@ -38,13 +38,24 @@ constexpr Words<Command, 7> kCommands{{{
 void apply_named(Options& options, Settings& settings, const FlagLine& flag, std::string_view text,
                  const std::string& given) {
   try {
-    if (!flag.value.empty() && text.size() > 1 && text.starts_with('-'))
+    // A negative number is a value, though a wrong one; an axis of a case never begins with a sign.
+    const bool number = flag.group != kCaseGroup && to_double(text.substr(0, text.find('%'))).has_value();
+    if (!flag.value.empty() && text.size() > 1 && text.starts_with('-') && !number)
       throw UsageError(cat("needs a value, but '", text, "' follows"));
     apply_flag(options, settings, flag.name, text);
   } catch (const UsageError& error) {
     const std::string_view what = error.what();
     throw UsageError(what.starts_with(given) ? std::string(what) : cat(given, ": ", what));
   }
+}
+
+/// The common beginning is no likeness.
+std::optional<std::string> nearest_variable(std::string_view name, const std::vector<std::string>& known) {
+  std::vector<std::string> ends;
+  for (const std::string& one : known) ends.push_back(one.substr(kPrefix.size()));
+  const auto guess = nearest(name.substr(std::min(name.size(), kPrefix.size())), ends);
+  if (!guess) return std::nullopt;
+  return cat(kPrefix, *guess);
 }
 
 void apply_environment(Options& options, const Variables& environment) {
@@ -54,7 +65,7 @@ void apply_environment(Options& options, const Variables& environment) {
       known.push_back(variable_of(flag.name));
   for (const auto& [name, value] : environment) {
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
-    const auto guess = nearest(name, known);
+    const auto guess = nearest_variable(name, known);
     options.warnings.push_back(cat(name, " is not a setting of moebench and is ignored",
                                    guess ? cat("; did you mean ", *guess, "?") : std::string()));
   }

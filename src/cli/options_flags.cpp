@@ -239,7 +239,7 @@ std::vector<FlagLine> flags_of(Command command) {
   std::vector<FlagLine> lines;
   for (const Flag& flag : flags())
     if (takes_case_flag(command, flag.name))
-      lines.push_back({"What to measure", flag.name, flag.value, flag.standard, flag.help, !flag.per_run});
+      lines.push_back({kCaseGroup, flag.name, flag.value, flag.standard, flag.help, !flag.per_run});
   for (const OptionFlag& flag : option_flags())
     if (std::find(flag.commands.begin(), flag.commands.end(), command) != flag.commands.end())
       lines.push_back({flag.group, flag.name, flag.value, flag.standard, flag.help, flag.list});

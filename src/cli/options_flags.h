@@ -11,6 +11,9 @@
 
 namespace moebench {
 
+/// The heading of the flags in suite/flag.h.
+inline constexpr std::string_view kCaseGroup = "What to measure";
+
 struct OptionFlag {
   std::string_view group;  ///< heading in help: "What to run", "How to measure", "Output"
   std::string_view name;

@@ -20,12 +20,16 @@
 #include "cli/start_ranks.h"
 #include "cli/workplace.h"
 #include "report/journal.h"
+#include "report/sharing.h"
 #include "suite/embedded.h"
 #include "suite/suite_file.h"
 #include "suite/sweep.h"
 
 namespace moebench {
 namespace {
+
+constexpr const char* kSmallLayers =
+    "no size was given: small layers, which take seconds; --suite, --preset or --tokens … choose others";
 
 /// `ranks`: as many as a run would start.
 PlanLimits limits_of(Workplace& workplace, int ranks) {
@@ -154,6 +158,13 @@ std::vector<Case> still_to_run(const std::vector<Case>& cases, const Sampling& s
   for (std::size_t i = 0; i < cases.size(); ++i)
     if (held[i] == '0') left.push_back(cases[i]);
   return left;
+}
+
+/// Shows the warnings of the report from the `said`-th on: those about what a resumed report holds.
+void warn_of_held(Journal& journal, std::span<const Case> to_measure, std::size_t said, RunDisplay& show) {
+  journal.settle_held(to_measure);
+  const auto& warnings = journal.document().warnings;
+  for (std::size_t i = said; i < warnings.size(); ++i) show.warn(warnings[i]);
 }
 
 Sampling sampling_of(const Options& options) {
@@ -298,31 +309,29 @@ ExitCode run_command(const Options& given, const std::vector<std::string>& argv)
   std::unique_ptr<RunDisplay> show;
   Machine machine = workplace.describe();
   bool replaces_csv = false;
-  Document about;  // rank 0: the report without points, also where none is written
+  std::size_t said = 0;  // rank 0: warnings that were shown
+  Document about;        // rank 0: the report without points, also where none is written
   on_first_rank(world, [&] {
     Document head = head_of(argv, std::move(machine));
     head.suite = suite_of(options.sweep.suite);
     head.run.ranks_setup_us = workplace.ranks_us();
     head.run.backend_setup_us = workplace.backend_us();
-    head.warnings.insert(head.warnings.end(), workplace.notes().begin(), workplace.notes().end());
+    for (const auto& more : {workplace.notes(), sharing_of(head.machine)})
+      head.warnings.insert(head.warnings.end(), more.begin(), more.end());
     show = std::make_unique<RunDisplay>(options, sweep.cases);
     for (const std::string& sentence : sweep.notes) show->note(sentence);
-    if (!options.sweep.fallback.empty())
-      show->note(
-          "no size was given: small layers, which take seconds; --suite, --preset or --tokens … choose "
-          "others");
+    if (!options.sweep.fallback.empty()) show->note(kSmallLayers);
     for (const std::string& sentence : head.warnings) show->warn(sentence);
     show->show_ranks(head.machine);
     replaces_csv = csv_replaces(options);
     about = head;
-    const std::size_t said = head.warnings.size();
+    said = head.warnings.size();
     journal = open_journal(options, std::move(head), axes.suite);
-    for (std::size_t i = said; journal && i < journal->document().warnings.size(); ++i)
-      show->warn(journal->document().warnings[i]);
     show->write_to(journal.get());
     show->watch(watched.get());
   });
   const auto cases = still_to_run(sweep.cases, options.sampling, world, journal.get(), show.get());
+  if (journal) warn_of_held(*journal, cases, said, *show);
 
   RunObserver nobody;
   RunOutcome outcome = run_cases(cases, sampling_of(options), workplace.bench(), show ? *show : nobody);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <set>
 #include <utility>
 
 #include "base/text.h"
@@ -103,22 +104,21 @@ void keep_runs(Document& document, Document& earlier) {
   }
 }
 
-/// Takes over what an earlier run left at `path`, and says so: its figures may be of another build or
-/// machine.
-void hold(Document& document, const fs::path& path) {
+/// Takes over what an earlier run left at `path`, and returns which run that was, if it left points: its figures may be
+/// of another build or machine.
+std::string hold(Document& document, const fs::path& path) {
   std::error_code error;
-  if (!is_there(path) || (fs::file_size(path, error) == 0 && path.extension() == ".part")) return;
+  if (!is_there(path) || (fs::file_size(path, error) == 0 && path.extension() == ".part")) return {};
   Document earlier = read_document(path);
   for (const auto& peaks : earlier.peaks) put(document.peaks, peaks);
   for (auto& sentence : earlier.warnings)
     if (std::find(document.warnings.begin(), document.warnings.end(), sentence) == document.warnings.end())
       document.warnings.push_back(std::move(sentence));
-  if (earlier.points.empty()) return;
+  if (earlier.points.empty()) return {};
   const auto build = [](const ToolFacts& tool) {
     return cat(tool.commit.empty() ? "unknown" : tool.commit, tool.dirty ? " (dirty)" : "");
   };
-  document.warnings.push_back(cat(earlier.points.size(), " points were held from the run of ",
-                                  earlier.run.start, ", commit ", build(earlier.tool)));
+  const std::string from = cat(earlier.run.start, ", commit ", build(earlier.tool));
   if (const auto then = method_of(earlier.run.argv), now = method_of(document.run.argv); then != now)
     document.warnings.push_back(cat("held points were measured with ", then, ", the others with ", now));
   keep_runs(document, earlier);
@@ -128,6 +128,7 @@ void hold(Document& document, const fs::path& path) {
   for (const auto& difference : differences(earlier, document))
     document.warnings.push_back(cat("resumed under other conditions: ", difference));
   for (auto& point : earlier.points) put(document.points, std::move(point));
+  return from;
 }
 
 std::string line(const char* kind, const Json& json) { return text_of(Json{{kind, json}}) + "\n"; }
@@ -156,8 +157,8 @@ Journal::Journal(fs::path file, OnExisting on_existing, Document head, bool keep
     if (on_existing == OnExisting::refuse) refuse_existing(file_);  // another run may have just ended
     if (on_existing == OnExisting::refuse) refuse_leftover(part_);
     if (on_existing == OnExisting::resume) {
-      hold(document_, file_);
-      hold(document_, part_);
+      for (const fs::path& left : {file_, part_})
+        if (std::string from = hold(document_, left); !from.empty()) held_from_.push_back(std::move(from));
     }
     replaces_ = on_existing == OnExisting::replace || is_there(file_);
     // An earlier .part gives way only to one that holds all of it.
@@ -189,6 +190,18 @@ const Record* Journal::take_over(const Case& measured, CheckMode asked, bool rec
   for (auto& point : document_.points)
     if (&point == held) point.measured.axes = measured.axes;
   return held;
+}
+
+void Journal::settle_held(std::span<const Case> to_measure) {
+  if (held_from_.empty()) return;
+  std::set<std::string> again;
+  for (const Case& measured : to_measure) again.insert(id_of(measured));
+  const auto all = std::ssize(document_.points);
+  const auto replaced = std::count_if(document_.points.begin(), document_.points.end(),
+                                      [&](const Record& point) { return again.contains(point.id); });
+  const std::string from = join(held_from_, " and ");
+  if (all > replaced) warn(cat(all - replaced, " points were held from the run of ", from));
+  if (replaced > 0) warn(cat(replaced, " points of the run of ", from, " are measured again"));
 }
 
 void Journal::write_line(const char* kind, const Json& json) {

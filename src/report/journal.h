@@ -6,6 +6,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/error.h"
@@ -36,6 +37,10 @@ class Journal {
   /// One that was checked less than `asked`, or not rechecked where that is asked for, is not taken over.
   const Record* take_over(const Case& measured, CheckMode asked = CheckMode::none, bool recheck = false);
 
+  /// Warns how many of the points held from earlier runs stay, and how many are measured again because they are among
+  /// `to_measure`. Called once, when the sweep knows.
+  void settle_held(std::span<const Case> to_measure);
+
   /// On the disk when it returns; in place of an earlier one of the same id. Throws EnvironmentError for a
   /// full disk: what was written before stays in FILE.part, and the record stays in document().
   void add(Record record);
@@ -54,6 +59,7 @@ class Journal {
 
   std::filesystem::path file_, part_;
   Document document_;
+  std::vector<std::string> held_from_;  ///< the runs whose points it took over: start and commit
   bool keep_samples_, replaces_;
   std::chrono::steady_clock::time_point opened_ = std::chrono::steady_clock::now();
   std::unique_ptr<AppendFile> lines_;

@@ -50,7 +50,8 @@ class JsonWriter {
   void operator()(const char* key, std::integral auto value) { out_[key] = value; }
   void operator()(const char* key, const std::string& value) { out_[key] = value; }
   void operator()(const char* key, const std::vector<std::string>& values) { out_[key] = values; }
-  void operator()(const char* key, const std::optional<bool>& value) {
+  template <class Value>
+  void operator()(const char* key, const std::optional<Value>& value) {
     out_[key] = value ? Json(*value) : Json(nullptr);
   }
   /// An empty text is written as null.
@@ -132,8 +133,9 @@ class JsonReader {
       values.push_back(item.get<std::string>());
     });
   }
-  void operator()(const char* key, std::optional<bool>& value) {
-    if (bool given = false; find(key)) {
+  template <class Value>
+  void operator()(const char* key, std::optional<Value>& value) {
+    if (Value given{}; find(key)) {
       (*this)(key, given);
       value = given;
     }

@@ -38,6 +38,11 @@ std::string Scale::text(double value) const {
   return std::isfinite(value) ? format("%.*f", decimals, value / unit_size) : "–";
 }
 
+std::string Scale::figures(double value) const {
+  if (!std::isfinite(value)) return "–";
+  return format("%.*f", value == 0 ? decimals : decimals_for(value / unit_size), value / unit_size);
+}
+
 Scale time_scale(std::span<const double> microseconds) {
   const Range range = range_of(microseconds);
   if (range.empty()) return {.unit = "µs"};

@@ -15,6 +15,8 @@ struct Scale {
 
   /// "1.83"; "–" for what is not finite.
   std::string text(double value) const;
+  /// The same with three significant digits of its own, where one column spans orders of magnitude: "0.73", "11278".
+  std::string figures(double value) const;
 };
 
 /// For times in microseconds: µs, ms or s, so that the smallest shows three significant digits if three

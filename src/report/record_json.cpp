@@ -81,6 +81,10 @@ void load_fields(Io& io, L& load) {
   io("max", load.max);
   io("mean", load.mean);
   io("imbalance", load.imbalance);
+  double over_mean = load.mean > 0 ? load.imbalance + 1 : 0,
+         violation = load.imbalance;  // the same, unambiguously
+  io("max_over_mean", over_mean, 0);
+  io("maxvio", violation);
   io("empty", load.empty);
 }
 
@@ -176,6 +180,19 @@ void device_fields(Io& io, D& device) {
   io.text("energy_unknown", device.energy_unknown);
 }
 
+/// `p50_us` is `median_us` by the name that other medians have; a writer that knows only one is read, too.
+template <class Io, class R>
+void rank_fields(Io& io, R& ranks) {
+  io("slowest", ranks.slowest);
+  io.numbers("rows", ranks.rows);
+  io.numbers("tokens", ranks.tokens);
+  io.numbers("median_us", ranks.median_us);
+  if constexpr (Io::kReads) {
+    if (!ranks.median_us.empty()) return;
+  }
+  io.numbers("p50_us", ranks.median_us);
+}
+
 template <class Io, class R>
 void timing_fields(Io& io, R& record, bool timed) {
   io.object(
@@ -223,12 +240,7 @@ void timing_fields(Io& io, R& record, bool timed) {
       },
       timed && !record.repetitions.median_us.empty());
   io.object(
-      "ranks",
-      [&](auto& ranks) {
-        ranks("slowest", record.ranks.slowest);
-        ranks.numbers("median_us", record.ranks.median_us);
-      },
-      timed);
+      "ranks", [&](auto& ranks) { rank_fields(ranks, record.ranks); }, timed);
 }
 
 /// Null with the reason beside it where nothing was read.

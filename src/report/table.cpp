@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "report/doubts.h"
 #include "report/grid.h"
 #include "report/quantity.h"
 
@@ -86,6 +87,12 @@ Column scaled(const std::string& name, const std::vector<double>& values, const 
   return result;
 }
 
+/// "68"; "118 !" for a limit that was beaten.
+std::string limit_text(double limit_pct) {
+  if (std::isnan(limit_pct)) return "–";
+  return format("%.0f%s", limit_pct, limit_pct > kDoubtfulLimitPct ? " !" : "");
+}
+
 std::vector<Column> figures(std::span<const Record> records) {
   std::vector<Column> columns;
   const auto totals = medians(records, "total");
@@ -95,7 +102,8 @@ std::vector<Column> figures(std::span<const Record> records) {
   columns.push_back({"±", {}});
   for (const auto& record : records) {
     const TimeRecord* time = time_of(record, "total");
-    columns.back().cells.push_back(time ? percent_text(median_error_pct(time->device)) : "");
+    columns.back().cells.push_back(
+        time ? cat(percent_text(median_error_pct(time->device)), missed_target(record) ? " !" : "") : "");
   }
   const bool several = any_positive(medians(records, "backward"));
   for (const char* pass : {"forward", "backward", "sync"})
@@ -110,7 +118,10 @@ std::vector<Column> figures(std::span<const Record> records) {
     const TimeRecord* time = time_of(record, "total");
     return time && time->limit_pct > 0 ? time->limit_pct : kNothing;
   });
-  if (any_positive(limits)) columns.push_back(scaled("% of", limits, {.unit = "limit"}));
+  if (any_positive(limits)) {
+    columns.push_back({"% of limit", {}});
+    for (const double limit : limits) columns.back().cells.push_back(limit_text(limit));
+  }
   const auto unchecked = [](const Record& record) { return has_times(record) && is_unchecked(record); };
   if (std::any_of(records.begin(), records.end(), unchecked)) {
     columns.push_back({"check", {}});
@@ -137,40 +148,6 @@ std::string device_line(const DeviceRecord& device) {
   add(device.power_mean_w, format("%.0f W", device.power_mean_w));
   add(device.energy_uj_per_token, format("%.3g µJ per token", device.energy_uj_per_token));
   return cat("device: ", join(parts, ", "), "\n");
-}
-
-bool has_flag(const Record& record, std::string_view flag) {
-  const auto& flags = record.stop.flags;
-  return has_times(record) && std::find(flags.begin(), flags.end(), flag) != flags.end();
-}
-
-/// What makes the ± of some records doubtful, a short line each.
-std::string doubts_of_samples(std::span<const Record> records) {
-  std::string text;
-  const auto timed = std::count_if(records.begin(), records.end(), has_times);
-  const auto line = [&](std::ptrdiff_t count, const std::string& what) {
-    if (count > 0)
-      text += timed == 1 ? cat("! ", what, "\n") : cat("! ", what, " (", count, " of ", timed, " points)\n");
-  };
-  const auto flagged = [&](std::string_view flag) {
-    return std::count_if(records.begin(), records.end(), [&](const Record& r) { return has_flag(r, flag); });
-  };
-  const Record* worst = nullptr;
-  for (const Record& record : records)
-    if (has_flag(record, "correlated") && (!worst || record.stop.lag1 > worst->stop.lag1)) worst = &record;
-  if (worst)
-    line(flagged("correlated"),
-         format("samples are correlated (%.2f at lag 1): %d are worth %.3g, and ± says so", worst->stop.lag1,
-                worst->stop.samples, worst->stop.effective_n));
-  line(flagged("drift"), "the level drifts while samples are taken: ± is of this stretch alone");
-  line(flagged("bimodal"), "samples have two modes: the median may jump from one to the other");
-  line(std::count_if(records.begin(), records.end(),
-                     [](const Record& record) {
-                       const TimeRecord* time = time_of(record, "total");
-                       return time && std::isinf(median_error_pct(time->device));
-                     }),
-       "±  ?: fewer than 6 samples, or samples worth fewer than 6 independent ones");
-  return text;
 }
 
 /// "±: over 5 processes, which are 1.2 % apart; each alone says ±0.3 %": of the record whose processes differ most.
@@ -201,7 +178,8 @@ std::string footnotes(std::span<const Record> records) {
   if (unchecked > 0)
     text += cat("! unchecked: ", unchecked, unchecked == 1 ? " point was" : " points were",
                 " measured without checking the result (--check none)\n");
-  text += repetitions_line(records) + doubts_of_samples(records);
+  text += repetitions_line(records);
+  for (const std::string& sentence : doubts_of(records)) text += cat("! ", sentence, "\n");
   std::vector<std::pair<std::string, int>> warnings;  // each sentence once, with the number of points
   for (const auto& record : records)
     for (const auto& sentence : record.warnings) {
@@ -236,6 +214,25 @@ std::string fitted(Grid& grid, std::size_t wide, const std::vector<std::string_v
   const auto left_out = grid.fit(wide, spare);
   if (left_out.empty()) return {};
   return cat("too narrow for: ", join(left_out, ", "), " (in a pipe and in --csv all are there)\n");
+}
+
+/// One row of the table of stages, cut to `columns`: those of the floor are last.
+std::vector<std::string> stage_cells(const StageRecord& stage, double sum_us, const Scale& scale,
+                                     const Scale& floor_scale, std::size_t columns) {
+  std::vector<std::string> cells{std::string(name_of(stage.pass)), std::string(name_of(stage.stage))};
+  if (stage.fused_into) {
+    cells.resize(columns - 1, "–");
+    cells.push_back(cat("in ", name_of(*stage.fused_into)));
+    return cells;
+  }
+  const bool limited = stage.floor_us > 0 && stage.limit_pct > 0;
+  cells.insert(cells.end(), {scale.figures(stage.time.p50), percent_text(median_error_pct(stage.time)),
+                             sum_us > 0 ? format("%.1f %%", 100 * stage.time.p50 / sum_us) : "–",
+                             limited ? floor_scale.figures(stage.floor_us) : "–",
+                             limited ? limit_text(stage.limit_pct) : "–",
+                             limited ? std::string(name_of(stage.bound)) : "–"});
+  cells.resize(columns, "–");
+  return cells;
 }
 
 }  // namespace
@@ -290,33 +287,28 @@ std::string table(std::span<const Record> records, std::size_t wide) {
 std::string stage_table(const Record& record, std::size_t wide) {
   if (!has_times(record) || record.stages.empty()) return {};
   std::vector<double> times, floors;
-  double sum = 0;
+  bool fused = false;
   for (const auto& stage : record.stages) {
     if (!stage.fused_into) times.push_back(stage.time.p50);
     if (stage.floor_us > 0) floors.push_back(stage.floor_us);
-    sum += stage.time.p50;
+    fused |= stage.fused_into.has_value();
   }
   const Scale scale = time_scale(times), floor_scale = time_scale(floors);
-  Grid grid({"pass", "stage", cat("time ", scale.unit), "share", cat("floor ", floor_scale.unit),
-             "% of limit", "bound"});
-  for (const auto& stage : record.stages) {
-    std::vector<std::string> cells{std::string(name_of(stage.pass)), std::string(name_of(stage.stage))};
-    if (stage.fused_into) {
-      grid.add_row({cells[0], cells[1], "–", "–", "–", "–", cat("in ", name_of(*stage.fused_into))});
-      continue;
-    }
-    const bool limited = stage.floor_us > 0 && stage.limit_pct > 0;
-    grid.add_row({cells[0], cells[1], scale.text(stage.time.p50),
-                  sum > 0 ? format("%.1f %%", 100 * stage.time.p50 / sum) : "–",
-                  limited ? floor_scale.text(stage.floor_us) : "–",
-                  limited ? format("%.0f", stage.limit_pct) : "–",
-                  limited ? std::string(name_of(stage.bound)) : "–"});
-  }
+  std::vector<std::string> header{"pass", "stage", cat("time ", scale.unit), "±", "share"};
+  if (!floors.empty()) header.insert(header.end(), {cat("floor ", floor_scale.unit), "% of limit"});
+  if (!floors.empty() || fused) header.emplace_back("bound");
+  const StageSum sum = stage_sum(record);
+  Grid grid(header);
+  for (const auto& stage : record.stages)
+    if (stage.fused_into || stage.time.max > 0)  // one rank has no exchange: what never ran has no row
+      grid.add_row(stage_cells(stage, sum.us, scale, floor_scale, header.size()));
   const auto left_out = fitted(grid, wide, {"bound", "floor", "% of limit", "share"});
-  return cat(record.measured.title(), "\n\n", grid.text(wide), "\n",
-             in_columns(cat(left_out, "stages one by one: ", time_text(sum),
+  std::string doubts;
+  for (const std::string& sentence : stage_doubts_of(record)) doubts += cat("! ", sentence, "\n");
+  return cat("stages of ", record.measured.title(), ":\n\n", grid.text(wide), "\n",
+             in_columns(cat(left_out, "stages one by one: ", time_text(sum.us),
                             " in all; the whole, without looking at stages: ",
-                            time_text(record.time.at("total").device.p50), "\n"),
+                            time_text(record.time.at("total").device.p50), "\n", doubts),
                         wide));
 }
 

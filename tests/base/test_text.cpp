@@ -44,6 +44,8 @@ TEST(Text, GuessesTheWordThatWasMeant) {
   EXPECT_EQ(nearest("topk", words), "top-k");
   EXPECT_EQ(nearest("zzzzzz", words), std::nullopt);
   EXPECT_EQ(nearest("4", words), std::nullopt);  // nothing of it would be left
+  EXPECT_EQ(nearest("mixtral", {"dbrx", "mixtral-8x22b", "mixtral-8x7b"}), "mixtral-8x7b");
+  EXPECT_EQ(nearest("mi", {"mixtral-8x7b"}), std::nullopt);
 }
 
 TEST(Text, NamesTheValidWordsForAnUnknownOne) {

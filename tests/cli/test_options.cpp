@@ -168,6 +168,12 @@ TEST(Options, WarnOfVariablesThatMeanNothing) {
             "MOEBENCH_EXPERT is not a setting of moebench and is ignored; did you mean MOEBENCH_EXPERTS?");
 }
 
+TEST(Options, GuessAVariableByWhatFollowsTheCommonBeginning) {
+  const auto warning = [](const char* name) { return parse({"run"}, {{name, "1"}}).warnings.at(0); };
+  EXPECT_EQ(warning("MOEBENCH_FOO"), "MOEBENCH_FOO is not a setting of moebench and is ignored");
+  EXPECT_EQ(warning("MOEBENCH_HELP"), "MOEBENCH_HELP is not a setting of moebench and is ignored");
+}
+
 TEST(Options, LeaveVariablesOfOtherCommandsAlone) {
   EXPECT_EQ(parse({"compare", "a", "b"}, {{"MOEBENCH_ITERS", "nonsense"}}).command, Command::compare);
 }
@@ -220,6 +226,11 @@ TEST(Options, LetADefaultTimeGiveWayToTheOneThatIsGiven) {
 
 TEST(Options, RefuseValuesOutOfRange) {
   expect_refused({"run", "--tokens", "-5"}, "--tokens: needs a value, but '-5' follows");
+  expect_refused({"compare", "a", "b", "--threshold", "-3"},
+                 "--threshold: '-3' is not a percentage of at least 0");
+  expect_refused({"compare", "a", "b", "--threshold", "-3%"},
+                 "--threshold: '-3%' is not a percentage of at least 0");
+  expect_refused({"run", "--max-time", "-1"}, "--max-time: '-1' is not a number of at least 0");
   expect_refused({"run", "--iters", "1.5"}, "--iters: '1.5' is not a whole number");
   expect_refused({"run", "--iters", "99999999999"}, "--iters: '99999999999'");
   expect_refused({"run", "--max-time", "0"}, "--max-time: '0' is not a number above 0");

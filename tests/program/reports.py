@@ -154,6 +154,8 @@ def resume_measures_again_what_was_checked_less():
     assert point["status"] == "ok" and point["check"]["verdict"] == "unchecked"
     again = moebench(f"run {small(check='full')} --json a.json --resume")
     assert again.code == 0 and "  held\n" not in again.err and "unchecked" not in again.out
+    assert "points were held" not in again.err, "it was measured again"
+    expect(again.err, "warning: 1 points of the run of ", " are measured again")
     (point,) = report("a.json")["points"]
     assert point["check"]["mode"] == "full" and point["check"]["verdict"] == "ok"
     for less in ("none", "quick", "full"):

@@ -286,5 +286,31 @@ TEST(Journal, MeasuresAgainWhatWasCheckedLessThanAsked) {
   EXPECT_FALSE(holds(unchecked, CheckMode::quick));
 }
 
+TEST(Journal, SaysOfHeldPointsWhichStayAndWhichAreMeasuredAgain) {
+  const example::Directory directory("settle");
+  const auto path = directory / "a.json";
+  Document head = example::document();
+  head.points.clear();
+  {
+    Journal journal(path, OnExisting::refuse, head);
+    for (const int experts : {8, 16, 32}) journal.add(example::record(experts, "loop", 1000));
+    journal.finish(ExitCode::ok);
+  }
+  const auto said = [&](const std::vector<Case>& to_measure) {
+    Journal journal(path, OnExisting::resume, head);
+    journal.settle_held(to_measure);
+    journal.finish(ExitCode::ok);
+    return join(journal.document().warnings, "\n");
+  };
+  const std::vector<Case> all{example::record(8, "loop", 1).measured, example::record(16, "loop", 1).measured,
+                              example::record(32, "loop", 1).measured};
+  const std::string again = said(all);
+  EXPECT_EQ(again.find("points were held"), std::string::npos) << again;
+  EXPECT_NE(again.find("3 points of the run of 2026-01-31T12:00:00Z"), std::string::npos) << again;
+  const std::string one = said({all[0]});
+  EXPECT_NE(one.find("2 points were held from the run of "), std::string::npos) << one;
+  EXPECT_NE(one.find("are measured again"), std::string::npos) << one;
+}
+
 }  // namespace
 }  // namespace moebench

@@ -235,5 +235,33 @@ TEST(RecordJson, ReadsAReportFromBeforeThereWereVerdicts) {
   EXPECT_EQ(verdict_of(record_from_json(json, "")), "unchecked");
 }
 
+TEST(RecordJson, NamesWhatIsSaidInTwoWays) {
+  const Json point = to_json(example::record(8, "loop", 1000));
+  const Json& load = point["load"]["rows_per_expert"];
+  EXPECT_EQ(load["imbalance"], 3.0);
+  EXPECT_EQ(load["maxvio"], 3.0);
+  EXPECT_EQ(load["max_over_mean"], 4.0);
+  EXPECT_EQ(point["ranks"]["p50_us"], point["ranks"]["median_us"]);
+  EXPECT_EQ(point["ranks"]["rows"], Json::array({8000.0, 8384.0}));
+  EXPECT_EQ(point["ranks"]["tokens"], Json::array({2048.0, 2048.0}));
+}
+
+TEST(RecordJson, ReadsRanksByEitherName) {
+  const Json point = to_json(example::record(8, "loop", 1000));
+  for (const char* gone : {"median_us", "p50_us"}) {
+    Json one = point;
+    one["ranks"].erase(gone);
+    EXPECT_EQ(record_from_json(one, "").ranks.median_us, (std::vector<double>{900, 1000})) << gone;
+  }
+}
+
+TEST(RecordJson, WritesNoSlowestRankWhereItCannotBeTold) {
+  Record record = example::record(8, "loop", 1000);
+  record.ranks.slowest.reset();
+  const Json point = to_json(record);
+  EXPECT_TRUE(point["ranks"]["slowest"].is_null());
+  EXPECT_FALSE(record_from_json(point, "").ranks.slowest.has_value());
+}
+
 }  // namespace
 }  // namespace moebench

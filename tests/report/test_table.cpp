@@ -131,10 +131,80 @@ TEST(Table, OfNoRecordsIsEmpty) { EXPECT_EQ(table({}), ""); }
 
 TEST(StageTable, ShowsWhereTheTimeGoes) {
   const std::string text = stage_table(example::record(8, "loop", 4000));
-  EXPECT_TRUE(holds(text, "forward   plan            –       –         –           –  in experts\n")) << text;
-  EXPECT_TRUE(holds(text, "forward   experts      1.00  50.0 %       500          50  compute\n")) << text;
-  EXPECT_TRUE(holds(text, "backward  dispatch     1.00  50.0 %         –           –  –\n")) << text;
+  EXPECT_TRUE(holds(text, "forward   plan            –       –       –         –           –  in experts\n"))
+      << text;
+  EXPECT_TRUE(holds(text, "forward   experts      1.00  0.50 %  50.0 %       500          50  compute\n"))
+      << text;
+  EXPECT_TRUE(holds(text, "backward  dispatch     1.00  0.50 %  50.0 %         –           –  –\n")) << text;
   EXPECT_TRUE(holds(text, "2.00 ms in all; the whole, without looking at stages: 4.00 ms")) << text;
+}
+
+TEST(StageTable, LeavesOutWhatNeverRanAndColumnsThatNothingFills) {
+  Record record = example::record(8, "loop", 4000);
+  record.stages.erase(record.stages.begin());  // the fused one
+  for (StageRecord& stage : record.stages) stage.floor_us = stage.limit_pct = 0;
+  record.stages.push_back(
+      {.stage = Stage::collect, .pass = Pass::forward, .time = summarize(std::vector<double>(21, 0.0))});
+  const std::string text = stage_table(record);
+  EXPECT_FALSE(holds(text, "collect")) << text;
+  EXPECT_FALSE(holds(text, "floor") || holds(text, "% of limit") || holds(text, "bound")) << text;
+  EXPECT_TRUE(text.starts_with("stages of layer experts=8 engine=loop:\n")) << text;
+}
+
+TEST(StageTable, GivesEachTimeThreeDigitsOfItsOwn) {
+  Record record = example::record(8, "loop", 4000);
+  record.stages[1].time = summarize(example::samples_around(11277.9));
+  record.stages[2].time = summarize(example::samples_around(0.7345));
+  const std::string text = stage_table(record);
+  EXPECT_TRUE(holds(text, " 11278 ") && holds(text, " 0.735 ")) << text;
+}
+
+TEST(StageTable, SaysWhereTheSumOfTheStagesIsNotTheWhole) {
+  Record record = example::record(8, "loop", 4000);
+  EXPECT_TRUE(
+      holds(stage_table(record), "! the stages' sum and the whole differ by 50 %, more than their ± ("))
+      << stage_table(record);
+  record.time["total"] = example::time_record(example::samples_around(2000), 3e11);
+  EXPECT_FALSE(holds(stage_table(record), "!")) << stage_table(record);
+}
+
+TEST(StageTable, DoubtsALimitThatWasBeaten) {
+  Record record = example::record(8, "loop", 2000);
+  record.stages[1].limit_pct = 118;
+  const std::string text = stage_table(record);
+  EXPECT_TRUE(holds(text, "118 !  compute\n")) << text;
+  EXPECT_TRUE(holds(text, "! stages: % of limit up to 118: what nothing can beat was beaten")) << text;
+}
+
+TEST(Table, DoubtsALimitThatWasBeaten) {
+  std::vector<Record> records{example::record(8, "loop", 1500), example::record(16, "loop", 1600)};
+  for (Record& record : records) record.stop.flags = {};
+  records[0].time["total"].limit_pct = 104.9;
+  EXPECT_FALSE(holds(table(records), "!")) << table(records);
+  records[0].time["total"].limit_pct = 119.8;
+  EXPECT_TRUE(holds(table(records), "120 !\n")) << table(records);
+  EXPECT_TRUE(holds(table(records), "! % of limit up to 120: what nothing can beat was beaten"))
+      << table(records);
+}
+
+TEST(Table, MarksATargetThatWasMissed) {
+  std::vector<Record> records{example::record(8, "loop", 1500), example::record(16, "loop", 1600)};
+  for (Record& record : records) record.stop.flags = {};
+  records[1].stop.reason = "time";
+  records[1].stop.unmet = "noise 20 % > target 1 %";
+  const std::string text = table(records);
+  EXPECT_TRUE(holds(text, "0.50 % !  ")) << text;
+  EXPECT_TRUE(holds(text, "! ±: the 1 % that was asked for was missed, marked !")) << text;
+  EXPECT_TRUE(holds(text, "(1 of 2 points)")) << text;
+  records[1].stop.reason = "samples";  // so many were asked for, and no precision
+  EXPECT_FALSE(holds(table(records), "!")) << table(records);
+}
+
+TEST(Table, SaysWhereTheMediansOfThePassesDoNotAddUp) {
+  std::vector<Record> records{example::record(8, "loop", 1500), example::record(16, "loop", 1600)};
+  records[1].time["backward"] = example::time_record(example::samples_around(400), 2e11);
+  const std::string text = table(records);
+  EXPECT_TRUE(holds(text, "! medians of the passes do not add up to the time's, by up to 42 %")) << text;
 }
 
 TEST(StageTable, OfAWrongResultIsEmpty) {
