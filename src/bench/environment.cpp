@@ -203,6 +203,11 @@ std::vector<std::string> doubts(const Environment& environment, const ToolFacts&
     warnings.push_back(
         format("the container may use %.3g threads' worth of %d: it is paused when it uses more",
                cpu.quota_threads, threads));
+  for (const auto& [name, value] : environment.variables)
+    if ((name == "OMP_NUM_THREADS" || name == "OPENBLAS_NUM_THREADS") && to_int(value) != threads)
+      warnings.push_back(cat(name, "=", value,
+                             " changes nothing here: the cpu backend has threads of its own, one for ",
+                             "each of the ", threads, " that it may run on; taskset -c sets these"));
   return warnings;
 }
 

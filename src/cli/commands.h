@@ -23,9 +23,9 @@ ExitCode ab_command(const Options& options);
 ExitCode info_command(const Options& options);
 ExitCode list_command(const Options& options);
 
-/// Throws UsageError if what --json names exists and --force is not given.
+/// Throws UsageError if what --json or --csv names exists and --force is not given.
 void refuse_to_replace(const Options& options);
-/// Prints a comparison, and writes it where --json says.
+/// Prints a comparison, and writes it where --json and --csv say.
 void show(const Comparison& comparison, const Options& options);
 
 /// "moebench 0.1.0 (commit …, Release, mpi)".

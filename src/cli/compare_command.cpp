@@ -33,16 +33,26 @@ std::vector<Document> read_side(const std::string& given) {
 }  // namespace
 
 void refuse_to_replace(const Options& options) {
-  if (options.json.empty()) return;
-  require_writable(options.json);
-  std::error_code error;
-  if (!options.force && std::filesystem::exists(options.json, error))
-    throw UsageError(cat(options.json, " already exists; give --force to replace it"));
+  for (const std::string& file : {options.json, options.csv}) {
+    if (file.empty() || file == "-") continue;
+    require_writable(file);
+    std::error_code error;
+    if (!options.force && std::filesystem::exists(file, error))
+      throw UsageError(cat(file, " already exists; give --force to replace it"));
+  }
 }
 
 void show(const Comparison& comparison, const Options& options) {
-  std::cout << (options.markdown ? markdown_of(comparison) : text_of(comparison));
-  if (!options.json.empty()) replace_file(options.json, text_of(to_json(comparison), true) + "\n");
+  const bool taken = options.json == "-" || options.csv == "-";  // standard output, by one of the files
+  (taken ? std::cerr : std::cout) << (options.markdown ? markdown_of(comparison) : text_of(comparison));
+  const auto write = [](const std::string& file, const std::string& text) {
+    if (file == "-")
+      std::cout << text;
+    else if (!file.empty())
+      replace_file(file, text);
+  };
+  write(options.json, text_of(to_json(comparison), true) + "\n");
+  write(options.csv, csv_of(comparison));
 }
 
 ExitCode compare_command(const Options& options) {

@@ -13,7 +13,7 @@ namespace {
 
 std::string settings_text(const Case& point) {
   std::string text;
-  for (const auto& [flag, value] : point.settings())
+  for (const auto& [flag, value] : point.shown_settings())
     if (!value.empty()) text += cat(" ", flag, "=", value);
   return text;
 }

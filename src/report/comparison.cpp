@@ -30,12 +30,16 @@ struct Points {
   std::map<Pairs, Side> sides;
 };
 
-Pairs key_of(const Record& record, const std::vector<std::string>& ignore) {
-  Pairs settings = record.measured.settings();
+Pairs without(Pairs settings, const std::vector<std::string>& ignore) {
   std::erase_if(settings, [&](const auto& setting) {
     return std::find(ignore.begin(), ignore.end(), setting.first) != ignore.end();
   });
   return settings;
+}
+
+/// Reports of old measured a dense network once for each setting that it does not read.
+bool is_same_again(const Record& record, const Record& before, const std::vector<std::string>& ignore) {
+  return without(record.measured.settings(), ignore) != without(before.measured.settings(), ignore);
 }
 
 Points points_of(Documents documents, const CompareOptions& options) {
@@ -44,8 +48,9 @@ Points points_of(Documents documents, const CompareOptions& options) {
     std::map<Pairs, int> here;
     for (const Record& record : documents[at].points) {
       if (!matches(record.measured, options.filter)) continue;
-      const Pairs key = key_of(record, options.ignore);
+      const Pairs key = without(record.measured.shown_settings(), options.ignore);
       const auto [found, is_new] = points.sides.try_emplace(key);
+      if (here.contains(key) && is_same_again(record, *found->second.records[at], options.ignore)) continue;
       if (is_new) points.keys.push_back(key);
       found->second.records.resize(documents.size());
       found->second.records[at] = &record;

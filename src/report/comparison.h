@@ -65,6 +65,8 @@ Comparison compare(std::span<const Document> a, std::span<const Document> b,
 std::string text_of(const Comparison& comparison);
 /// The same as Markdown, for a pull request.
 std::string markdown_of(const Comparison& comparison);
+/// The same as comma-separated values: a row per point, passes and stages left out.
+std::string csv_of(const Comparison& comparison);
 /// The same as JSON, schema moebench.comparison/1; docs/report.md.
 Json to_json(const Comparison& comparison);
 

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "report/comparison.h"
+#include "report/csv.h"
 #include "report/grid.h"
 #include "report/quantity.h"
 
@@ -145,6 +146,29 @@ std::string markdown_of(const Comparison& comparison) {
   }
   return cat(text, "\n", sum_of(comparison), advice_of(comparison).empty() ? "" : "\n",
              advice_of(comparison));
+}
+
+std::string csv_of(const Comparison& comparison) {
+  std::vector<std::string> header;
+  if (!comparison.points.empty())
+    for (const auto& [name, value] : comparison.points.front().settings) header.push_back(name);
+  for (const char* name : {"verdict", "reason", "a_us", "b_us", "ratio", "ratio_low", "ratio_high", "p",
+                           "processes_a", "processes_b"})
+    header.emplace_back(name);
+  std::string text = csv_row(header);
+  for (const PointComparison& point : comparison.points) {
+    std::vector<std::string> cells;
+    for (const auto& [name, value] : point.settings) cells.push_back(value);
+    const Json judged = to_json(static_cast<const Judgement&>(point));
+    for (std::size_t i = cells.size(); i < header.size(); ++i) {
+      const Json& value = judged[header[i]];
+      cells.push_back(value.is_null()     ? std::string()
+                      : value.is_string() ? value.get<std::string>()
+                                          : value.dump());
+    }
+    text += csv_row(cells);
+  }
+  return text;
 }
 
 Json to_json(const Comparison& comparison) {

@@ -40,6 +40,8 @@ std::vector<std::string> column_names() {
                            "load.rows_per_rank.median",
                            "load.rows_per_rank.max",
                            "load.rows_per_rank.imbalance",
+                           "load.rows_per_expert.max_over_mean",
+                           "load.rows_per_rank.max_over_mean",
                            "memory.estimated_bytes",
                            "memory.peak_bytes",
                            "device.sm_min_mhz",
@@ -89,12 +91,6 @@ std::string in_quotes(const std::string& cell) {
   return text + "\"";
 }
 
-std::string row(const std::vector<std::string>& cells) {
-  std::string text;
-  for (std::size_t i = 0; i < cells.size(); ++i) text += (i > 0 ? "," : "") + in_quotes(cells[i]);
-  return text + "\r\n";
-}
-
 /// Commit, host, device, date and suite.
 std::vector<std::string> origin_of(const Record& record, const Document& report) {
   const std::string device = report.machine.ranks.empty() ? std::string() : report.machine.ranks[0].device;
@@ -106,18 +102,24 @@ std::vector<std::string> origin_of(const Record& record, const Document& report)
 
 }  // namespace
 
+std::string csv_row(const std::vector<std::string>& cells) {
+  std::string text;
+  for (std::size_t i = 0; i < cells.size(); ++i) text += (i > 0 ? "," : "") + in_quotes(cells[i]);
+  return text + "\r\n";
+}
+
 std::string csv(std::span<const Record> records, const Document& report) {
   const auto columns = column_names();
   std::vector<std::string> header = columns;
   for (const char* name : {"commit", "host", "device", "date", "suite"}) header.emplace_back(name);
-  std::string text = row(header);
+  std::string text = csv_row(header);
   for (const auto& record : records) {
     Json point = to_json(record);
     point["stages"] = stages_by_name(point["stages"]);
     std::vector<std::string> cells;
     for (const auto& path : columns) cells.push_back(cell_at(point, path));
     for (auto& cell : origin_of(record, report)) cells.push_back(std::move(cell));
-    text += row(cells);
+    text += csv_row(cells);
   }
   return text;
 }

@@ -16,4 +16,7 @@ namespace moebench {
 /// from: commit, host, device, date and suite, of the run in `report` that measured it.
 std::string csv(std::span<const Record> records, const Document& report = {});
 
+/// Cells as one line, in quotes where RFC 4180 asks for them.
+std::string csv_row(const std::vector<std::string>& cells);
+
 }  // namespace moebench

@@ -241,7 +241,7 @@ std::vector<Pairs> varying(std::span<const Record> records) {
   std::vector<Pairs> chosen(records.size()), axes, settings;
   for (const auto& record : records) {
     axes.push_back(record.measured.axes);
-    settings.push_back(record.measured.settings());
+    settings.push_back(record.measured.shown_settings());
   }
   const auto choose = [&](const std::vector<Pairs>& lists, const std::string& key) {
     for (std::size_t i = 0; i < records.size(); ++i) chosen[i].emplace_back(key, value_of(lists[i], key));
@@ -255,7 +255,7 @@ std::vector<Pairs> varying(std::span<const Record> records) {
 
 std::string caption(std::span<const Record> records, std::size_t columns) {
   std::vector<Pairs> settings;
-  for (const auto& record : records) settings.push_back(record.measured.settings());
+  for (const auto& record : records) settings.push_back(record.measured.shown_settings());
   std::vector<std::string> parts;
   for (const auto& key : keys_of(settings))
     if (!varies(settings, key)) parts.push_back(cat(key, "=", value_of(settings.front(), key)));

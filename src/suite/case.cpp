@@ -66,4 +66,13 @@ std::vector<std::pair<std::string, std::string>> Case::settings() const {
   return pairs;
 }
 
+std::vector<std::pair<std::string, std::string>> Case::shown_settings() const {
+  auto pairs = settings();
+  std::erase_if(pairs, [&](const auto& pair) {
+    const Flag& flag = find_flag(pair.first);
+    return flag.concerns && !flag.concerns(subject);
+  });
+  return pairs;
+}
+
 }  // namespace moebench

@@ -60,6 +60,8 @@ struct Case {
   std::string title() const;
   /// Every field as (flag, value) pairs in table order: what reports hold and `compare` and --resume match by.
   std::vector<std::pair<std::string, std::string>> settings() const;
+  /// Those of them that change what this case computes: a dense network has no gate. What plans and captions show.
+  std::vector<std::pair<std::string, std::string>> shown_settings() const;
 };
 
 }  // namespace moebench

@@ -37,6 +37,9 @@ std::string tokens_per_rank(const Case& c) {
   return tokens % ranks == 0 ? cat(tokens / ranks) : std::string();
 }
 
+bool layer_only(SubjectKind subject) { return subject == SubjectKind::layer; }
+bool not_linear(SubjectKind subject) { return subject != SubjectKind::linear; }
+
 // Defaults: the single-GPU experiment of the FastMoE paper (arXiv 2103.13262, section 5.2).
 constexpr Flag kFlags[] = {
     {.name = "subject",
@@ -61,6 +64,7 @@ constexpr Flag kFlags[] = {
      .number = true,
      .least = 1,
      .most = kMostRanks,
+     .concerns = layer_only,
      .read = [](const Case& c) { return cat(c.shape.ep); },
      .write = [](Case& c, std::string_view v) { c.shape.ep = static_cast<int>(number(v)); }},
     {.name = "tokens",
@@ -109,6 +113,7 @@ constexpr Flag kFlags[] = {
      .number = true,
      .least = 1,
      .instead = "experts-per-rank",
+     .concerns = layer_only,
      .read = [](const Case& c) { return cat(c.shape.experts); },
      .write = [](Case& c, std::string_view v) { c.shape.experts = number(v); }},
     {.name = "experts-per-rank",
@@ -118,6 +123,7 @@ constexpr Flag kFlags[] = {
      .number = true,
      .least = 1,
      .instead = "experts",
+     .concerns = layer_only,
      .read =
          [](const Case& c) {
            return c.shape.experts % c.shape.ep == 0 ? cat(c.shape.experts_per_rank()) : std::string();
@@ -132,18 +138,21 @@ constexpr Flag kFlags[] = {
      .help = "experts that each token goes to",
      .number = true,
      .least = 1,
+     .concerns = not_linear,
      .read = [](const Case& c) { return cat(c.shape.top_k); },
      .write = [](Case& c, std::string_view v) { c.shape.top_k = number(v); }},
     {.name = "activation",
      .value = "gelu|swiglu",
      .standard = "gelu",
      .help = "gelu: two matrices per expert; swiglu: three",
+     .concerns = not_linear,
      .read = [](const Case& c) { return std::string(name_of(c.shape.activation)); },
      .write = [](Case& c, std::string_view v) { c.shape.activation = parse_activation(v); }},
     {.name = "bias",
      .value = "on|off",
      .standard = "off",
      .help = "biases in the experts",
+     .concerns = not_linear,
      .read = [](const Case& c) { return std::string(c.shape.bias ? "on" : "off"); },
      .write = [](Case& c, std::string_view v) { c.shape.bias = parse_switch("bias", v); }},
     {.name = "dtype",
@@ -156,12 +165,14 @@ constexpr Flag kFlags[] = {
      .value = "topk",
      .standard = "topk",
      .help = "topk: softmax over the k largest logits, as in the paper",
+     .concerns = layer_only,
      .read = [](const Case& c) { return c.gate.text(); },
      .write = [](Case& c, std::string_view v) { c.gate = known_word("gate", v); }},
     {.name = "routing",
      .value = "SKEW",
      .standard = "random",
      .help = "how tokens choose: random, balanced, zipf:S, hot:F, one",
+     .concerns = layer_only,
      .read = [](const Case& c) { return name_of(c.skew); },
      .write = [](Case& c, std::string_view v) { c.skew = parse_skew(v); }},
     {.name = "engine",

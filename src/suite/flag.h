@@ -30,6 +30,8 @@ struct Flag {
   bool per_run = false;        ///< one value for all cases of a run: ranks and backend are opened once
   std::int64_t scaled_to = 0;  ///< --scale shrinks it to a multiple of this; 0: not at all
   std::string_view reader;     ///< of a flag that few cases read, which and how: "engine streams reads"
+  /// Whether it changes what a case of this subject computes; null: of every subject.
+  bool (*concerns)(SubjectKind) = nullptr;
   /// Its value if nobody gives one, where that follows from the case's subject.
   std::string_view (*standard_of)(const Case&) = nullptr;
   /// The value in a case; empty if this case has none (`tokens` when they are not dealt evenly).

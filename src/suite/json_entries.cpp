@@ -88,7 +88,11 @@ class Collector : public nlohmann::json_sax<json> {
     return true;
   }
   bool string(string_t& text) override { return value(text, true); }
-  bool boolean(bool on) override { return value(on ? "on" : "off", false); }
+  bool boolean(bool on) override {
+    value(on ? "on" : "off", false);
+    (in_array_ && depth_ == 1 ? entries_[array_] : entries_.back()).is_boolean = true;
+    return true;
+  }
   bool number_integer(number_integer_t number) override { return value(cat(number), false); }
   bool number_unsigned(number_unsigned_t number) override { return value(cat(number), false); }
   bool number_float(number_float_t, const string_t& text) override { return value(text, false); }

@@ -20,7 +20,8 @@ struct JsonEntry {
   bool is_array = false;
   bool is_object =
       false;  ///< it, or with is_array an item of it, is an object: its keys follow as entries of their own
-  bool is_string = false;  ///< every value is a string
+  bool is_string = false;   ///< every value is a string
+  bool is_boolean = false;  ///< a value is true or false
 };
 
 /// In the order of the text. Throws UsageError with `origin` and the line for malformed JSON, a key given

@@ -38,6 +38,8 @@ void add_setting(Suite& suite, const JsonEntry& entry) {
   if (suite.settings.contains(flag.name) || (!of_case && in_cases))
     throw UsageError(cat("\"", flag.name, "\" is in two of \"fixed\", \"axes\" and \"cases\""));
   if (entry.values.empty()) throw UsageError(cat("\"", flag.name, "\" has no value"));
+  if (entry.is_boolean && flag.value != "on|off" && flag.value != "off|on")
+    throw UsageError(cat("\"", flag.name, "\" takes ", flag.value, ", not true or false"));
   const std::string text = join(entry.values, ",");
   if (entry.section != "axes" && (entry.is_array || expand_axis(flag, text).size() != 1))
     throw UsageError(

@@ -19,6 +19,15 @@ bool advance(std::vector<std::size_t>& at, const std::vector<Axis>& axes) {
   return false;
 }
 
+/// Puts what the case's subject does not read at its standard value: whatever was asked for, it is the same case.
+void forget_unread(Case& point) {
+  if (point.subject == SubjectKind::layer) return;
+  for (const Flag& flag : flags())
+    if (flag.concerns && !flag.concerns(point.subject) && !flag.standard.empty() && flag.standard != kAuto)
+      flag.write(point, flag.standard);
+  point.shape.experts = std::max(point.shape.experts, point.shape.top_k);
+}
+
 /// The product of these axes, without what the filter takes out.
 void add_cases(const std::vector<Axis>& axes, std::span<const Condition> filter, const Available& machine,
                std::vector<Case>& cases) {
@@ -30,7 +39,9 @@ void add_cases(const std::vector<Axis>& axes, std::span<const Condition> filter,
     Case point = resolve(values, machine);
     // A subject without experts has no engine: whichever was asked for, it is the same case.
     if (point.subject != SubjectKind::layer) point.engine = Case{}.engine;
-    if (matches(point, filter)) cases.push_back(std::move(point));
+    if (!matches(point, filter)) continue;
+    forget_unread(point);
+    cases.push_back(std::move(point));
   } while (advance(at, axes));
 }
 
@@ -49,11 +60,16 @@ void cut(std::vector<Case>& cases, std::size_t most, std::vector<std::string>& n
   cases.resize(most);
 }
 
+/// The flag's value; none where the case's subject does not read it.
+std::string shown(const Flag& flag, const Case& point) {
+  return flag.concerns && !flag.concerns(point.subject) ? std::string() : flag.read(point);
+}
+
 /// Whether the cases that have a value for the flag have different ones.
 bool varies(const Flag& flag, const std::vector<Case>& cases) {
   std::set<std::string> values;
   for (const Case& point : cases)
-    if (std::string value = flag.read(point); !value.empty()) values.insert(std::move(value));
+    if (std::string value = shown(flag, point); !value.empty()) values.insert(std::move(value));
   return values.size() > 1;
 }
 
@@ -64,7 +80,7 @@ void name_axes(std::vector<Case>& cases, const SweepAxes& axes) {
   for (const Flag& flag : flags()) {
     if ((axes.values_of(flag.name).empty() && !flag.standard_of) || !varies(flag, cases)) continue;
     for (Case& point : cases)
-      if (std::string value = flag.read(point); !value.empty())
+      if (std::string value = shown(flag, point); !value.empty())
         point.axes.emplace_back(flag.name, std::move(value));
   }
 }

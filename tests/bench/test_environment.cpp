@@ -105,6 +105,16 @@ TEST(Doubts, NameWhatCouldDisturb) {
   EXPECT_EQ(doubts({}, {.build_type = "Debug", .flags = "-g -fsanitize=address"}).size(), 2u);
 }
 
+TEST(Environment, SaysThatThreadCountsOfOtherLibrariesChangeNothing) {
+  Environment environment;
+  environment.cpu.usable_threads = 4;
+  environment.variables = {
+      {"OMP_NUM_THREADS", "1"}, {"OPENBLAS_NUM_THREADS", "4"}, {"OMP_PROC_BIND", "true"}};
+  const auto said = doubts(environment, {.build_type = "Release"});
+  ASSERT_EQ(said.size(), 1u);  // four are what is used anyway
+  EXPECT_TRUE(said[0].starts_with("OMP_NUM_THREADS=1 changes nothing here: ")) << said[0];
+}
+
 TEST(Doubts, DoNotMindAnIdleMachine) {
   Environment environment{.load_average = 0.4, .cpu = {.usable_threads = 2}};
   EXPECT_TRUE(doubts(environment, {.build_type = "Release"}).empty());

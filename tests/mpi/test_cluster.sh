@@ -47,6 +47,14 @@ expect_rate 3 10 18 25
 expect_rate 2 3 4.5 6.25
 "$cluster" run 2 -- sh -c 'exit 7'
 [ $? = 7 ] || fail "the exit code of the ranks is lost"
+# A link that is cut does not keep mpirun from ending the ranks: it has a network of its own.
+host=$(ip netns list | grep -oE 'moebench-h2' | head -1)
+began=$SECONDS
+"$cluster" run 2 -- sh -c 'sleep 3; exit 7' &
+sleep 1.5
+ip netns exec "$host" ip link set eth0 down
+wait $!
+[ $? = 7 ] && [ $((SECONDS - began)) -lt 30 ] || fail "mpirun depends on the link of the ranks"
 "$cluster" up 2 --rate fast && fail "took 'fast' for a rate"
 "$cluster" info | grep -q "no hosts" || fail "a set-up that failed left hosts"
 "$cluster" up 0 && fail "took 0 for a number of hosts"

@@ -51,6 +51,18 @@ def a_report_is_the_same_as_itself():
     expect(compared.out, "2 same", "geometric mean of B/A 1.000", "loop", "naive-mask")
 
 
+def the_table_can_be_csv():
+    _base()
+    compared = moebench("compare a.json a.json --csv c.csv")
+    assert compared.code == 0
+    rows = pathlib.Path("c.csv").read_text().splitlines()
+    assert rows[0].startswith("engine,verdict,reason,a_us,b_us,ratio") and rows[1].startswith("loop,same,"), rows
+    expect_refused(moebench("compare a.json a.json --csv c.csv"), 2, "c.csv already exists")
+    shown = moebench("compare a.json a.json --csv -")
+    assert shown.code == 0 and shown.out.splitlines() == rows
+    expect(shown.err, "2 same")
+
+
 def ten_percent_slower_is_a_regression():
     compared = _compare(lambda point: _spread(point, around=110.0))
     assert compared.code == 5

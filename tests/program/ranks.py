@@ -40,6 +40,23 @@ def where_each_rank_is_stands_at_the_start():
     expect(moebench("info", ranks=2).out, held["mpi"]["library"])
 
 
+def under_a_quiet_mpirun_an_error_of_usage_is_one_line():
+    refused = moebench("run --tokns 3", ranks=2, wrapper=["--quiet"])
+    assert refused.code == 2
+    assert refused.err.splitlines() == ["moebench: unknown flag '--tokns'; did you mean '--tokens'? ('moebench help run' lists all)"]
+
+
+def ranks_that_share_hardware_threads_are_warned():
+    ranks = 2 * len(os.sched_getaffinity(0))
+    measured = moebench(f"run {small()} --json a.json", ranks=ranks)
+    expect(measured.err, f"{ranks} ranks share {ranks // 2} hardware thread")
+    (point,) = report("a.json")["points"]
+    told = point["ranks"]
+    assert [len(told[key]) for key in ("rows", "tokens", "p50_us")] == [ranks] * 3
+    assert sum(told["tokens"]) == CASE["tokens"] * ranks and sum(told["rows"]) == sum(told["tokens"]) * point["case"]["top-k"]
+    assert told["slowest"] is None or told["slowest"] in range(ranks)
+
+
 def a_repeat_keeps_the_options_of_mpirun():
     measured = moebench(f"run {small()} --json a.json", ranks=2, wrapper=["--oversubscribe", "-x", "LANG=C"])
     assert measured.code == 0

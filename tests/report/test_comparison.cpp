@@ -298,5 +298,29 @@ TEST(Compare, SaysWhichSideIsUnchecked) {
   EXPECT_NE(text_of(compare(of({point(100)}), of({unchecked}))).find("└ unchecked in B"), std::string::npos);
 }
 
+TEST(Comparison, PairsADenseNetworkByWhatItReads) {
+  Document a = example::document(), b = example::document();
+  a.points = {point(100), point(100), point(100)};
+  b.points = {point(100)};
+  for (Record& record : a.points) record.measured.subject = SubjectKind::dense;
+  a.points[1].measured.shape.experts = 32;
+  a.points[2].measured.shape.experts = 64;
+  b.points[0].measured.subject = SubjectKind::dense;
+  const Comparison comparison = compare(a, b);
+  ASSERT_EQ(comparison.points.size(), 1u);
+  EXPECT_EQ(comparison.points[0].verdict, Verdict::same) << comparison.points[0].reason;
+}
+
+TEST(Comparison, IsWrittenAsCommaSeparatedValues) {
+  Document a = example::document(), b = example::document();
+  a.points = {point(100, 1, 101, 8), point(100, 1, 101, 16)};
+  b.points = {point(100, 1, 101, 8), point(200, 1, 101, 16)};
+  const std::string text = csv_of(compare(a, b));
+  EXPECT_TRUE(text.starts_with("experts,verdict,reason,a_us,b_us,ratio,")) << text;
+  EXPECT_NE(text.find("\r\n8,same,,100"), std::string::npos) << text;
+  EXPECT_NE(text.find("\r\n16,slower,,100"), std::string::npos) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);
+}
+
 }  // namespace
 }  // namespace moebench

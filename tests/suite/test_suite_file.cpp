@@ -94,7 +94,7 @@ TEST(SuiteFile, RefusesWhatIsMalformedWithItsLine) {
       {R"({"axes": {"experts": [8, null]}})", "must not be null"},
       {R"({"axes": {"experts": -8}})", "'-8' is not a whole number"},
       {R"({"axes": {"experts": 8.5}})", "'8.5' is not a whole number"},
-      {R"({"axes": {"experts": true}})", "'on' is not a whole number"},
+      {R"({"axes": {"experts": true}})", "\"experts\" takes N, not true or false"},
       {R"({"axes": {"experts": "1:9:0"}})", "step '0'"},
       {R"({"axes": {"activation": "relu"}})", "unknown activation 'relu'"},
       {R"({"fixed": {"experts": 8}, "axes": {"experts": [4]}})",
@@ -119,6 +119,16 @@ TEST(SuiteFile, RefusesWhatIsMalformedWithItsLine) {
     expect_usage_error([&] { parse_suite(text, "x.json"); }, words);
     expect_usage_error([&] { parse_suite(text, "x.json"); }, "x.json:");
   }
+}
+
+TEST(SuiteFile, TakesTrueAndFalseForSwitchesAlone) {
+  const auto parse = [](const std::string& setting) {
+    return parse_suite("{\"name\": \"x\",\n\"fixed\": {" + setting + "}}", "x.json");
+  };
+  EXPECT_EQ(parse("\"bias\": true").settings.at("bias"), "on");
+  EXPECT_EQ(parse("\"graph\": false").settings.at("graph"), "off");
+  expect_usage_error([&] { parse("\"tokens\": true"); }, "x.json:2: \"tokens\" takes N, not true or false");
+  expect_usage_error([&] { parse("\"engine\": false"); }, "\"engine\" takes NAME, not true or false");
 }
 
 TEST(SuiteFile, SurvivesDeepNesting) {
