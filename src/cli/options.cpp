@@ -24,11 +24,12 @@ namespace {
 
 constexpr std::string_view kPrefix = "MOEBENCH_";
 
-constexpr Words<Command, 7> kCommands{{{
+constexpr Words<Command, 8> kCommands{{{
     {Command::run, "run"},
     {Command::verify, "verify"},
     {Command::compare, "compare"},
     {Command::ab, "ab"},
+    {Command::memory, "memory"},
     {Command::info, "info"},
     {Command::list, "list"},
     {Command::help, "help"},
@@ -60,7 +61,7 @@ std::optional<std::string> nearest_variable(std::string_view name, const std::ve
 
 void apply_environment(Options& options, const Variables& environment) {
   std::vector<std::string> known;
-  for (const std::string_view name : {"run", "verify", "compare", "ab", "info"})
+  for (const std::string_view name : {"run", "verify", "compare", "ab", "memory", "info"})
     for (const FlagLine& flag : flags_of(kCommands.parse("command", name)))
       known.push_back(variable_of(flag.name));
   for (const auto& [name, value] : environment) {
@@ -209,7 +210,8 @@ Options parse_options(int argc, const char* const* argv, const Variables& enviro
   if (word == "--version") return {.command = Command::version};
   if (word.starts_with('-'))
     throw UsageError(
-        cat("'", word, "' comes before the command; valid: moebench run|verify|compare|ab|info|list|help …"));
+        cat("'", word,
+            "' comes before the command; valid: moebench run|verify|compare|ab|memory|info|list|help …"));
   Options options{.command = kCommands.parse("command", word)};
   if (options.command == Command::verify) options.sampling.check = CheckMode::full;
   apply_environment(options, environment);

@@ -8,11 +8,12 @@
 #include <vector>
 
 #include "bench/sampling.h"
+#include "project/memory_plan.h"
 #include "suite/sweep.h"
 
 namespace moebench {
 
-enum class Command { run, verify, compare, ab, info, list, help, version };
+enum class Command { run, verify, compare, ab, memory, info, list, help, version };
 std::string_view name_of(Command command);
 
 /// All that a user can say. Which fields a command looks at is in the table of options_flags.h.
@@ -38,6 +39,7 @@ struct Options {
   bool markdown = false;     ///< compare, ab: print Markdown
   bool paired = false;       ///< compare: the reports of two directories ran in turns
   int repetitions = 0;       ///< run: processes, from 2 on; ab: processes of each program, 0 for the default
+  MemoryRequest memory;      ///< memory
   std::string keep;          ///< ab: directory for the reports; empty: they are removed
   std::vector<std::string> warnings;  ///< MOEBENCH_ variables that mean nothing
 };

@@ -49,13 +49,7 @@ double percentage(std::string_view text) {
   return *value;
 }
 
-bool on(std::string_view word) {
-  for (const std::string_view yes : {"on", "1", "true", "yes"})
-    if (word == yes) return true;
-  for (const std::string_view no : {"off", "0", "false", "no"})
-    if (word == no) return false;
-  throw UsageError(cat("'", word, "' is neither on nor off"));
-}
+bool on(std::string_view word) { return parse_on(word); }
 
 const std::vector<Command> kRun{Command::run};
 const std::vector<Command> kSweeps{Command::run, Command::verify};
@@ -225,6 +219,7 @@ std::vector<OptionFlag> all_flags() {
   for (auto& flag : sampling_flags()) flags.push_back(std::move(flag));
   for (auto& flag : output_flags()) flags.push_back(std::move(flag));
   for (auto& flag : process_flags()) flags.push_back(std::move(flag));
+  for (auto& flag : memory_flags()) flags.push_back(std::move(flag));
   return flags;
 }
 
@@ -233,7 +228,19 @@ bool takes_case_flag(Command command, std::string_view flag) {
   return command == Command::run || command == Command::verify;
 }
 
+bool is_flag_of(const OptionFlag& flag, Command command) {
+  return std::find(flag.commands.begin(), flag.commands.end(), command) != flag.commands.end();
+}
+
 }  // namespace
+
+bool parse_on(std::string_view word) {
+  for (const std::string_view yes : {"on", "1", "true", "yes"})
+    if (word == yes) return true;
+  for (const std::string_view no : {"off", "0", "false", "no"})
+    if (word == no) return false;
+  throw UsageError(cat("'", word, "' is neither on nor off"));
+}
 
 std::span<const OptionFlag> option_flags() {
   static const std::vector<OptionFlag> kFlags = all_flags();
@@ -246,14 +253,14 @@ std::vector<FlagLine> flags_of(Command command) {
     if (takes_case_flag(command, flag.name))
       lines.push_back({kCaseGroup, flag.name, flag.value, flag.standard, flag.help, !flag.per_run});
   for (const OptionFlag& flag : option_flags())
-    if (std::find(flag.commands.begin(), flag.commands.end(), command) != flag.commands.end())
+    if (is_flag_of(flag, command))
       lines.push_back({flag.group, flag.name, flag.value, flag.standard, flag.help, flag.list});
   return lines;
 }
 
 void apply_flag(Options& options, Settings& settings, std::string_view flag, std::string_view text) {
   for (const OptionFlag& known : option_flags()) {
-    if (known.name != flag) continue;
+    if (known.name != flag || !is_flag_of(known, options.command)) continue;
     if (text.empty()) throw UsageError("needs a value");
     known.apply(options, text);
     return;

@@ -27,6 +27,10 @@ struct OptionFlag {
 };
 
 std::span<const OptionFlag> option_flags();
+/// Those of `memory` alone.
+std::vector<OptionFlag> memory_flags();
+/// The value of a switch. Throws UsageError.
+bool parse_on(std::string_view word);
 
 /// One row for a parser or a help page, from either table.
 struct FlagLine {

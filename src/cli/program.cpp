@@ -28,6 +28,8 @@ ExitCode dispatch(const Options& options, const std::vector<std::string>& argv) 
       return info_command(options);
     case Command::list:
       return list_command(options);
+    case Command::memory:
+      return memory_command(options);
     case Command::help:
       std::cout << help_text(options.arguments.empty() ? "" : options.arguments[0]);
       break;

@@ -19,10 +19,11 @@ MAY_INCLUDE = {
     "backends/cpu": ["base", "moe", "backends"],
     "backends/cuda": ["base", "moe", "backends"],
     "suite": ["base", "moe"],
+    "project": ["base", "moe", "suite"],
     "layer": ["base", "moe", "backends", "comm"],
     "bench": ["base", "moe", "backends", "comm", "layer", "suite"],
     "report": ["base", "moe", "layer", "suite", "bench"],
-    "cli": ["base", "moe", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "suite", "bench", "report"],
+    "cli": ["base", "moe", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "suite", "project", "bench", "report"],
     "rates": ["base", "backends", "backends/cuda", "comm"],
     ".": ["base", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "cli"],  # main.cpp, kernel_benchmarks.cpp
 }
@@ -33,7 +34,7 @@ ONLY_IN = {
     r"cuda.*|cublas.*": ["backends/cuda", "comm/nccl", "comm/peer"],
     r"nvtx3/.*": ["bench"],
     r"cblas\.h": ["backends/cpu"],
-    r"nlohmann/.*": ["suite", "report"],
+    r"nlohmann/.*": ["suite", "project", "report"],
     r"cxxopts\.hpp": ["cli"],
 }
 
