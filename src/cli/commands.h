@@ -20,6 +20,8 @@ ExitCode inspect_command(const Options& options, Workplace& workplace, std::span
 ExitCode compare_command(const Options& options);
 /// Two programs in turns, process by process.
 ExitCode ab_command(const Options& options);
+/// A report as a page.
+ExitCode report_command(const Options& options);
 ExitCode info_command(const Options& options);
 ExitCode list_command(const Options& options);
 /// The memory of a whole model on many GPUs; needs none.

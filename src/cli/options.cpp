@@ -24,11 +24,12 @@ namespace {
 
 constexpr std::string_view kPrefix = "MOEBENCH_";
 
-constexpr Words<Command, 8> kCommands{{{
+constexpr Words<Command, 9> kCommands{{{
     {Command::run, "run"},
     {Command::verify, "verify"},
     {Command::compare, "compare"},
     {Command::ab, "ab"},
+    {Command::report, "report"},
     {Command::memory, "memory"},
     {Command::info, "info"},
     {Command::list, "list"},
@@ -61,7 +62,7 @@ std::optional<std::string> nearest_variable(std::string_view name, const std::ve
 
 void apply_environment(Options& options, const Variables& environment) {
   std::vector<std::string> known;
-  for (const std::string_view name : {"run", "verify", "compare", "ab", "memory", "info"})
+  for (const std::string_view name : {"run", "verify", "compare", "ab", "report", "memory", "info"})
     for (const FlagLine& flag : flags_of(kCommands.parse("command", name)))
       known.push_back(variable_of(flag.name));
   for (const auto& [name, value] : environment) {
@@ -84,7 +85,8 @@ cxxopts::ParseResult tokenise(const std::vector<FlagLine>& flags, int argc, cons
   add("h,help", "");
   for (const FlagLine& flag : flags) {
     const auto text = cxxopts::value<std::string>();
-    add(std::string(flag.name), "", flag.value.empty() ? text->implicit_value("on") : text);
+    add(flag.name == "output" ? "o,output" : std::string(flag.name), "",
+        flag.value.empty() ? text->implicit_value("on") : text);
   }
   try {
     return grammar.parse(argc, argv);
@@ -107,14 +109,17 @@ cxxopts::ParseResult tokenise(const std::vector<FlagLine>& flags, int argc, cons
 
 /// The words between the flags, for the commands that take some.
 void check_arguments(Command command, const std::vector<std::string>& arguments) {
-  const std::size_t most = command == Command::compare || command == Command::ab  ? 2
-                           : command == Command::help || command == Command::list ? 1
-                                                                                  : 0;
+  const std::size_t most =
+      command == Command::compare || command == Command::ab                                ? 2
+      : command == Command::help || command == Command::list || command == Command::report ? 1
+                                                                                           : 0;
   if (arguments.size() > most)
     throw UsageError(cat("unexpected '", arguments[most], "' after '", name_of(command),
                          "'; flags begin with -- and lists have no blanks"));
   if (command == Command::compare && arguments.size() < 2)
     throw UsageError("compare needs two reports: moebench compare BASE.json NEW.json");
+  if (command == Command::report && arguments.empty())
+    throw UsageError("report needs a report: moebench report FILE.json -o page.html");
   if (command == Command::ab && arguments.size() < 2)
     throw UsageError("ab needs two programs: moebench ab 'PROGRAM FLAGS' 'PROGRAM FLAGS' [-- COMMON FLAGS]");
 }
@@ -160,6 +165,8 @@ void check_together(const Options& options) {
     throw UsageError("--recheck on repeats a check, and --check is none; valid: --check quick, --check full");
   if (!options.csv.empty() && options.csv == options.json)
     throw UsageError(cat("--json and --csv both write ", options.csv, ": give two files"));
+  if (options.command == Command::report && options.output.empty())
+    throw UsageError("report needs --output FILE (-o), the page to write; -: stdout");
   if (options.resume && options.force)
     throw UsageError("--resume keeps a report and --force replaces it: give one");
   if (options.resume && (options.json.empty() || options.json == "-"))
@@ -209,9 +216,9 @@ Options parse_options(int argc, const char* const* argv, const Variables& enviro
   if (word == "-h" || word == "--help") return help_about("");
   if (word == "--version") return {.command = Command::version};
   if (word.starts_with('-'))
-    throw UsageError(
-        cat("'", word,
-            "' comes before the command; valid: moebench run|verify|compare|ab|memory|info|list|help …"));
+    throw UsageError(cat(
+        "'", word,
+        "' comes before the command; valid: moebench run|verify|compare|ab|report|memory|info|list|help …"));
   Options options{.command = kCommands.parse("command", word)};
   if (options.command == Command::verify) options.sampling.check = CheckMode::full;
   apply_environment(options, environment);

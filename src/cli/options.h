@@ -13,19 +13,20 @@
 
 namespace moebench {
 
-enum class Command { run, verify, compare, ab, memory, info, list, help, version };
+enum class Command { run, verify, compare, ab, report, memory, info, list, help, version };
 std::string_view name_of(Command command);
 
 /// All that a user can say. Which fields a command looks at is in the table of options_flags.h.
 struct Options {
   Command command = Command::help;
   std::vector<std::string>
-      arguments;  ///< compare: two reports; ab: two programs; help and list: a topic, or none
+      arguments;  ///< compare: two reports; ab: two programs; report: one; help and list: a topic, or none
   std::vector<std::string> common;  ///< ab: the flags after --, of both programs
   SweepRequest sweep;
   Sampling sampling;
   bool min_time_given = false, max_time_given = false;  ///< a default gives way to the other one
   std::string json, csv;                                ///< files to write; empty for none
+  std::string output;                                   ///< report: the page to write
   bool samples = false;                                 ///< keep every sample in the report
   bool plan = false;                                    ///< print the cases, run nothing
   bool resume = false;                                  ///< skip what the report at `json` already holds

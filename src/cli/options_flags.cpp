@@ -69,7 +69,7 @@ std::vector<OptionFlag> selection_flags() {
        "EXPR",
        "",
        "keep cases where all hold: experts<=16,engine=loop",
-       {Command::run, Command::verify, Command::compare},
+       {Command::run, Command::verify, Command::compare, Command::report},
        [](Options& o, std::string_view v) {
          parse_filter(v);
          o.sweep.filter = v;
@@ -153,6 +153,13 @@ std::vector<OptionFlag> output_flags() {
        "write the table here as CSV; -: stdout, and the table goes to stderr",
        {Command::run, Command::compare},
        [](Options& o, std::string_view v) { o.csv = v; }},
+      {kGroup,
+       "output",
+       "FILE",
+       "",
+       "write the page here, also as -o FILE; -: stdout",
+       {Command::report},
+       [](Options& o, std::string_view v) { o.output = v; }},
       {kGroup, "trace", "FILE", "",
        "write a timeline of a few iterations of one case for Perfetto; time nothing", kRun,
        [](Options& o, std::string_view v) { o.trace = v; }},
@@ -165,7 +172,7 @@ std::vector<OptionFlag> output_flags() {
        "",
        "",
        "replace files that exist",
-       {Command::run, Command::compare, Command::ab},
+       {Command::run, Command::compare, Command::ab, Command::report},
        [](Options& o, std::string_view v) { o.force = on(v); }},
       {kGroup,
        "quiet",

@@ -24,6 +24,8 @@ ExitCode dispatch(const Options& options, const std::vector<std::string>& argv) 
       return compare_command(options);
     case Command::ab:
       return ab_command(options);
+    case Command::report:
+      return report_command(options);
     case Command::info:
       return info_command(options);
     case Command::list:

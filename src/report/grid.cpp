@@ -10,7 +10,8 @@ namespace moebench {
 namespace {
 
 bool is_numeric(std::string_view cell) {
-  return cell.empty() || cell == "–" || cell == "?" || to_double(cell.substr(0, cell.find(' '))).has_value();
+  return cell.empty() || cell == "–" || cell == "?" || cell == "? !" ||
+         to_double(cell.substr(0, cell.find(' '))).has_value();
 }
 
 std::string spaces(std::size_t count) { return std::string(count, ' '); }

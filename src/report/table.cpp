@@ -235,6 +235,15 @@ std::vector<std::string> stage_cells(const StageRecord& stage, double sum_us, co
   return cells;
 }
 
+Grid grid_of(const Cells& cells) {
+  Grid grid(cells.header);
+  for (std::size_t i = 0; i < cells.rows.size(); ++i) {
+    grid.add_row(cells.rows[i]);
+    if (!cells.notes[i].empty()) grid.add_note(cells.notes[i]);
+  }
+  return grid;
+}
+
 }  // namespace
 
 std::vector<Pairs> varying(std::span<const Record> records) {
@@ -257,35 +266,44 @@ std::string caption(std::span<const Record> records, std::size_t columns) {
   std::vector<Pairs> settings;
   for (const auto& record : records) settings.push_back(record.measured.shown_settings());
   std::vector<std::string> parts;
-  for (const auto& key : keys_of(settings))
-    if (!varies(settings, key)) parts.push_back(cat(key, "=", value_of(settings.front(), key)));
+  for (const auto& key : keys_of(settings)) {
+    std::set<std::string> values;  // of those that have one: a dense network has no gate
+    for (const auto& pairs : settings)
+      if (const std::string value = value_of(pairs, key); value != "–") values.insert(value);
+    if (values.size() == 1) parts.push_back(cat(key, "=", *values.begin()));
+  }
   return wrapped(parts, " ", columns);
+}
+
+Cells cells_of(std::span<const Record> records) {
+  Cells cells;
+  if (records.empty()) return cells;
+  const auto names = varying(records);
+  const auto columns = figures(records);
+  for (const auto& [name, value] : names.front()) cells.header.push_back(name);
+  for (const auto& column : columns) cells.header.push_back(column.header);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    auto& row = cells.rows.emplace_back();
+    for (const auto& [name, value] : names[i]) row.push_back(value);
+    for (const auto& column : columns) row.push_back(column.cells[i]);
+    const std::string& reason = records[i].reason;
+    cells.notes.push_back(has_times(records[i]) ? "" : reason.empty() ? "no reason was recorded" : reason);
+  }
+  return cells;
 }
 
 std::string table(std::span<const Record> records, std::size_t wide) {
   if (records.empty()) return {};
-  const auto names = varying(records);
-  const auto columns = figures(records);
-  std::vector<std::string> header;
-  for (const auto& [name, value] : names.front()) header.push_back(name);
-  for (const auto& column : columns) header.push_back(column.header);
-  Grid grid(header);
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    std::vector<std::string> cells;
-    for (const auto& [name, value] : names[i]) cells.push_back(value);
-    for (const auto& column : columns) cells.push_back(column.cells[i]);
-    grid.add_row(std::move(cells));
-    if (has_times(records[i])) continue;
-    grid.add_note(records[i].reason.empty() ? "no reason was recorded" : records[i].reason);
-  }
+  Grid grid = grid_of(cells_of(records));
   const auto left_out =
       fitted(grid, wide, {"sync", "backward", "forward", "% of limit", "TFLOP/s", "GFLOP/s"});
   return caption(records, caption_columns(wide)) + "\n" + grid.text(wide) + "\n" +
          in_columns(left_out + footnotes(records), wide);
 }
 
-std::string stage_table(const Record& record, std::size_t wide) {
-  if (!has_times(record) || record.stages.empty()) return {};
+Cells stage_cells_of(const Record& record) {
+  Cells cells;
+  if (!has_times(record) || record.stages.empty()) return cells;
   std::vector<double> times, floors;
   bool fused = false;
   for (const auto& stage : record.stages) {
@@ -294,19 +312,26 @@ std::string stage_table(const Record& record, std::size_t wide) {
     fused |= stage.fused_into.has_value();
   }
   const Scale scale = time_scale(times), floor_scale = time_scale(floors);
-  std::vector<std::string> header{"pass", "stage", cat("time ", scale.unit), "±", "share"};
+  auto& header = cells.header = {"pass", "stage", cat("time ", scale.unit), "±", "share"};
   if (!floors.empty()) header.insert(header.end(), {cat("floor ", floor_scale.unit), "% of limit"});
   if (!floors.empty() || fused) header.emplace_back("bound");
-  const StageSum sum = stage_sum(record);
-  Grid grid(header);
+  const double sum_us = stage_sum(record).us;
   for (const auto& stage : record.stages)
     if (stage.fused_into || stage.time.max > 0)  // one rank has no exchange: what never ran has no row
-      grid.add_row(stage_cells(stage, sum.us, scale, floor_scale, header.size()));
+      cells.rows.push_back(stage_cells(stage, sum_us, scale, floor_scale, header.size()));
+  cells.notes.resize(cells.rows.size());
+  return cells;
+}
+
+std::string stage_table(const Record& record, std::size_t wide) {
+  const Cells cells = stage_cells_of(record);
+  if (cells.rows.empty()) return {};
+  Grid grid = grid_of(cells);
   const auto left_out = fitted(grid, wide, {"bound", "floor", "% of limit", "share"});
   std::string doubts;
   for (const std::string& sentence : stage_doubts_of(record)) doubts += cat("! ", sentence, "\n");
   return cat("stages of ", record.measured.title(), ":\n\n", grid.text(wide), "\n",
-             in_columns(cat(left_out, "stages one by one: ", time_text(sum.us),
+             in_columns(cat(left_out, "stages one by one: ", time_text(stage_sum(record).us),
                             " in all; the whole, without looking at stages: ",
                             time_text(record.time.at("total").device.p50), "\n", doubts),
                         wide));

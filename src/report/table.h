@@ -11,6 +11,16 @@
 
 namespace moebench {
 
+/// A table as words: one row per record or stage, and beneath a row what is to be said of it (empty for nothing).
+struct Cells {
+  std::vector<std::string> header;
+  std::vector<std::vector<std::string>> rows;
+  std::vector<std::string> notes;
+};
+Cells cells_of(std::span<const Record> records);
+/// Without rows if the stages were not measured.
+Cells stage_cells_of(const Record& record);
+
 /// A caption with what all have in common, then one row per record: what varies, the median time and how
 /// precisely it is known, the rate, how near the limit. What has no time shows its status, with the reason
 /// beneath. On a terminal of `columns` columns what does not fit is left out, and said so; 0: nothing is. Ends in a

@@ -13,8 +13,8 @@
 namespace moebench {
 namespace {
 
-constexpr Command kCommandsWithFlags[] = {Command::run, Command::verify, Command::compare,
-                                          Command::ab,  Command::memory, Command::info};
+constexpr Command kCommandsWithFlags[] = {Command::run,    Command::verify, Command::compare, Command::ab,
+                                          Command::report, Command::memory, Command::info};
 
 std::set<std::string> flags_in(const std::string& text) {
   std::set<std::string> names;
