@@ -26,6 +26,8 @@ ExitCode info_command(const Options& options);
 ExitCode list_command(const Options& options);
 /// The memory of a whole model on many GPUs; needs none.
 ExitCode memory_command(const Options& options);
+/// A layer on GPUs that are not there; needs none.
+ExitCode project_command(const Options& options);
 
 /// Throws UsageError if what --json or --csv names exists and --force is not given.
 void refuse_to_replace(const Options& options);

@@ -50,7 +50,7 @@ std::string expanded(const std::string& line) {
   if (!line.starts_with(kFlagsOf)) return line + "\n";
   const std::string_view name = std::string_view(line).substr(kFlagsOf.size());
   for (const Command command : {Command::run, Command::verify, Command::compare, Command::ab, Command::report,
-                                Command::memory, Command::info})
+                                Command::memory, Command::project, Command::info})
     if (name.starts_with(name_of(command))) return flag_list(command);
   return {};
 }

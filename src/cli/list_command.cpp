@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/workplace.h"
+#include "project/fabric.h"
 #include "suite/presets.h"
 #include "suite/suite_file.h"
 
@@ -52,15 +53,18 @@ void list_comms() {
   }
 }
 
+void list_fabrics() {
+  for (const std::string& name : fabric_names())
+    std::cout << format("  %-16s ", name.c_str()) << find_fabric(name).about << '\n';
+}
+
 struct Topic {
   std::string_view name;
   void (*list)();
 };
-constexpr Topic kTopics[] = {{"suites", list_suites},
-                             {"presets", list_presets},
-                             {"engines", list_engines},
-                             {"backends", list_backends},
-                             {"comms", list_comms}};
+constexpr Topic kTopics[] = {{"suites", list_suites},   {"presets", list_presets},
+                             {"engines", list_engines}, {"backends", list_backends},
+                             {"comms", list_comms},     {"fabrics", list_fabrics}};
 
 }  // namespace
 

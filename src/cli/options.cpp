@@ -24,13 +24,14 @@ namespace {
 
 constexpr std::string_view kPrefix = "MOEBENCH_";
 
-constexpr Words<Command, 9> kCommands{{{
+constexpr Words<Command, 10> kCommands{{{
     {Command::run, "run"},
     {Command::verify, "verify"},
     {Command::compare, "compare"},
     {Command::ab, "ab"},
     {Command::report, "report"},
     {Command::memory, "memory"},
+    {Command::project, "project"},
     {Command::info, "info"},
     {Command::list, "list"},
     {Command::help, "help"},
@@ -62,7 +63,8 @@ std::optional<std::string> nearest_variable(std::string_view name, const std::ve
 
 void apply_environment(Options& options, const Variables& environment) {
   std::vector<std::string> known;
-  for (const std::string_view name : {"run", "verify", "compare", "ab", "report", "memory", "info"})
+  for (const std::string_view name :
+       {"run", "verify", "compare", "ab", "report", "memory", "project", "info"})
     for (const FlagLine& flag : flags_of(kCommands.parse("command", name)))
       known.push_back(variable_of(flag.name));
   for (const auto& [name, value] : environment) {
@@ -216,9 +218,9 @@ Options parse_options(int argc, const char* const* argv, const Variables& enviro
   if (word == "-h" || word == "--help") return help_about("");
   if (word == "--version") return {.command = Command::version};
   if (word.starts_with('-'))
-    throw UsageError(cat(
-        "'", word,
-        "' comes before the command; valid: moebench run|verify|compare|ab|report|memory|info|list|help …"));
+    throw UsageError(cat("'", word,
+                         "' comes before the command; valid: moebench "
+                         "run|verify|compare|ab|report|memory|project|info|list|help …"));
   Options options{.command = kCommands.parse("command", word)};
   if (options.command == Command::verify) options.sampling.check = CheckMode::full;
   apply_environment(options, environment);

@@ -9,11 +9,12 @@
 
 #include "bench/sampling.h"
 #include "project/memory_plan.h"
+#include "project/projection.h"
 #include "suite/sweep.h"
 
 namespace moebench {
 
-enum class Command { run, verify, compare, ab, report, memory, info, list, help, version };
+enum class Command { run, verify, compare, ab, report, memory, project, info, list, help, version };
 std::string_view name_of(Command command);
 
 /// All that a user can say. Which fields a command looks at is in the table of options_flags.h.
@@ -40,6 +41,7 @@ struct Options {
   bool markdown = false;     ///< compare, ab: print Markdown
   bool paired = false;       ///< compare: the reports of two directories ran in turns
   int repetitions = 0;       ///< run: processes, from 2 on; ab: processes of each program, 0 for the default
+  ProjectRequest project;    ///< project
   MemoryRequest memory;      ///< memory
   std::string keep;          ///< ab: directory for the reports; empty: they are removed
   std::vector<std::string> warnings;  ///< MOEBENCH_ variables that mean nothing

@@ -227,11 +227,17 @@ std::vector<OptionFlag> all_flags() {
   for (auto& flag : output_flags()) flags.push_back(std::move(flag));
   for (auto& flag : process_flags()) flags.push_back(std::move(flag));
   for (auto& flag : memory_flags()) flags.push_back(std::move(flag));
+  for (auto& flag : project_flags()) flags.push_back(std::move(flag));
   return flags;
 }
 
 bool takes_case_flag(Command command, std::string_view flag) {
   if (command == Command::info) return flag == "backend" || flag == "comm";
+  if (command == Command::project) {
+    constexpr std::string_view kOfALayer[] = {"tokens",     "hidden", "ffn",   "experts", "top-k",
+                                              "activation", "bias",   "dtype", "routing", "seed"};
+    return std::find(std::begin(kOfALayer), std::end(kOfALayer), flag) != std::end(kOfALayer);
+  }
   return command == Command::run || command == Command::verify;
 }
 

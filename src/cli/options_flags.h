@@ -29,6 +29,8 @@ struct OptionFlag {
 std::span<const OptionFlag> option_flags();
 /// Those of `memory` alone.
 std::vector<OptionFlag> memory_flags();
+/// Those of `project` that are not of a case.
+std::vector<OptionFlag> project_flags();
 /// The value of a switch. Throws UsageError.
 bool parse_on(std::string_view word);
 

@@ -32,6 +32,8 @@ ExitCode dispatch(const Options& options, const std::vector<std::string>& argv) 
       return list_command(options);
     case Command::memory:
       return memory_command(options);
+    case Command::project:
+      return project_command(options);
     case Command::help:
       std::cout << help_text(options.arguments.empty() ? "" : options.arguments[0]);
       break;

@@ -130,12 +130,13 @@ std::string_view name_of(Provenance provenance) { return kProvenances.name(prove
 
 Fabric parse_fabric(std::string_view text, const std::string& origin) {
   const json document = parsed(text, origin);
-  const Reader file(
-      document, origin,
-      {"schema", "name", "about", "gpus_per_node", "tiers", "intra", "inter", "largest_gpus", "error_pct"});
+  const Reader file(document, origin,
+                    {"schema", "name", "about", "gpu", "gpus_per_node", "tiers", "intra", "inter",
+                     "largest_gpus", "error_pct"});
   if (const std::string schema = file.text("schema"); schema != kSchema)
     throw UsageError(cat(origin, ": the schema is '", schema.substr(0, 40), "'; valid: ", kSchema));
   Fabric fabric{.name = file.text("name"), .about = file.text("about")};
+  if (file.has("gpu")) fabric.gpu = file.text("gpu");
   const double per_node = file.number("gpus_per_node", 1, kMostPerNode);
   if (per_node != std::floor(per_node))
     throw UsageError(cat(origin, ".gpus_per_node ", per_node, " is no whole number"));

@@ -27,6 +27,7 @@ struct Tier {
 
 struct Fabric {
   std::string name, about;
+  std::string gpu;  ///< part of its GPUs' name, "H100"; empty: any
   int gpus_per_node = 0;
   /// Whether both tiers carry bytes at the same time (hierarchical kernels), or one after the other.
   bool concurrent = true;

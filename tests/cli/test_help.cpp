@@ -14,7 +14,7 @@ namespace moebench {
 namespace {
 
 constexpr Command kCommandsWithFlags[] = {Command::run,    Command::verify, Command::compare, Command::ab,
-                                          Command::report, Command::memory, Command::info};
+                                          Command::report, Command::memory, Command::project, Command::info};
 
 std::set<std::string> flags_in(const std::string& text) {
   std::set<std::string> names;

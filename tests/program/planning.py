@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Past the machine: memory of whole models."""
+"""Past the machine: memory of whole models, and layers on GPUs that are not there."""
 import json
 import pathlib
+import re
 
 from program import ROOT, expect, expect_refused, main, moebench
 
@@ -92,6 +93,153 @@ def memory_does_not_replace_a_file():
     assert moebench("memory --preset dbrx --json plan.json --force").code == 0
     _valid("plan.json", "memory.schema.json")
     assert moebench("memory --preset dbrx --json nowhere/plan.json").code == 3
+
+def _fabric(**changes):
+    """A fabric without a name of a GPU, in mine.json."""
+    fabric = json.loads((ROOT / "fabrics/hgx-h100-ndr.json").read_text())
+    del fabric["gpu"]
+    fabric.update(changes)
+    pathlib.Path("mine.json").write_text(json.dumps(fabric))
+    return fabric
+
+
+LAYER = "--hidden 16 --ffn 32 --experts 16 --top-k 2 --dtype fp32"
+
+
+def _one_rank(more="--tokens 16,24"):
+    """A report of 2 experts on one rank."""
+    done = moebench(f"run --backend cpu {LAYER.replace('--experts 16', '--experts 2')} {more} --iters 8 --warmup 1 --no-peaks --quiet --json one.json")
+    assert done.code == 0, done.err
+
+
+def the_selftest_predicts_what_was_held_out():
+    done = moebench("project --selftest")
+    assert done.code == 0 and done.err == ""
+    expect(done.out, "DeepEP LL dispatch fp8", "128 GPUs  -5.0 %", "HybridEP dispatch", "All as expected.")
+
+
+def every_fabric_holds_to_its_schema():
+    files = sorted((ROOT / "fabrics").glob("*.json"))
+    listed = moebench("list fabrics").out
+    assert len(files) >= 6
+    for file in files:
+        _valid(file, "fabric.schema.json")
+        expect(listed, file.stem)
+
+
+def a_projection_says_where_each_row_comes_from():
+    done = moebench("project --preset deepseek-v3 --tokens 256 --nodes 1,2,8,32 --fabric hgx-h100-ndr --json p.json")
+    assert done.code == 0, done.err
+    expect(done.out, "exchanges alone", "315 GB/s (fitted)", "extrapolated", "Not in it: congestion")
+    _valid("p.json", "projection.schema.json")
+    points = json.loads(pathlib.Path("p.json").read_text())["points"]
+    assert [point["exchange"]["provenance"] for point in points] == ["fitted", "fitted", "fitted", "extrapolated"]
+    assert points[3]["exchange"]["error_pct"] > points[2]["exchange"]["error_pct"] == 7.9
+    assert abs(points[1]["nodes_per_token"] - 1.99) < 0.02 and points[0]["net_bytes"] == 0
+    assert points[0]["compute"] is None
+
+
+def a_projection_takes_compute_from_a_report():
+    _one_rank()
+    _fabric()
+    done = moebench(f"project {LAYER} --tokens 16 --nodes 1,2 --fabric mine.json --compute one.json --json p.json")
+    assert done.code == 0, done.err
+    expect(done.out, "measured, one.json", "no compute: one.json has no case of 1 experts on one GPU; measured: 2")
+    _valid("p.json", "projection.schema.json")
+    point = json.loads(pathlib.Path("p.json").read_text())["points"][0]
+    assert point["experts_per_gpu"] == 2 and point["compute"]["total_us"] > 0 and point["efficiency"] > 0
+    assert abs(point["time"]["overlap_0_us"] - point["compute"]["total_us"] - 4 * point["exchange"]["each_us"]) < 1e-6
+
+
+def a_what_if_is_said_in_every_output():
+    words = "project --preset deepseek-v3 --tokens 64 --nodes 2 --fabric roce-400"
+    done = moebench(f"{words} --what-if nic=25,overlap=0.5 --json -")
+    expect(done.err, "WHAT IF nic=25,overlap=0.5", "between nodes 25 GB/s (given)", "what if")
+    what_if = json.loads(done.out)
+    assert what_if["what_if"] == "nic=25,overlap=0.5"
+    point, before = what_if["points"][0], json.loads(moebench(f"{words} --json -").out)["points"][0]
+    assert point["exchange"]["provenance"] == "given" and before["exchange"]["provenance"] == "published"
+    assert abs(point["exchange"]["net_us"] / before["exchange"]["net_us"] - 48.5 / 25) < 1e-9
+    assert "at_overlap_us" in point["time"]
+
+
+def project_refuses_what_cannot_be():
+    _fabric()
+    _one_rank()
+    layer = f"{LAYER} --tokens 16"
+    for words, *parts in (
+            ("", "project needs --fabric NAME|FILE", "hgx-h100-ndr"),
+            ("--fabric hgx-h100", "unknown fabric 'hgx-h100'"),
+            ("--fabric none.json", "fabric 'none.json' cannot be read or is empty"),
+            ("--fabric .json", "cannot be read or is empty"),
+            ("--fabric mine.json --nodes 0", "0 is less than 1"),
+            ("--fabric mine.json --nodes 1:64:*1", "--nodes '1:64:*1': the factor"),
+            ("--fabric mine.json --nodes 65", "--nodes 65 are 520 GPUs, more than 8 times the 64", "--extrapolate"),
+            ("--fabric mine.json --nodes 60000 --extrapolate", "are more than 65536 GPUs"),
+            ("--fabric mine.json --gpus-per-node 9", "--gpus-per-node 9 exceeds the 8"),
+            ("--fabric mine.json --ep 5", "--ep 5 does not divide the 8 GPUs"),
+            ("--fabric astra-hgx-h100 --nodes 2", "has no links between nodes"),
+            ("--fabric astra-hgx-h100 --what-if nic=3", "has no links between nodes"),
+            ("--fabric mine.json --what-if nic=-3", "--what-if: 'nic=-3': '-3' is not a number"),
+            ("--fabric mine.json --what-if speed=3", "unknown what-if 'speed'"),
+            ("--fabric mine.json --dedup all", "unknown deduplication 'all'"),
+            ("--fabric mine.json --routing some", "some"),
+            ("--fabric mine.json --tokens 1,2", "project takes one layer, and the flags say 2"),
+            ("--fabric mine.json --experts 0", "--experts"),
+            ("--fabric mine.json --tokens 130000000", "more choices than"),
+            ("--fabric mine.json --compute one.json --tokens 15", "15 tokens are outside the measured 16 to 24"),
+            ("--fabric mine.json --compute one.json --hidden 32", "no case of one.json is this layer on one GPU: hidden 32"),
+            ("--fabric mine.json --compute mine.json", "mine.json"),
+            ("--fabric hgx-h100-ndr --compute one.json", "was measured on no GPU, and hgx-h100-ndr has H100")):
+        given = layer
+        for flag in ("--experts", "--tokens", "--hidden"):  # the last one counts
+            if flag in words:
+                given = re.sub(rf"{flag} \d+", "", given)
+        expect_refused(moebench(f"project {given} {words} --json no.json"), 2, *parts)
+        assert not pathlib.Path("no.json").exists(), words
+
+
+def project_refuses_fabrics_with_mistakes():
+    whole = _fabric()
+    rate = whole["intra"]["achieved_gbs"]
+    for change, *parts in (
+            ({"itra": 1}, "unknown key \"itra\"; did you mean \"intra\"?"),
+            ({"schema": "moebench.report/1"}, "the schema is 'moebench.report/1'"),
+            ({"gpus_per_node": 0}, "gpus_per_node is 0"),
+            ({"tiers": "both"}, "tiers is 'both'; valid: concurrent, serial"),
+            ({"intra": {**whole["intra"], "achieved_gbs": {**rate, "value": -315}}}, "intra.achieved_gbs.value is -315"),
+            ({"intra": {**whole["intra"], "achieved_gbs": {**rate, "value": float("nan")}}}, "malformed JSON"),
+            ({"intra": {**whole["intra"], "achieved_gbs": {"value": 1, "provenance": "published"}}}, "\"source\" is missing"),
+            ({"intra": {**whole["intra"], "achieved_gbs": 315}}, "must be an object, not number"),
+            ({"error_pct": {**rate, "provenance": "guessed"}}, "unknown provenance 'guessed'")):
+        _fabric(**change)
+        expect_refused(moebench("project --preset dbrx --fabric mine.json --json no.json"), 2, "mine.json", *parts)
+        assert not pathlib.Path("no.json").exists()
+    for text in ("", "{", "[1]", "\0\0", "null", '"x"', "{" * 2000):
+        pathlib.Path("mine.json").write_text(text)
+        expect_refused(moebench("project --preset dbrx --fabric mine.json"), 2, "mine.json")
+
+
+def project_refuses_reports_that_do_not_show_one_gpu():
+    _one_rank()
+    _fabric()
+    words = f"project {LAYER} --tokens 16 --fabric mine.json --compute changed.json"
+    report = json.loads(pathlib.Path("one.json").read_text())
+
+    def refused(part):
+        pathlib.Path("changed.json").write_text(json.dumps(report))
+        expect_refused(moebench(words), 2, "changed.json", part)
+
+    rank = report["machine"]["ranks"][0]
+    gpu = {"name": "NVIDIA H100 80GB HBM3", "multiprocessors": 132, "memory_bytes": 8e10, "cache_bytes": 5e7}
+    report["machine"].update(gpus=[gpu], ranks=[{**rank, "uuid": "GPU-1"}, {**rank, "rank": 1, "uuid": "GPU-1"}])
+    refused("share a GPU")
+    report["machine"].update(gpus=[], ranks=[rank])
+    report["points"][0]["check"]["passed"] = None
+    report["points"][0]["check"].update(mode="none", items=[])
+    refused("failed or was not checked")
+    report["points"][0].update(status="incorrect", reason="wrong")
+    refused("failed or was not checked")
 
 
 main(globals())

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "project/compute.h"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "base/text.h"
+
+namespace moebench {
+namespace {
+
+double whole(const ComputePoint& p) {
+  return p.experts_forward + p.experts_backward + p.other_forward + p.other_backward;
+}
+
+/// The value of `field` at `x` of `key`, on the straight line between the two points around it.
+double between(const std::vector<ComputePoint>& points, std::int64_t ComputePoint::*key,
+               double ComputePoint::*field, std::int64_t x, bool& interpolated) {
+  std::vector<ComputePoint> sorted = points;
+  std::stable_sort(sorted.begin(), sorted.end(), [&](auto& a, auto& b) { return a.*key < b.*key; });
+  const auto high = std::find_if(sorted.begin(), sorted.end(), [&](auto& p) { return p.*key >= x; });
+  if ((*high).*key == x || high == sorted.begin()) return (*high).*field;
+  const ComputePoint &b = *high, &a = *(high - 1);
+  interpolated = true;
+  const double share = static_cast<double>(x - a.*key) / static_cast<double>(b.*key - a.*key);
+  return a.*field + share * (b.*field - a.*field);
+}
+
+std::string outside(const std::vector<ComputePoint>& points, std::int64_t ComputePoint::*key,
+                    std::string_view what, std::int64_t x) {
+  const auto [least, most] =
+      std::minmax_element(points.begin(), points.end(), [&](auto& a, auto& b) { return a.*key < b.*key; });
+  if (x >= (*least).*key && x <= (*most).*key) return {};
+  return cat(x, " ", what, " are outside the measured ", (*least).*key,
+             (*least).*key == (*most).*key ? std::string() : cat(" to ", (*most).*key));
+}
+
+}  // namespace
+
+ComputeTable::ComputeTable(std::vector<ComputePoint> points, std::string origin)
+    : origin_(std::move(origin)) {
+  std::stable_sort(points.begin(), points.end(), [](auto& a, auto& b) {
+    return std::tuple(a.experts, a.tokens, a.rows, whole(a)) <
+           std::tuple(b.experts, b.tokens, b.rows, whole(b));
+  });
+  for (const ComputePoint& point : points) {
+    const bool again = !points_.empty() && points_.back().experts == point.experts &&
+                       points_.back().tokens == point.tokens && points_.back().rows == point.rows;
+    if (!again) points_.push_back(point);
+  }
+}
+
+bool ComputeTable::has_backward() const {
+  return !empty() && std::all_of(points_.begin(), points_.end(), [](auto& p) { return p.backward; });
+}
+
+std::vector<ComputePoint> ComputeTable::of(std::int64_t experts) const {
+  std::vector<ComputePoint> found;
+  for (const ComputePoint& point : points_)
+    if (point.experts == experts) found.push_back(point);
+  return found;
+}
+
+std::string ComputeTable::why_not(std::int64_t experts, std::int64_t tokens, std::int64_t rows) const {
+  const auto points = of(experts);
+  if (points.empty()) {
+    std::set<std::int64_t> measured;
+    for (const ComputePoint& point : points_) measured.insert(point.experts);
+    std::vector<std::string> names;
+    for (const std::int64_t count : measured) names.push_back(cat(count));
+    return cat(origin_, " has no case of ", experts, " experts on one GPU; measured: ", join(names, ", "));
+  }
+  for (const std::string& why : {outside(points, &ComputePoint::rows, "rows", rows),
+                                 outside(points, &ComputePoint::tokens, "tokens", tokens)})
+    if (!why.empty()) return cat(why, " at ", experts, " experts in ", origin_);
+  return {};
+}
+
+ComputeTime ComputeTable::at(std::int64_t experts, std::int64_t tokens, std::int64_t rows) const {
+  const auto points = of(experts);
+  ComputeTime time;
+  const auto by_rows = [&](double ComputePoint::*field) {
+    return between(points, &ComputePoint::rows, field, rows, time.interpolated);
+  };
+  const auto by_tokens = [&](double ComputePoint::*field) {
+    return between(points, &ComputePoint::tokens, field, tokens, time.interpolated);
+  };
+  time.experts_forward = by_rows(&ComputePoint::experts_forward);
+  time.experts_backward = by_rows(&ComputePoint::experts_backward);
+  time.other_forward = by_tokens(&ComputePoint::other_forward);
+  time.other_backward = by_tokens(&ComputePoint::other_backward);
+  return time;
+}
+
+}  // namespace moebench
