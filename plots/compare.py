@@ -7,10 +7,11 @@ from page import PALE, Page, figures, main, time_unit
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator
-from report import Refused
+from report import DEFAULTS, NO_MATTER, Refused
 from series import labels, select
 
 MOST_ROWS = 60
+STANDARD = {**DEFAULTS, "exchange": "fused", "streams": 16}  # what a report from before these settings measured
 VERDICTS = {"slower": ("#D55E00", "s"), "faster": ("#0072B2", "o"), "no clear change": ("#6b6b6b", "D")}
 
 
@@ -33,7 +34,10 @@ class Ratio:
 def pair(a_points, b_points):
     """The points of both that have the same settings, and those of A that B has not, and of B that A has not."""
     def key(point):
-        return tuple(sorted((name, str(value)) for name, value in point.case.items()))
+        """As `moebench compare` pairs: without what the subject does not read, and a missing setting is at its standard."""
+        unread = NO_MATTER.get(point.case.get("subject"), ())
+        return tuple(sorted((name, str(value)) for name, value in point.case.items()
+                            if name not in unread and STANDARD.get(name) != value))
 
     in_b = {key(point): point for point in b_points}
     in_a = {key(point) for point in a_points}
@@ -53,18 +57,30 @@ def what_differs(a, b):
 
 def draw_rows(axes, ratios, limit):
     unit, unit_name = time_unit(max(point.total.p50 for ratio in ratios for point in (ratio.a, ratio.b)))
+    times = [" → ".join(figures(point.total.p50 / unit) for point in (ratio.a, ratio.b)) for ratio in ratios]
+    right = 6 + width_of(axes, times + [f"A → B, {unit_name}"]) + 14  # points: the second column begins behind the first
+    beside = dict(xycoords=axes.get_yaxis_transform(), textcoords="offset points", va="center")
     for y, ratio in enumerate(ratios):
         colour, shape = VERDICTS[ratio.verdict(limit)]
         if ratio.low is not None:
             axes.plot([ratio.low, ratio.high], [y, y], color=colour, linewidth=2)
         axes.plot([ratio.value], [y], marker=shape, color=colour, markersize=6,
                   markerfacecolor=colour if ratio.low is not None else "white")
-        before, after = (figures(point.total.p50 / unit) for point in (ratio.a, ratio.b))
-        axes.text(1.015, y, f"{before} → {after}", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
-        axes.text(1.235, y, f"{ratio.value:.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
-    style = dict(transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=PALE)
-    axes.text(1.015, -0.95, f"A → B, {unit_name}", **style)
-    axes.text(1.235, -0.95, "B / A", **style)
+        axes.annotate(times[y], (1, y), xytext=(6, 0), fontsize=9, **beside)
+        axes.annotate(f"{ratio.value:.3f}", (1, y), xytext=(right, 0), fontsize=9, **beside)
+    axes.annotate(f"A → B, {unit_name}", (1, -0.95), xytext=(6, 0), fontsize=8.5, color=PALE, **beside)
+    axes.annotate("B / A", (1, -0.95), xytext=(right, 0), fontsize=8.5, color=PALE, **beside)
+
+
+def width_of(axes, texts):
+    """The width of the widest text, in points, as it will be drawn."""
+    figure = axes.figure
+    renderer = figure.canvas.get_renderer()
+    drawn = [figure.text(0, 0, text, fontsize=9) for text in texts]
+    widest = max(text.get_window_extent(renderer).width for text in drawn)
+    for text in drawn:
+        text.remove()
+    return widest * 72 / figure.dpi
 
 
 def draw(reports, holds, given):

@@ -34,7 +34,7 @@ def draw_bars(page, series, axis, values, unit):
             axes.errorbar(x, total.p50 / unit, yerr=[[e / unit] for e in total.error], color="#222222", linewidth=1.1,
                           capsize=min(3, 16 * width))
             if number_size(width, values):
-                axes.annotate(figures(total.p50 / unit), (x, (total.high or total.p50) / unit), xytext=(0, 2.5),
+                axes.annotate(figures(total.p50 / unit), (x, (total.high or total.p50) / unit), xytext=(0, 4.5),
                               textcoords="offset points", ha="center", fontsize=number_size(width, values))
     axes.set_xticks(range(len(values)))
     axes.set_xticklabels([f"{value:g}" for value in values])

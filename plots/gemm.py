@@ -50,8 +50,10 @@ def draw(reports, holds, _):
         axes.errorbar([point.settings[axis] for point in members], [point.total.tflops / unit for point in members],
                       yerr=[[e / unit for e in side] for side in errors], color=colour(i), marker=marker(i))
     draw_peaks(page, series, unit, unit_name)
+    if any(0 < peak_of(members) < max(point.total.tflops for point in members) for members in series.values()):
+        page.notes[0] += " A point above the measured peak: that peak was measured on a square product, and in a worse moment."
     tops = [max(point.total.tflops for point in members) for members in series.values()]
-    if min(tops) > 0 and max(tops) > 30 * min(tops):  # a small machine beside a large one
+    if min(tops) > 0 and max(tops) > 5 * min(tops):  # a small machine, or a slow format, beside a fast one
         axes.set_yscale("log")
         plain_log(axes.yaxis)
     else:

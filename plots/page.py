@@ -16,7 +16,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from report import Refused, read, short
-from series import constants, parse_filter
+from series import check_filter, constants, parse_filter
 
 WIDTH = 7.5  # inches; 900 pixels at the resolution below
 DPI = 120
@@ -195,7 +195,9 @@ def main(draw, summary, reports="+", options=()):
     try:
         holds = parse_filter(given.filter)
         with matplotlib.rc_context({key: value for key, value in STYLE.items() if key in matplotlib.rcParams}):
-            page = draw([read(path) for path in given.reports], holds, given)
+            reports = [read(path) for path in given.reports]
+            check_filter(holds, reports)
+            page = draw(reports, holds, given)
             page.title = short(given.title) if given.title else page.title
             page.save(output)
     except Refused as refused:

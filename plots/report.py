@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports of moebench, read and checked as far as the figures need them.
+"""Reports of moebench, read and checked as far as the figures need them; and as a table for pandas:
+
+    import report
+    table = report.frame("a.json", "b.json")   # a row per point: table.groupby("case.engine")["time.total.p50_us"].min()
 
 Fields are those of docs/report.schema.json; only what a figure uses is looked at.
 """
@@ -14,6 +17,9 @@ STAGES = FORWARD + ["sync"]
 PASSES = ["total", "forward", "backward", "sync"]
 # Settings that older reports do not hold: at these values a case is what it was without them.
 DEFAULTS = {"graph": "off", "cache": "cold"}
+# Settings that a subject does not read: they tell none of its points apart.
+NO_MATTER = {"linear": {"ep", "experts", "experts-per-rank", "top-k", "activation", "bias", "gate", "routing", "engine"},
+             "dense": {"ep", "experts", "experts-per-rank", "gate", "routing", "engine"}}
 COUNTS = {"ranks", "ep", "tokens", "total-tokens", "hidden", "ffn", "experts", "experts-per-rank", "top-k"}
 
 
@@ -195,6 +201,22 @@ def read_peaks(node):
                  *(node.number_or(key, 0.0) for key in ("gemm_tflops", "copy_gbs", "link_gbs")))
 
 
+class Rank(NamedTuple):
+    host: str
+    uuid: str   # of its GPU; empty on a CPU and in older reports
+    cores: str  # "0-3,8"; empty where unknown
+
+
+def read_rank(node):
+    return Rank(*(node[key].text() if node.has(key) else "" for key in ("host", "uuid", "cores")))
+
+
+def count_of(cores):
+    """How many "0-3,8" lists."""
+    ends = [part.split("-") for part in cores.split(",") if part]
+    return sum(int(end[-1]) - int(end[0]) + 1 for end in ends)
+
+
 class Report:
     def __init__(self, node, path):
         if not node.has("schema") or node["schema"].value != SCHEMA:
@@ -206,10 +228,13 @@ class Report:
         self.commit = tool["commit"].text()[:7] if tool.has("commit") else "no commit"
         if tool.has("dirty") and tool["dirty"].value is True:
             self.commit += ", modified"
-        self.date = node["run"]["start"].text()[:10]
+        self.start = node["run"]["start"].text()[:16].replace("T", " ")
+        self.date = self.start[:10]
         self.cpu = machine["cpu"]["model"].text()
         self.gpus = [gpu["name"].text() for gpu in machine["gpus"].list()]
         self.devices = [rank["device"].text() for rank in machine["ranks"].list()]
+        self.ranks = [read_rank(rank) for rank in machine["ranks"].list()]
+        self.usable_threads = int(machine["cpu"].number_or("usable_threads", 0))
         self.peaks = [read_peaks(peaks) for peaks in node["peaks"].list()]
         self.points = [Point(point, self) for point in node["points"].list()]
 
@@ -220,6 +245,60 @@ class Report:
         else:
             names = self.gpus or self.devices
         return " + ".join(dict.fromkeys(re.sub(r"^NVIDIA |\((R|TM)\)", "", name) for name in names))
+
+
+    def sharing(self, ranks, backend, comm):
+        """'4 ranks on 1 GPU', '4 ranks on 2 hardware threads', or nothing where each rank has its own."""
+        those = self.ranks[:ranks]
+        if ranks < 2 or len(those) < ranks:
+            return ""
+        if backend != "cpu":
+            gpus = {rank.uuid for rank in those}
+            if "" not in gpus:
+                return f"{ranks} ranks on {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if len(gpus) < ranks else ""
+            return f"{ranks} ranks over MPI: GPUs may be shared" if comm == "mpi" else ""
+        if len({rank.host for rank in those}) > 1:
+            return ""
+        threads = count_of(those[0].cores) if all(rank.cores == those[0].cores for rank in those) else ranks
+        threads = threads or self.usable_threads or ranks
+        return f"{ranks} ranks on {threads} hardware thread{'s' if threads > 1 else ''}" if threads < ranks else ""
+
+
+def rows(*paths):
+    """A dictionary per point, whose keys are paths in it: "case.tokens", "time.total.p50_us", "stages.forward.gate.p50_us",
+    and from which report, commit, host and date it is."""
+    found = []
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+        if document.get("schema") != SCHEMA:
+            raise Refused(f"{path}: not a report of moebench: 'schema' is not '{SCHEMA}'")
+        for point in document["points"]:
+            row = {"report": str(path), "commit": document["tool"]["commit"], "host": document["machine"]["host"],
+                   "date": document["run"]["start"]}
+            for stage in point.pop("stages") or []:
+                row[f"stages.{stage['pass']}.{stage['stage']}.p50_us"] = (stage["time"] or {}).get("p50_us")
+            flatten(point, "", row)
+            found.append(row)
+    return found
+
+
+def flatten(value, path, row):
+    """Numbers, words and lists below `value` by their paths."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            flatten(inner, f"{path}.{key}".lstrip("."), row)
+    else:
+        row[path] = value
+
+
+def frame(*paths):
+    """rows() as a pandas.DataFrame."""
+    try:
+        import pandas
+    except ImportError:
+        raise Refused("there is no pandas here (apt-get install python3-pandas); report.rows() needs none")
+    return pandas.DataFrame(rows(*paths))
 
 
 def short(text):

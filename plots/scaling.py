@@ -39,15 +39,21 @@ def share_lone_ranks(points):
     return shared
 
 
+def look(i):
+    """Later curves are dashed and hollow: one that lies on another leaves it to be seen."""
+    return dict(color=colour(i), marker=marker(i), linestyle="-" if i == 0 else (0, (4, 2 + i)),
+                markerfacecolor=colour(i) if i == 0 else "none")
+
+
 def draw_throughput(page, axes, series, unit):
     for i, (name, members) in enumerate(series.items()):
         ranks = [point.ranks for point in members]
         rates = [point.total.tflops / unit for point in members]
         errors = zip(*[point.total.tflops_error for point in members])
         axes.plot([0, ranks[-1]], [0, rates[0] * ranks[-1] / ranks[0]], ":", color=colour(i), linewidth=1.3)
-        axes.errorbar(ranks, rates, yerr=[[e / unit for e in side] for side in errors], color=colour(i), marker=marker(i))
+        axes.errorbar(ranks, rates, yerr=[[e / unit for e in side] for side in errors], **look(i))
         if name:
-            page.legends[0].append(Line2D([], [], color=colour(i), marker=marker(i), label=name))
+            page.legends[0].append(Line2D([], [], label=name, **look(i)))
     page.legends[0].append(Line2D([], [], color="#555555", linestyle=":", linewidth=1.3,
                                   label="in proportion to the ranks"))
     axes.set_ylim(bottom=0)
@@ -57,8 +63,7 @@ def draw_efficiency(axes, series):
     for i, members in enumerate(series.values()):
         each = [point.total.tflops / point.ranks for point in members]
         if each[0] > 0:
-            axes.plot([point.ranks for point in members], [rate / each[0] for rate in each], color=colour(i),
-                      marker=marker(i))
+            axes.plot([point.ranks for point in members], [rate / each[0] for rate in each], **look(i))
     axes.axhline(1, color="#555555", linewidth=1, linestyle=":")
     axes.set_ylim(0, max(1.08, axes.get_ylim()[1]))
     axes.yaxis.set_major_formatter(percent)
@@ -69,8 +74,7 @@ def draw_exchange(page, axes, series):
     links = {}
     for i, members in enumerate(series.values()):
         crossing = [point for point in members if point.exchange_gbs > 0]
-        axes.plot([point.ranks for point in crossing], [point.exchange_gbs for point in crossing], color=colour(i),
-                  marker=marker(i))
+        axes.plot([point.ranks for point in crossing], [point.exchange_gbs for point in crossing], **look(i))
         for point in crossing:
             if point.peaks and point.peaks.link_gbs > 0:
                 link = links.setdefault((point.report, point.peaks.dtype, point.peaks.backend), {})
@@ -110,7 +114,7 @@ def draw(reports, holds, _):
     right[0].set_ylabel("efficiency")
     if exchanges:
         draw_exchange(page, right[1], series)
-        right[1].set_ylabel("exchange, GB/s")
+        right[1].set_ylabel("exchange and waiting, GB/s")
     for axes in [whole] + right:
         value_ticks(axes.xaxis, values)
         axes.set_xlim(0, values[-1] * 1.05)
@@ -118,7 +122,10 @@ def draw(reports, holds, _):
     for axes in (whole, right[-1]):
         axes.set_xlabel("ranks")
     page.notes = ["Medians; error bars: their 95 % intervals. Efficiency: throughput per rank, against the smallest "
-                  "number of ranks." + (" Exchange: per rank." if exchanges else "")] + notes
+                  "number of ranks." + (" Exchange: bytes of a rank over the time of dispatch and collect, in which it also waits for the "
+                                        "slowest rank." if exchanges else "")] + notes
+    page.lead = list(dict.fromkeys(filter(None, (point.report.sharing(point.ranks, point.case.get("backend"), point.case.get("comm"))
+                                                 for point in sorted(points, key=lambda point: -point.ranks)))))[:1]
     return page
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which points of the reports a figure shows, in which series, and what it calls them."""
+import difflib
 import operator
 import re
 from typing import Dict
 
-from report import Refused
+from report import NO_MATTER, Refused
 
 RELATIONS = {"<=": operator.le, ">=": operator.ge, "!=": operator.ne, "=": operator.eq, "<": operator.lt,
              ">": operator.gt}
@@ -42,7 +43,19 @@ def parse_filter(text):
         said = both_ways(case)
         return all(key in said and isinstance(said[key], str) == isinstance(value, str) and
                    relation(said[key], value) for key, relation, value in conditions)
+    holds.keys = [key for key, _, _ in conditions]
     return holds
+
+
+def check_filter(holds, reports):
+    """Refuses a condition on what is no setting, as moebench does."""
+    known = set(ORDER) | {"graph", "cache", "streams", "exchange", "comm"}
+    known |= {key for report in reports for point in report.points for key in point.case}
+    for key in getattr(holds, "keys", []):
+        if key not in known:
+            near = difflib.get_close_matches(key, sorted(known), 1)
+            raise Refused(f"--filter: unknown flag '{key}'" + (f"; did you mean '{near[0]}'?" if near else
+                                                               f"; valid: {', '.join(sorted(known))}"))
 
 
 def select(reports, holds=lambda case: True):
@@ -89,8 +102,6 @@ BARE = {"engine", "dtype", "subject", "activation", "pass", "backend", "comm"}  
 ORDER = ["subject", "ranks", "ep", "tokens", "total-tokens", "hidden", "ffn", "experts", "experts-per-rank", "top-k",
          "activation", "bias", "gate", "routing", "pass", "engine", "dtype", "backend", "seed"]
 UNSAID = {"bias": "off", "gate": "topk", "routing": "random", "ranks": 1, "subject": "layer"}  # the usual
-NO_MATTER = {"linear": {"pass", "experts", "experts-per-rank", "top-k", "activation", "bias", "gate", "routing", "engine"},
-             "dense": {"gate", "routing", "engine"}}
 
 
 def word_of(key, value):
@@ -114,9 +125,9 @@ def value_of(point, key):
     return point.settings.get(key)
 
 
-def labels(points, but=()):
+def labels(points, but=(), by_report=True):
     """What tells each point from the others: settings that vary, except those in `but`; the machine; if points of two
-    commits are still alike, the commit; and as the last resort the file."""
+    commits are still alike, the commit; and as the last resort when it was measured."""
     varying = [key for key in keys_of(points)
                if key not in but and len({value_of(point, key) for point in points}) > 1]
     devices = {point.device for point in points}
@@ -126,13 +137,15 @@ def labels(points, but=()):
              for point in points]
     if len(devices) > 1:
         parts = [words + [point.device] for words, point in zip(parts, points)]
+    if not by_report:
+        return [" · ".join(words) for words in parts]
     if len({tuple(words) for words in parts}) < len({(tuple(words), p.report.commit) for words, p in zip(parts, points)}):
         parts = [words + [point.report.commit] for words, point in zip(parts, points)]
     if len({tuple(words) for words in parts}) < len({(tuple(w), p.report) for w, p in zip(parts, points)}):
-        reports = {point.report for point in points}
-        names = {report: report.name for report in reports}
+        reports = list(dict.fromkeys(point.report for point in points))
+        names = {report: report.start for report in reports}  # when it was measured; a file's name says nothing
         if len(set(names.values())) < len(reports):
-            names = {report: report.path for report in reports}
+            names = {report: f"report {i + 1}" for i, report in enumerate(reports)}
         parts = [words + [names[point.report]] for point, words in zip(points, parts)]
     return [" · ".join(words) for words in parts]
 

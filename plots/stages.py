@@ -62,9 +62,10 @@ def draw(reports, holds, _):
 
     seen = {(stage.stage, stage.which) for point in points for stage in point.stages if stage.p50 > 0}
     words = [Patch(color=STAGE_COLOURS[word], label=word) for word in STAGES if any(word == s for s, _ in seen)]
+    marks = []
     if any(which == "backward" for _, which in seen):
-        words.append(Patch(facecolor="#b5b5b5", edgecolor="white", hatch="////", linewidth=0, label="backward"))
-    page.legends = [words, [
+        marks.append(Patch(facecolor="#b5b5b5", edgecolor="white", hatch="////", linewidth=0, label="backward"))
+    page.legends = [words, marks + [
         Line2D([], [], color="#222222", linestyle="none", marker="|", markersize=11, markeredgewidth=2.2,
                label="least time at the measured peaks"),
         Line2D([], [], color="#222222", linestyle="none", marker="v", label="whole layer, timed without stage marks")]]

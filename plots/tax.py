@@ -33,18 +33,32 @@ def shape_of(point):
     return tuple(point.case.get(key) for key in SHAPE + ["dtype", "bias", "ranks", "pass"]) + (point.device,)
 
 
+def network_of(point):
+    """The same but for the experts, which a dense network does not have: one may stand for several shapes."""
+    return tuple(point.case.get(key) for key in SHAPE + ["dtype", "bias", "ranks", "pass"]
+                 if key not in ("experts", "experts-per-rank")) + (point.device,)
+
+
 def pairs_of(points):
     """[(layer, dense)], and a sentence on layers without a dense network beside them."""
-    dense = {shape_of(point): point for point in reversed(points) if point.case.get("subject") == "dense"}
-    layers = [point for point in points if point.case.get("subject") == "layer"]
-    pairs = [(layer, dense[shape_of(layer)]) for layer in layers if shape_of(layer) in dense]
-    lost = [layer for layer in layers if shape_of(layer) not in dense]
+    networks = [point for point in reversed(points) if point.case.get("subject") == "dense"]
+    dense = {**{network_of(point): point for point in networks}, **{shape_of(point): point for point in networks}}
+    layers = latest([point for point in points if point.case.get("subject") == "layer"])
+    found = [(layer, dense.get(shape_of(layer)) or dense.get(network_of(layer))) for layer in layers]
+    pairs = [(layer, network) for layer, network in found if network]
+    lost = [layer for layer, network in found if not network]
     if not pairs:
         names = ", ".join(dict.fromkeys(str(point.report.path) for point in points))
         raise Refused(f"{names}: no layer has a dense network of the same shape beside it; "
                       "measure both with --subject dense,layer or --suite moe-tax")
     note = [f"Left out (no dense network beside it): {'; '.join(filter(None, labels(lost))) or 'one point'}."] if lost else []
     return pairs, note
+
+
+def latest(layers):
+    """Of layers with the same settings in several reports the last: an engine has one bar at a shape."""
+    return list({shape_of(layer) + (str(sorted((key, str(value)) for key, value in layer.settings.items())),): layer
+                 for layer in layers}.values())
 
 
 def name_of_shape(point, varying):
@@ -60,12 +74,13 @@ def title_of(which, layers):
 def draw_pass(axes, which, pairs, shapes, series):
     """One group per shape, one bar per engine, each with its interval and its tax above it."""
     width = 0.84 / len(series)
+    pairs = [(layer, dense) for layer, dense in pairs if which in layer.times and which in dense.times]
     for layer, dense in pairs:
-        if which not in layer.times or which not in dense.times:
-            continue
         tax = Tax(dense.times[which], layer.times[which])
         i = series.index(layer.series_name)
-        x = shapes.index(shape_of(layer)) + (i - (len(series) - 1) / 2) * width
+        # Side by side over the label of the shape, without gaps for engines that are not there.
+        here = sorted({series.index(other.series_name) for other, _ in pairs if shape_of(other) == shape_of(layer)})
+        x = shapes.index(shape_of(layer)) + (here.index(i) - (len(here) - 1) / 2) * width
         axes.bar(x, tax.value, width * 0.9, color=colour(i), linewidth=0)
         axes.errorbar(x, tax.value, yerr=[[e] for e in tax.error], color="#222222", linewidth=1.1, capsize=min(3, 16 * width))
         if 6.6 * width / len(shapes) > 0.16:
@@ -84,7 +99,7 @@ def draw(reports, holds, _):
     points, notes = select(reports, holds)
     pairs, without = pairs_of(points)
     layers = [layer for layer, _ in pairs]
-    for layer, name in zip(layers, labels(layers, but=SHAPE)):
+    for layer, name in zip(layers, labels(layers, but=SHAPE, by_report=False)):
         layer.series_name = name or "layer"
     series = list(dict.fromkeys(layer.series_name for layer in layers))
     shapes = list(dict.fromkeys(shape_of(layer) for layer in layers))
@@ -101,7 +116,10 @@ def draw(reports, holds, _):
     for axes, which in zip(page.axes[:, 0], passes):
         draw_pass(axes, which, pairs, shapes, series)
     firsts = [next(layer for layer in layers if shape_of(layer) == shape) for shape in shapes]
-    page.axes[-1, 0].set_xticklabels([name_of_shape(layer, varying) for layer in firsts])
+    names = [name_of_shape(layer, varying) for layer in firsts]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    room = 6.6 * 72 / len(shapes) / (0.62 * longest)  # points of type at which no label touches the next
+    page.axes[-1, 0].set_xticklabels(names, fontsize=max(4.5, min(9, room)))
     page.legends[0] = [Patch(color=colour(i), label=name) for i, name in enumerate(series)]
     page.notes = ["Tax: 1 - dense time / layer time, of the medians; the layer's time holds gate, plan, permutation and combine. "
                   "Error bars follow from both 95 % intervals."] + without + notes

@@ -74,4 +74,14 @@ std::string help_text(std::string_view topic) {
   throw_unknown("help topic", topic, help_topics());
 }
 
+std::string help_page(std::string_view topic) {
+  std::string text;
+  for (const Page& page : pages())
+    if (page.topic == topic)
+      for (const std::string& line : page.lines)
+        if (!line.starts_with(kFlagsOf) && !line.starts_with(kHeading)) text += line + "\n";
+  const auto begin = text.find_first_not_of('\n'), end = text.find_last_not_of('\n');
+  return begin == std::string::npos ? std::string() : text.substr(begin, end - begin + 1);
+}
+
 }  // namespace moebench

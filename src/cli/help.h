@@ -14,4 +14,7 @@ std::vector<std::string> help_topics();
 /// One page, ready to print; an empty topic is the overview. Throws UsageError naming the topics.
 std::string help_text(std::string_view topic);
 
+/// The words of a page, without its heading and its list of flags.
+std::string help_page(std::string_view topic);
+
 }  // namespace moebench

@@ -195,6 +195,12 @@ std::string_view name_of(Command command) {
   return command == Command::version ? "version" : kCommands.name(command);
 }
 
+std::vector<Command> all_commands() {
+  std::vector<Command> commands;
+  for (const auto& [command, word] : kCommands.entries) commands.push_back(command);
+  return commands;
+}
+
 std::string variable_of(std::string_view flag) {
   std::string name(kPrefix);
   for (const char c : flag)

@@ -16,6 +16,8 @@ namespace moebench {
 
 enum class Command { run, verify, compare, ab, report, memory, project, info, list, help, version };
 std::string_view name_of(Command command);
+/// Those that a user types, in the order of help.
+std::vector<Command> all_commands();
 
 /// All that a user can say. Which fields a command looks at is in the table of options_flags.h.
 struct Options {

@@ -10,10 +10,17 @@
 #include "bench/environment.h"
 #include "cli/commands.h"
 #include "cli/help.h"
+#include "cli/install_texts.h"
 #include "comm/world.h"
 
 namespace moebench {
 namespace {
+
+/// A page, or a file for an installation (`help man`).
+std::string help_of(const std::string& topic) {
+  if (const auto text = install_text(topic)) return *text;
+  return help_text(topic);
+}
 
 ExitCode dispatch(const Options& options, const std::vector<std::string>& argv) {
   switch (options.command) {
@@ -35,7 +42,7 @@ ExitCode dispatch(const Options& options, const std::vector<std::string>& argv) 
     case Command::project:
       return project_command(options);
     case Command::help:
-      std::cout << help_text(options.arguments.empty() ? "" : options.arguments[0]);
+      std::cout << help_of(options.arguments.empty() ? "" : options.arguments[0]);
       break;
     case Command::version:
       std::cout << version_text() << '\n';

@@ -220,7 +220,13 @@ class Contents(unittest.TestCase):
         self.assertEqual([(layer.case["experts"], layer.case["engine"], dense.case["experts"]) for layer, dense in pairs],
                          [(2, "loop", 2), (2, "naive-mask", 2), (4, "loop", 4), (4, "naive-mask", 4)])
         self.assertEqual(notes, [])
-        self.assertEqual(tax.pairs_of([p for p in points if p.case["subject"] != "dense" or p.case["experts"] == 2])[1],
+        # A dense network has no experts: one of them is beside layers with any number.
+        one = [p for p in points if p.case["subject"] != "dense" or p.case["experts"] == 2]
+        self.assertEqual([dense.case["experts"] for _, dense in tax.pairs_of(one)[0]], [2] * 4)
+        for point in one:
+            if point.case["subject"] == "layer" and point.case["experts"] == 4:
+                point.case["hidden"] *= 2
+        self.assertEqual(tax.pairs_of(one)[1],
                          ["Left out (no dense network beside it): loop; naive-mask."])
 
     def test_the_tax_of_the_whole_time_is_named_after_what_was_timed(self):
@@ -326,6 +332,10 @@ class Refusals(Scripts):
         self.assert_refuses("stages", self.write('{"point": {}}\n', "report.json.part"), saying="line 1: the head")
         self.assert_refuses("stages", self.write("", "report.json.part"), saying="line 1: the head")
         self.assert_refuses("stages", self.write('{"head": {}}\nrubbish\n', "a.part"), saying="line 2 is not JSON")
+
+    def test_a_filter_by_what_is_no_setting_names_the_nearest(self):
+        self.assert_refuses("stages", REPORTS / "layer.json", "--filter", "expert<=4", saying="unknown flag 'expert'; did you mean 'experts'")
+        self.assert_refuses("stages", REPORTS / "layer.json", "--filter", "zzz=4", saying="unknown flag 'zzz'; valid: ")
 
     def test_bad_arguments_are_refused(self):
         layer = REPORTS / "layer.json"
