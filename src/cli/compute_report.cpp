@@ -23,17 +23,22 @@ bool shares_a_gpu(const Document& document) {
   return false;
 }
 
-/// Whether the case is this layer on one rank; experts and tokens are the case's own.
+/// Whether the case is this layer on one rank, evenly routed and with cold caches; experts, tokens and top-k are the
+/// case's own.
 bool fits(const Case& point, const Shape& layer) {
   const Shape& shape = point.shape;
-  return point.subject == SubjectKind::layer && shape.ranks == 1 && shape.hidden == layer.hidden &&
-         shape.ffn == layer.ffn && shape.top_k == layer.top_k && shape.activation == layer.activation &&
+  const bool even = point.skew.kind == Skew::Kind::random || point.skew.kind == Skew::Kind::balanced;
+  return even && point.cache == CacheState::cold && point.subject == SubjectKind::layer && shape.ranks == 1 &&
+         shape.hidden == layer.hidden && shape.ffn == layer.ffn && shape.activation == layer.activation &&
          shape.bias == layer.bias && shape.dtype == layer.dtype;
 }
 
 ComputePoint point_of(const Record& record) {
   const Shape& shape = record.measured.shape;
-  ComputePoint point{.experts = shape.experts, .tokens = shape.tokens, .rows = shape.tokens * shape.top_k};
+  ComputePoint point{.experts = shape.experts,
+                     .tokens = shape.tokens,
+                     .top_k = shape.top_k,
+                     .rows = shape.tokens * shape.top_k};
   for (const StageRecord& stage : record.stages) {
     const bool experts = stage.stage == Stage::experts, forward = stage.pass == Pass::forward;
     if (stage.fused_into || (!forward && stage.pass != Pass::backward)) continue;
@@ -67,8 +72,8 @@ ComputeTable compute_from(const std::string& path, const Shape& layer, const Fab
   }
   if (fitting == 0)
     throw UsageError(cat("--compute: no case of ", path, " is this layer on one GPU: hidden ", layer.hidden,
-                         ", ffn ", layer.ffn, ", top-k ", layer.top_k, ", ", name_of(layer.activation),
-                         ", bias ", layer.bias ? "on" : "off", ", ", name_of(layer.dtype)));
+                         ", ffn ", layer.ffn, ", ", name_of(layer.activation), ", bias ",
+                         layer.bias ? "on" : "off", ", ", name_of(layer.dtype)));
   if (points.empty())
     throw UsageError(cat("--compute: ", path, " has no times of stages (--no-stages, or graphs)"));
   return {std::move(points), path};

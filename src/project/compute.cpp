@@ -46,7 +46,7 @@ ComputeTable::ComputeTable(std::vector<ComputePoint> points, std::string origin)
   });
   for (const ComputePoint& point : points) {
     const bool again = !points_.empty() && points_.back().experts == point.experts &&
-                       points_.back().tokens == point.tokens && points_.back().rows == point.rows;
+                       points_.back().tokens == point.tokens && points_.back().top_k == point.top_k;
     if (!again) points_.push_back(point);
   }
 }
@@ -55,36 +55,50 @@ bool ComputeTable::has_backward() const {
   return !empty() && std::all_of(points_.begin(), points_.end(), [](auto& p) { return p.backward; });
 }
 
-std::vector<ComputePoint> ComputeTable::of(std::int64_t experts) const {
+std::vector<ComputePoint> ComputeTable::for_experts(const ComputeNeed& need) const {
   std::vector<ComputePoint> found;
   for (const ComputePoint& point : points_)
-    if (point.experts == experts) found.push_back(point);
+    if (point.experts == need.experts) found.push_back(point);
   return found;
 }
 
-std::string ComputeTable::why_not(std::int64_t experts, std::int64_t tokens, std::int64_t rows) const {
-  const auto points = of(experts);
-  if (points.empty()) {
+std::vector<ComputePoint> ComputeTable::for_the_rest(const ComputeNeed& need) const {
+  std::int64_t experts = 0;
+  for (const ComputePoint& point : points_)
+    if (point.top_k == need.top_k && point.experts <= need.all_experts)
+      experts = std::max(experts, point.experts);
+  std::vector<ComputePoint> found;
+  for (const ComputePoint& point : points_)
+    if (point.top_k == need.top_k && point.experts == experts) found.push_back(point);
+  return found;
+}
+
+std::string ComputeTable::why_not(const ComputeNeed& need) const {
+  const auto experts = for_experts(need), rest = for_the_rest(need);
+  if (experts.empty()) {
     std::set<std::int64_t> measured;
     for (const ComputePoint& point : points_) measured.insert(point.experts);
     std::vector<std::string> names;
     for (const std::int64_t count : measured) names.push_back(cat(count));
-    return cat(origin_, " has no case of ", experts, " experts on one GPU; measured: ", join(names, ", "));
+    return cat(origin_, " has no case of ", need.experts,
+               " experts on one GPU; measured: ", join(names, ", "));
   }
-  for (const std::string& why : {outside(points, &ComputePoint::rows, "rows", rows),
-                                 outside(points, &ComputePoint::tokens, "tokens", tokens)})
-    if (!why.empty()) return cat(why, " at ", experts, " experts in ", origin_);
+  if (rest.empty())
+    return cat(origin_, " has no case of top-k ", need.top_k, " for gate, plan, pack and combine");
+  for (const std::string& why : {outside(experts, &ComputePoint::rows, "rows", need.rows),
+                                 outside(rest, &ComputePoint::tokens, "tokens", need.tokens)})
+    if (!why.empty()) return cat(why, " at ", need.experts, " experts in ", origin_);
   return {};
 }
 
-ComputeTime ComputeTable::at(std::int64_t experts, std::int64_t tokens, std::int64_t rows) const {
-  const auto points = of(experts);
-  ComputeTime time;
+ComputeTime ComputeTable::at(const ComputeNeed& need) const {
+  const auto experts = for_experts(need), rest = for_the_rest(need);
+  ComputeTime time{.gate_experts = rest.front().experts};
   const auto by_rows = [&](double ComputePoint::*field) {
-    return between(points, &ComputePoint::rows, field, rows, time.interpolated);
+    return between(experts, &ComputePoint::rows, field, need.rows, time.interpolated);
   };
   const auto by_tokens = [&](double ComputePoint::*field) {
-    return between(points, &ComputePoint::tokens, field, tokens, time.interpolated);
+    return between(rest, &ComputePoint::tokens, field, need.tokens, time.interpolated);
   };
   time.experts_forward = by_rows(&ComputePoint::experts_forward);
   time.experts_backward = by_rows(&ComputePoint::experts_backward);

@@ -11,7 +11,7 @@ namespace moebench {
 /// One measured case on one rank: its times by what they grow with, microseconds.
 struct ComputePoint {
   std::int64_t experts = 0;  ///< on the rank
-  std::int64_t tokens = 0, rows = 0;
+  std::int64_t tokens = 0, top_k = 0, rows = 0;
   double experts_forward = 0, experts_backward = 0;  ///< the experts' stage: grows with rows
   double other_forward = 0, other_backward = 0;      ///< gate, plan, pack, combine: grow with tokens
   bool backward = false;                             ///< whether the backward pass was measured
@@ -21,26 +21,37 @@ struct ComputePoint {
 struct ComputeTime {
   double experts_forward = 0, experts_backward = 0, other_forward = 0, other_backward = 0;
   bool interpolated = false;
+  std::int64_t gate_experts = 0;  ///< of the case that gate, plan, pack and combine are from
 
   double forward() const { return experts_forward + other_forward; }
   double backward() const { return experts_backward + other_backward; }
 };
 
+/// What one GPU of the job computes.
+struct ComputeNeed {
+  std::int64_t experts = 0, rows = 0;  ///< of its own, and the rows that they get
+  std::int64_t tokens = 0, top_k = 0;  ///< of its own tokens
+  std::int64_t all_experts = 0;        ///< that the gate scores
+};
+
 class ComputeTable {
  public:
   ComputeTable() = default;
-  /// `origin` names the report in errors. Of several points of the same experts and tokens the fastest counts.
+  /// `origin` names the report in errors. Of several points of the same experts, tokens and top-k the fastest counts.
   ComputeTable(std::vector<ComputePoint> points, std::string origin);
 
   bool empty() const { return points_.empty(); }
   bool has_backward() const;
-  /// Why rows or tokens at so many experts per GPU were not measured; empty if they were, or lie between two that were.
-  std::string why_not(std::int64_t experts, std::int64_t tokens, std::int64_t rows) const;
+  /// Why it was not measured; empty if it was, or lies between two points that were. The experts' stage is read at
+  /// `rows` of the cases with as many experts, whatever their top-k; the rest at `tokens` of the cases with the same
+  /// top-k: those with `all_experts` if there are any, else those with the most.
+  std::string why_not(const ComputeNeed& need) const;
   /// why_not() must be empty.
-  ComputeTime at(std::int64_t experts, std::int64_t tokens, std::int64_t rows) const;
+  ComputeTime at(const ComputeNeed& need) const;
 
  private:
-  std::vector<ComputePoint> of(std::int64_t experts) const;
+  std::vector<ComputePoint> for_experts(const ComputeNeed& need) const;
+  std::vector<ComputePoint> for_the_rest(const ComputeNeed& need) const;
   std::vector<ComputePoint> points_;
   std::string origin_;
 };

@@ -96,14 +96,18 @@ void add_compute(Projected& row, const Shape& layer, const ComputeTable& table, 
     scale_experts(time, factor);
     return time.forward() + (backward ? time.backward() : 0);
   };
-  row.no_compute = table.why_not(row.experts_per_gpu, layer.tokens, row.worst_rows);
+  ComputeNeed need{.experts = row.experts_per_gpu,
+                   .rows = row.worst_rows,
+                   .tokens = layer.tokens,
+                   .top_k = layer.top_k,
+                   .all_experts = layer.experts};
+  row.no_compute = table.why_not(need);
   if (!row.no_compute.empty()) return;
-  row.compute = table.at(row.experts_per_gpu, layer.tokens, row.worst_rows);
+  row.compute = table.at(need);
   row.compute_us = whole(*row.compute);
   scale_experts(*row.compute, factor);
-  const auto mean = static_cast<std::int64_t>(row.mean_rows);
-  if (table.why_not(row.experts_per_gpu, layer.tokens, mean).empty())
-    row.efficiency = whole(table.at(row.experts_per_gpu, layer.tokens, mean));  // divided by the time below
+  need.rows = static_cast<std::int64_t>(row.mean_rows);
+  if (table.why_not(need).empty()) row.efficiency = whole(table.at(need));  // divided by the time later
 }
 
 Limit limit_of(const Projected& row) {

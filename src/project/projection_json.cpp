@@ -34,7 +34,8 @@ Json compute_of(const Projected& row, bool backward) {
       {"provenance", row.compute->interpolated ? "measured, interpolated between row counts" : "measured"},
       {"forward_us", row.compute->forward()},
       {"experts_forward_us", row.compute->experts_forward},
-      {"total_us", row.compute_us}};
+      {"total_us", row.compute_us},
+      {"gate_experts", row.compute->gate_experts}};
   if (backward) {
     json["backward_us"] = row.compute->backward();
     json["experts_backward_us"] = row.compute->experts_backward;

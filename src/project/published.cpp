@@ -30,6 +30,9 @@ constexpr std::string_view kNcclEp =
 constexpr std::string_view kAllToAll =
     "ai-dynamo/aiconfigurator 095f58a, systems/data: NCCL 2.29 all-to-all on one node of NVLink 4";
 
+constexpr std::string_view kDirect =
+    "measured by moebench f194cb9: results/exchange/, stage dispatch, forward";
+
 PublishedTable low_latency(std::string_view name, std::string_view source, Unit unit, double bytes,
                            std::vector<std::pair<int, double>> values, int last_fitted) {
   PublishedTable table{.name = name, .source = source, .unit = unit};
@@ -50,6 +53,18 @@ PublishedTable hybrid(std::string_view name, double at16, double at32, double at
   PublishedTable table = low_latency(name, kHybridEp, Unit::gigabytes_per_second, kRowsOf4096,
                                      {{16, at16}, {32, at32}, {64, at64}}, 32);
   table.counts = Counts::remote_once_per_node;
+  return table;
+}
+
+/// moebench's own: dispatch forward of `--exchange direct` on two H100, microseconds; bytes that leave a GPU. Fitted on the
+/// smallest and the largest in bf16.
+PublishedTable direct() {
+  PublishedTable table{.name = "moebench direct 2 H100", .source = kDirect, .counts = Counts::all};
+  table.entries = {{2, 6.70e6, 32.7},
+                   {2, 133.78e6, 383.7},
+                   {2, 26.12e6, 88.3, true},
+                   {2, 58.55e6, 175.2, true},
+                   {2, 13.20e6, 56.1, true}};
   return table;
 }
 
@@ -89,6 +104,7 @@ std::vector<PublishedTable> published_tables() {
       expecting(all_to_all("NCCL all-to-all 2 H200", 2, 52.4, 136.7, 901.8), 25.0, 304.2, {2.4}),
       expecting(all_to_all("NCCL all-to-all 4 H200", 4, 63.4, 184, 1266), 24.5, 321.1, {3.4}),
       expecting(all_to_all("NCCL all-to-all 8 H200", 8, 73.5, 217.5, 1507), 27.1, 314.1, {3.6}),
+      expecting(direct(), 15.3, 359.1, {-2.2, 0.4, -9.7}),
   };
 }
 
@@ -107,7 +123,8 @@ TimedBytes timed_bytes(const PublishedTable& table, const PublishedEntry& entry)
       once ? expected_groups(static_cast<int>(nodes), entry.gpus * table.experts_per_gpu, table.top_k) : 1;
   const double parts = table.counts == Counts::other_ranks ? entry.gpus : nodes;
   const double moved = copies * entry.message_bytes;
-  return {.bytes = moved * (parts - 1) / parts,
+  const double share = table.counts == Counts::all ? 1 : (parts - 1) / parts;
+  return {.bytes = moved * share,
           .seconds = table.unit == Unit::microseconds ? entry.value * 1e-6 : moved / (entry.value * 1e9)};
 }
 

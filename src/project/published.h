@@ -22,8 +22,8 @@ struct PublishedEntry {
 struct PublishedTable {
   enum class Unit { microseconds, gigabytes_per_second };
   /// Of the message, what goes over the links that are fitted: the part for other nodes; the same with each token once
-  /// per node (K of 8 experts per GPU); or the part for other ranks of the node.
-  enum class Counts { remote, remote_once_per_node, other_ranks };
+  /// per node (K of 8 experts per GPU); the part for other ranks of the node; or the message as it stands.
+  enum class Counts { remote, remote_once_per_node, other_ranks, all };
 
   std::string_view name, source;
   Unit unit = Unit::microseconds;

@@ -151,6 +151,20 @@ def a_projection_takes_compute_from_a_report():
     assert abs(point["time"]["overlap_0_us"] - point["compute"]["total_us"] - 4 * point["exchange"]["each_us"]) < 1e-6
 
 
+def compute_of_fewer_experts_than_top_k_is_measured_with_a_smaller_top_k():
+    layer = LAYER.replace("--top-k 2", "--top-k 4")
+    run = "run --backend cpu --hidden 16 --ffn 32 --dtype fp32 --iters 8 --warmup 1 --no-peaks --quiet"
+    pathlib.Path("suite.json").write_text(json.dumps({"name": "both", "cases": [
+        {"experts": 2, "top-k": 1, "tokens": 48}, {"experts": 2, "top-k": 1, "tokens": 96},
+        {"experts": 16, "top-k": 4, "tokens": 16}]}))
+    assert moebench(f"{run} --suite ./suite.json --json both.json").code == 0
+    _fabric()
+    done = moebench(f"project {layer} --tokens 16 --nodes 1 --fabric mine.json --compute both.json --json -")
+    assert done.code == 0, done.err
+    compute = json.loads(done.out)["points"][0]["compute"]
+    assert compute["gate_experts"] == 16 and 0 < compute["experts_forward_us"] < compute["forward_us"]
+
+
 def a_what_if_is_said_in_every_output():
     words = "project --preset deepseek-v3 --tokens 64 --nodes 2 --fabric roce-400"
     done = moebench(f"{words} --what-if nic=25,overlap=0.5 --json -")
@@ -235,6 +249,11 @@ def project_refuses_reports_that_do_not_show_one_gpu():
     report["machine"].update(gpus=[gpu], ranks=[{**rank, "uuid": "GPU-1"}, {**rank, "rank": 1, "uuid": "GPU-1"}])
     refused("share a GPU")
     report["machine"].update(gpus=[], ranks=[rank])
+    for point in report["points"]:
+        point["case"]["routing"] = "zipf:1"
+    refused("no case of changed.json is this layer on one GPU")
+    for point in report["points"]:
+        point["case"]["routing"] = "random"
     report["points"][0]["check"]["passed"] = None
     report["points"][0]["check"].update(mode="none", items=[])
     refused("failed or was not checked")

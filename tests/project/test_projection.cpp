@@ -237,6 +237,7 @@ TEST(Projections, SumGradientsApart) {
 ComputeTable a_table() {
   return {{{.experts = 4,
             .tokens = 256,
+            .top_k = 4,
             .rows = 1024,
             .experts_forward = 100,
             .experts_backward = 200,
@@ -245,6 +246,7 @@ ComputeTable a_table() {
             .backward = true},
            {.experts = 4,
             .tokens = 512,
+            .top_k = 4,
             .rows = 2048,
             .experts_forward = 180,
             .experts_backward = 360,
@@ -254,20 +256,42 @@ ComputeTable a_table() {
           "report.json"};
 }
 
+ComputeNeed a_need(std::int64_t tokens, std::int64_t rows, std::int64_t experts = 4) {
+  return {.experts = experts, .rows = rows, .tokens = tokens, .top_k = 4, .all_experts = 16};
+}
+
 TEST(Compute, IsReadBetweenMeasuredRowsAndNotBeyond) {
   const ComputeTable table = a_table();
-  EXPECT_EQ(table.at(4, 256, 1024).experts_forward, 100);
-  EXPECT_FALSE(table.at(4, 256, 1024).interpolated);
-  const ComputeTime time = table.at(4, 256, 1536);  // half way
+  EXPECT_EQ(table.at(a_need(256, 1024)).experts_forward, 100);
+  EXPECT_FALSE(table.at(a_need(256, 1024)).interpolated);
+  const ComputeTime time = table.at(a_need(256, 1536));  // half way
   EXPECT_NEAR(time.experts_forward, 140, 1e-9);
   EXPECT_NEAR(time.experts_backward, 280, 1e-9);
   EXPECT_EQ(time.other_forward, 10);
   EXPECT_TRUE(time.interpolated);
-  EXPECT_EQ(table.why_not(4, 256, 2049),
+  EXPECT_EQ(table.why_not(a_need(256, 2049)),
             "2049 rows are outside the measured 1024 to 2048 at 4 experts in report.json");
-  EXPECT_EQ(table.why_not(4, 255, 1024),
+  EXPECT_EQ(table.why_not(a_need(255, 1024)),
             "255 tokens are outside the measured 256 to 512 at 4 experts in report.json");
-  EXPECT_EQ(table.why_not(8, 256, 1024), "report.json has no case of 8 experts on one GPU; measured: 4");
+  EXPECT_EQ(table.why_not(a_need(256, 1024, 8)),
+            "report.json has no case of 8 experts on one GPU; measured: 4");
+}
+
+TEST(Compute, TakesRowsOfAnyTopKAndTheRestOfTheJobs) {
+  // Two experts on a GPU cannot be chosen four times: their rows are measured with top-k 1.
+  const ComputeTable table(
+      {{.experts = 2, .tokens = 1024, .top_k = 1, .rows = 1024, .experts_forward = 90, .other_forward = 1},
+       {.experts = 4, .tokens = 256, .top_k = 4, .rows = 1024, .experts_forward = 100, .other_forward = 9},
+       {.experts = 16, .tokens = 256, .top_k = 4, .rows = 1024, .experts_forward = 300, .other_forward = 12},
+       {.experts = 64, .tokens = 256, .top_k = 4, .rows = 1024, .experts_forward = 500, .other_forward = 40}},
+      "report.json");
+  const ComputeTime time = table.at(a_need(256, 1024, 2));
+  EXPECT_EQ(time.experts_forward, 90);
+  EXPECT_EQ(time.other_forward, 12);  // of the case with the job's 16 experts
+  EXPECT_EQ(time.gate_experts, 16);
+  ComputeNeed other = a_need(256, 1024, 2);
+  other.top_k = 3;
+  EXPECT_EQ(table.why_not(other), "report.json has no case of top-k 3 for gate, plan, pack and combine");
 }
 
 TEST(Projections, AddWhatOneGpuComputes) {
@@ -281,6 +305,22 @@ TEST(Projections, AddWhatOneGpuComputes) {
   EXPECT_FALSE(all.rows[1].compute);  // 8 GPUs have 2, which were not measured
   EXPECT_NE(all.rows[1].no_compute.find("no case of 2 experts"), std::string::npos);
   expect_usage_error([] { projection_of({2}, {}, a_table()); }, "no case of 2 experts on one GPU");
+}
+
+TEST(Projections, ComeNearTheLayerOnTwoGpus) {
+  // Reports of results/exchange/, bf16, --exchange direct: the whole layer on one H100, the bytes that leave a GPU in one
+  // exchange, and the layer on two. The line is through the first and the third of the exchanges.
+  const Line line = fit_line(std::vector<TimedBytes>{{6.70e6, 32.7e-6}, {133.78e6, 383.7e-6}});
+  struct Measured {
+    double alone_us, bytes, together_us, error_pct;
+  };
+  for (const Measured& m : {Measured{746, 6.70e6, 906, -3.2},
+                            {13049, 26.12e6, 13864, -3.4},
+                            {16874, 133.78e6, 18651, -1.3},
+                            {18512, 58.55e6, 20940, -8.2}}) {
+    const double projected = overlapped(m.alone_us, 4e6 * line.seconds(m.bytes), 0);
+    EXPECT_NEAR(100 * (projected / m.together_us - 1), m.error_pct, 0.1) << m.together_us;
+  }
 }
 
 TEST(WhatIf, ChangesWhatItNames) {
