@@ -15,6 +15,7 @@
 
 #include "backends/capabilities.h"
 #include "backends/engine.h"
+#include "backends/gate_rule.h"
 #include "backends/peer_kernels.h"
 #include "backends/sensors.h"
 #include "base/memory.h"
@@ -35,16 +36,18 @@ struct DeviceInfo {
 };
 
 /// x [T, H], weight [H, E] → logits [T, E] fp32, the K largest per token, best first, lower expert on a tie,
-/// score = softmax over the K kept logits (the paper's gate).
+/// and their scores as `rule` says.
 struct GateForward {
   TensorView x, weight;
   std::span<float> logits;            // [T, E]
   std::span<std::int32_t> expert_of;  // [T, K]
   std::span<float> score;             // [T, K]
   std::int64_t top_k;
+  GateRule rule = {};
 };
 
 /// dscore [T, K] → dlogit; dx [T, H] += dlogit · weightᵀ; dweight [H, E] = xᵀ · dlogit (overwritten).
+/// expert_of is what the gate chose: K experts per token, also where their slots were dropped.
 struct GateBackward {
   TensorView x, weight;
   std::span<const std::int32_t> expert_of;
@@ -52,20 +55,24 @@ struct GateBackward {
   std::span<float> dlogits;  // [T, E] scratch
   TensorView dx, dweight;
   std::int64_t top_k;
+  GateRule rule = {};
+  std::span<const float> logits = {};  // [T, E] of the forward pass, only if rule.differentiates_logits()
 };
+
+// A slot may be dropped: its expert is -1. It has no row, and its row_of is -1.
 
 /// Counts rows per expert and gives each slot its row. by_expert: stable, rows keep slot order within an
 /// expert. by_token: row = slot.
 struct PlanArgs {
-  std::span<const std::int32_t> expert_of;  // [S = T·K]
+  std::span<const std::int32_t> expert_of;  // [S = T·K], -1: dropped
   RowOrder order;
   std::span<std::int32_t> counts;   // [E]
   std::span<std::int32_t> offsets;  // [E + 1], exclusive sum of counts
-  std::span<std::int32_t> row_of;   // [S] slot → row
-  std::span<std::int32_t> slot_of;  // [S] row → slot; empty if it is not needed
+  std::span<std::int32_t> row_of;   // [S] slot → row, -1: dropped
+  std::span<std::int32_t> slot_of;  // [S] row → slot, written for rows that exist; empty if it is not needed
 };
 
-/// rows[row_of[t, k]] = x[t].
+/// rows[row_of[t, k]] = x[t] for every slot that has a row.
 struct PackForward {
   TensorView x;                          // [T, H]
   std::span<const std::int32_t> row_of;  // [S]
@@ -73,7 +80,7 @@ struct PackForward {
   std::int64_t top_k;
 };
 
-/// dx[t] = Σ_k drows[row_of[t, k]], summed in the order of k in fp32.
+/// dx[t] = Σ_k drows[row_of[t, k]] over the slots that have a row, summed in the order of k in fp32; 0 without one.
 struct PackBackward {
   TensorView drows;                      // [S, H]
   std::span<const std::int32_t> row_of;  // [S]
@@ -81,7 +88,7 @@ struct PackBackward {
   std::int64_t top_k;
 };
 
-/// y[t] = Σ_k score[t, k] · rows[row_of[t, k]].
+/// y[t] = Σ_k score[t, k] · rows[row_of[t, k]] over the slots that have a row; 0 without one.
 struct CombineForward {
   TensorView rows;                       // [S, H]: what the experts returned
   std::span<const std::int32_t> row_of;  // [S]
@@ -91,7 +98,7 @@ struct CombineForward {
 };
 
 /// drows[row_of[t, k]] = score[t, k] · dy[t];  dscore[t, k] = <dy[t], rows[row_of[t, k]]>, or if dscore is empty,
-/// the engine computes it and rows are not read.
+/// the engine computes it and rows are not read. dscore of a dropped slot is 0.
 struct CombineBackward {
   TensorView dy, rows;                   // [T, H], [S, H]
   std::span<const std::int32_t> row_of;  // [S]

@@ -47,30 +47,31 @@ struct ExpertTensors {
   TensorView w1, b1, w2, b2;
 };
 
-/// Rows in, rows out. `x` and `out` are in the order of the engine's traits; by_token needs one rank.
+/// Rows in, rows out. `x` and `out` are in the order of the engine's traits; by_token needs one rank. Rows from
+/// offsets[e] on do not exist (slots were dropped, or there is more room than rows): they are neither read nor written.
 struct ExpertsForward {
   TensorView x;  // [n, H]; of an engine that gathers its input [T, H]
   std::span<const std::int32_t>
       offsets;  // [e + 1] in backend memory: rows of expert i are [offsets[i], offsets[i+1])
   std::span<const std::int64_t> host_offsets;   // the same on the host if already known there, else empty
-  std::span<const std::int32_t> expert_of_row;  // [n], by_token only
+  std::span<const std::int32_t> expert_of_row;  // [n], by_token only; -1: there is no such row
   std::span<const std::int32_t> slot_of;        // [n] row → slot, only if the engine gathers its input
   ExpertTensors weights;
-  TensorView out;  // [n, H], every element written
+  TensorView out;  // [n, H], every element of rows that exist is written
 };
 
 /// What an engine that computes_dscore needs for it and writes, by slot. dout is score · dy.
 struct ScoreGradient {
-  std::span<const std::int32_t> row_of;  // [S]
+  std::span<const std::int32_t> row_of;  // [S], -1: dropped
   std::span<const float> score;          // [S]
-  std::span<float> dscore;               // [S]
+  std::span<float> dscore;               // [S], 0 if dropped
 };
 
 /// Uses what forward() kept; x, offsets and weights are those of the forward pass.
 struct ExpertsBackward {
   ExpertsForward forward;
   TensorView dout;          // [n, H]
-  TensorView dx;            // [n, H], every element written
+  TensorView dx;            // [n, H], every element of rows that exist is written
   ExpertTensors gradients;  // overwritten; zero for an expert without rows
   ScoreGradient scores = {};
 };

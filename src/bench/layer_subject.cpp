@@ -24,7 +24,8 @@ class LayerSubject final : public Subject {
                {.engine = measured.engine,
                 .backward = backward_,
                 .streams = measured.streams,
-                .exchange = measured.exchange}) {
+                .exchange = measured.exchange,
+                .gate = &find_gate(measured.gate)}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
     const int sets = input_sets_of(measured, bench.backend.device().cache_bytes);
@@ -99,7 +100,7 @@ class LayerSubject final : public Subject {
 
   /// None of its own where the engine does it on the way: `experts` reads and writes rows in any case.
   StageCost cost(const RankLoad& load, Stage stage, Pass pass) const {
-    return layer_.fused_into(stage, pass) ? StageCost{} : cost_of(case_.shape, load, stage, pass);
+    return layer_.fused_into(stage, pass) ? StageCost{} : layer_.cost(load, stage, pass);
   }
 
   Case case_;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "bench/subject.h"
+#include "layer/gates/gate.h"
 #include "suite/flag.h"
 #include "suite/resolve.h"
 
@@ -33,7 +34,11 @@ std::string why_unknown(std::string_view flag, std::string_view word) {
   }
 }
 
-std::string why_not_gate(const Question& q) { return why_unknown("gate", q.measured.gate); }
+std::string why_not_gate(const Question& q) {
+  if (std::string why = why_unknown("gate", q.measured.gate); !why.empty()) return why;
+  if (q.measured.subject != SubjectKind::layer) return {};
+  return find_gate(q.measured.gate).why_not(q.measured.shape);
+}
 
 std::string why_not_exchange(const Question& q) {
   if (q.measured.exchange != Exchange::direct || q.measured.shape.ep == 1) return {};

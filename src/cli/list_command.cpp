@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/workplace.h"
+#include "layer/gates/gate.h"
 #include "project/fabric.h"
 #include "suite/presets.h"
 #include "suite/suite_file.h"
@@ -26,6 +27,12 @@ void list_presets() {
                         cat(name_of(preset.activation), preset.bias ? "+bias" : "").c_str())
               << preset.source << (preset.note.empty() ? "" : "; ") << preset.note << '\n';
   }
+}
+
+void list_gates() {
+  for (const GateEntry* gate : gates())
+    std::cout << format("  %-14s ", std::string(gate->name).c_str()) << gate->help
+              << (gate == &default_gate() ? " (default)" : "") << '\n';
 }
 
 void list_engines() {
@@ -62,9 +69,9 @@ struct Topic {
   std::string_view name;
   void (*list)();
 };
-constexpr Topic kTopics[] = {{"suites", list_suites},   {"presets", list_presets},
-                             {"engines", list_engines}, {"backends", list_backends},
-                             {"comms", list_comms},     {"fabrics", list_fabrics}};
+constexpr Topic kTopics[] = {{"suites", list_suites},   {"presets", list_presets},   {"gates", list_gates},
+                             {"engines", list_engines}, {"backends", list_backends}, {"comms", list_comms},
+                             {"fabrics", list_fabrics}};
 
 }  // namespace
 

@@ -7,14 +7,8 @@
 namespace moebench {
 
 void Layer::forward(const TensorView& x, const TensorView& y, Trace& trace) {
-  run_stage(Stage::gate, Pass::forward, trace, [&] {  // which experts, with what weights
-    backend_.gate(GateForward{.x = x,
-                              .weight = parameters_.value(Parameter::gate),
-                              .logits = routing_.logits,
-                              .expert_of = routing_.expert_of,
-                              .score = routing_.score,
-                              .top_k = shape_.top_k});
-  });
+  run_stage(Stage::gate, Pass::forward, trace,  // which experts, with what weights
+            [&] { gate_->forward(x, parameters_.value(Parameter::gate), routing_); });
   dispatcher_->dispatch(x, routing_, trace);  // rows to their experts
   run_stage(Stage::experts, Pass::forward, trace, [&] { engine_->forward(batch()); });
   dispatcher_->combine(routing_, y, trace);  // outputs back, weighted sum per token
@@ -30,15 +24,8 @@ void Layer::backward(const TensorView& x, const TensorView& dy, const TensorView
   });
   dispatcher_->combine_gradient(routing_, dx, trace);
   run_stage(Stage::gate, Pass::backward, trace, [&] {
-    backend_.gate(GateBackward{.x = x,
-                               .weight = parameters_.value(Parameter::gate),
-                               .expert_of = routing_.expert_of,
-                               .score = routing_.score,
-                               .dscore = routing_.dscore,
-                               .dlogits = routing_.dlogits,
-                               .dx = dx,
-                               .dweight = parameters_.gradient(Parameter::gate),
-                               .top_k = shape_.top_k});
+    gate_->backward(x, parameters_.value(Parameter::gate), routing_, dx,
+                    parameters_.gradient(Parameter::gate));
   });
 }
 
@@ -56,7 +43,11 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
       engine_name_(options.engine),
       engine_(backend.make_engine(options.engine, engine_shape_of(shape, options.backward, options.streams))),
       parameters_(shape, groups.world().rank(), backend, options.backward),
-      routing_(shape, shape.tokens_of(groups.world().rank()), backend.memory()),
+      gate_entry_(*options.gate),
+      gate_(gate_entry_.make(
+          {.shape = shape, .first_token = shape.first_token(groups.world().rank()), .backend = backend},
+          gate_entry_.define(shape))),
+      routing_(shape, shape.tokens_of(groups.world().rank()), backend.memory(), gate().may_drop()),
       dispatcher_(make_dispatcher(options.exchange, {.shape = shape,
                                                      .rank = groups.world().rank(),
                                                      .tokens = shape.tokens_of(groups.world().rank()),
@@ -64,6 +55,10 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
                                                      .backend = backend,
                                                      .engine = *engine_,
                                                      .backward = options.backward})) {}
+
+StageCost Layer::cost(const RankLoad& load, Stage stage, Pass pass) const {
+  return stage == Stage::gate ? gate_entry_.cost(shape_, load, pass) : cost_of(shape_, load, stage, pass);
+}
 
 std::string Layer::why_no_graph() const {
   if (std::string why = dispatcher_->why_no_graph(); !why.empty()) return why;

@@ -10,6 +10,7 @@
 
 #include "backends/backend.h"
 #include "layer/dispatch/dispatcher.h"
+#include "layer/gates/gate.h"
 #include "layer/groups.h"
 #include "layer/parameters.h"
 #include "layer/routing.h"
@@ -24,6 +25,7 @@ struct LayerOptions {
   bool backward = true;  ///< keep what backward() needs
   int streams = 16;      ///< of engine streams
   Exchange exchange = Exchange::fused;
+  const GateEntry* gate = &default_gate();
 };
 
 /// T, H … below are this rank's. All tensors live in the backend's memory and all work goes to its stream. No call
@@ -45,6 +47,9 @@ class Layer {
 
   Parameters& parameters() { return parameters_; }
   const Routing& routing() const { return routing_; }
+  const GateDefinition& gate() const { return gate_->definition(); }
+  /// Least work of a stage for this load.
+  StageCost cost(const RankLoad& load, Stage stage, Pass pass) const;
   /// The stage that does the work of `stage`; none if it runs by itself.
   std::optional<Stage> fused_into(Stage stage, Pass pass) const {
     return dispatcher_->fused_into(stage, pass);
@@ -69,6 +74,8 @@ class Layer {
   std::string engine_name_;
   std::unique_ptr<Engine> engine_;
   Parameters parameters_;
+  const GateEntry& gate_entry_;
+  std::unique_ptr<Gate> gate_;
   Routing routing_;
   std::unique_ptr<Dispatcher> dispatcher_;
 };

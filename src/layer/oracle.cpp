@@ -11,8 +11,14 @@ namespace moebench {
 
 using namespace oracle;
 
-Oracle::Oracle(const Workload& workload, int step, Selection selection, ThreadPool& pool)
-    : shape_(workload.shape()), selection_(std::move(selection)), pool_(pool) {
+Oracle::Oracle(const Workload& workload, int step, Selection selection, ThreadPool& pool,
+               const GateDefinition* gate)
+    : shape_(workload.shape()),
+      selection_(std::move(selection)),
+      pool_(pool),
+      topk_(gate ? nullptr : default_gate().define(shape_)),
+      gate_(gate ? gate : topk_.get()) {
+  if (selection_.chosen.empty()) selection_.chosen = selection_.expert_of;
   MB_ASSERT(std::ssize(selection_.expert_of) == shape_.tokens * shape_.top_k);
   for (const Parameter id : {Parameter::gate, Parameter::w1, Parameter::b1, Parameter::w2, Parameter::b2})
     fields_[static_cast<std::size_t>(id)] = workload.field(id);
@@ -23,6 +29,8 @@ Oracle::Oracle(const Workload& workload, int step, Selection selection, ThreadPo
   workload.output_gradient(step, 0, shape_.tokens, dy_);
   for (auto* values : {&x_, &dy_})
     for (float& value : *values) value = round_to(shape_.dtype, value);
+  gate_weight_.resize(static_cast<std::size_t>(shape_.hidden * shape_.experts));
+  for (std::int64_t i = 0; i < std::ssize(gate_weight_); ++i) gate_weight_[i] = weight(Parameter::gate, i);
 }
 
 double Oracle::weight(Parameter parameter, std::int64_t index) const {
@@ -31,23 +39,26 @@ double Oracle::weight(Parameter parameter, std::int64_t index) const {
 }
 
 void Oracle::score_token(std::int64_t token, OracleToken& result) const {
-  const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
+  const std::int64_t h = shape_.hidden, k = shape_.top_k;
   const auto zeros = [](std::int64_t count) { return std::vector<double>(static_cast<std::size_t>(count)); };
-  result = {.logits = zeros(e),
-            .score = zeros(k),
+  result = {.logits = logits_of(token),
+            .score = {},
             .dscore = zeros(k),
             .dscore_terms = zeros(k),
             .y = zeros(h),
             .dx = zeros(h)};
-  for (std::int64_t i = 0; i < h; ++i)
-    for (std::int64_t j = 0; j < e; ++j)
-      result.logits[j] += double{x_[token * h + i]} * weight(Parameter::gate, i * e + j);
-  double sum = 0;
-  const auto logit = [&](std::int64_t j) { return result.logits[selection_.expert_of[token * k + j]]; };
-  for (std::int64_t j = 0; j < k; ++j) sum += result.score[j] = std::exp(logit(j) - logit(0));
-  double scores = 0;
-  for (double& score : result.score) scores += squared(score /= sum);
-  result.score_terms = std::sqrt(scores) * logit_terms(token);
+  result.score = gate_->scores(result.logits, chosen_of(token));
+  double squares = 0;
+  for (const double score : result.score) squares += squared(score);
+  result.score_terms = std::sqrt(squares) * logit_terms(token);
+}
+
+std::vector<double> Oracle::logits_of(std::int64_t token) const {
+  std::vector<double> logits(static_cast<std::size_t>(shape_.experts));
+  for (std::int64_t i = 0; i < shape_.hidden; ++i)
+    add_scaled(shape_.experts, x_[token * shape_.hidden + i], &gate_weight_[i * shape_.experts],
+               logits.data());
+  return logits;
 }
 
 /// Of one logit of the token: a score errs by as much of itself as a logit errs. The operands are exact.
@@ -66,17 +77,23 @@ double Oracle::norm_of(std::span<const float> tensor, std::int64_t token) const 
 /// Adds what the gate contributes to dx, once dscore is known.
 void Oracle::finish_token(std::int64_t token, OracleToken& result) const {
   const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
-  const double mean = dot(k, result.score.data(), result.dscore.data());
-  const double logits = logit_terms(token);
+  const auto chosen = chosen_of(token);
+  const GateSlopes slopes = gate_->slopes(result.logits, chosen, result.score);
+  const double mean = dot(k, slopes.share.data(), result.dscore.data());
+  double mean_terms = 0;
+  for (std::int64_t j = 0; j < k; ++j) mean_terms += squared(slopes.share[j] * result.dscore_terms[j]);
+  const double by_logits = std::hypot(1, logit_terms(token));
   double squares = 0;
-  for (std::int64_t j = 0; j < k; ++j) {
-    const double dlogit = result.score[j] * (result.dscore[j] - mean);
+  for (std::int64_t expert = 0; expert < e; ++expert) {
+    if (slopes.slope[expert] == 0) continue;
+    const auto j = std::find(chosen.begin(), chosen.end(), expert) - chosen.begin();
+    const double dscore = j < k ? result.dscore[j] : 0,
+                 terms = j < k ? result.dscore_terms[j] : std::sqrt(mean_terms);
+    const double dlogit = slopes.slope[expert] * (dscore - mean);
     const double size =
-        result.score[j] * std::hypot(result.dscore_terms[j],
-                                     (std::abs(result.dscore[j]) + std::abs(mean)) * std::hypot(1, logits));
-    const std::int64_t expert = selection_.expert_of[token * k + j];
+        slopes.slope[expert] * std::hypot(terms, (std::abs(dscore) + std::abs(mean)) * by_logits);
     for (std::int64_t i = 0; i < h; ++i) {
-      const double w = weight(Parameter::gate, i * e + expert);
+      const double w = gate_weight_[i * e + expert];
       result.dx[i] += dlogit * w;
       squares += squared(size * w);
     }
@@ -91,7 +108,8 @@ std::vector<OracleToken> Oracle::tokens(std::span<const std::int64_t> tokens) co
   std::vector<std::vector<double>> y_rows(dx_rows.size());
   for (std::int64_t s = 0; s < std::ssize(tokens); ++s)
     for (std::int64_t j = 0; j < shape_.top_k; ++j)
-      rows[selection_.expert_of[tokens[s] * shape_.top_k + j]].push_back({tokens[s], j, s});
+      if (const std::int32_t expert = selection_.expert_of[tokens[s] * shape_.top_k + j]; expert >= 0)
+        rows[expert].push_back({tokens[s], j, s});
   pool_.parallel_for(std::ssize(tokens), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t s = begin; s < end; ++s) score_token(tokens[s], samples[s]);
   });
@@ -102,6 +120,7 @@ std::vector<OracleToken> Oracle::tokens(std::span<const std::int64_t> tokens) co
     double y_squares = 0, dx_squares = 0;
     for (std::int64_t j = 0; j < shape_.top_k; ++j) {
       const std::int64_t at = s * shape_.top_k + j;
+      if (y_rows[at].empty()) continue;  // dropped
       add_scaled(shape_.hidden, samples[s].score[j], y_rows[at].data(), samples[s].y.data());
       add_scaled(shape_.hidden, 1, dx_rows[at].data(), samples[s].dx.data());
       y_squares += squared(samples[s].score[j]) * y_rows[at].back();
@@ -316,36 +335,49 @@ double Oracle::db2_terms(std::int64_t expert) const {
   return std::sqrt(squares);
 }
 
-std::vector<double> Oracle::dgate() const {
-  const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
-  std::vector<double> gradient(static_cast<std::size_t>(h * e));
+/// By the scores that the layer found; by the logits too if the gate needs them.
+GateSlopes Oracle::slopes_of_layer(std::int64_t token) const {
+  const auto scores = std::span(selection_.score).subspan(token * shape_.top_k, shape_.top_k);
+  return gate_->slopes(gate_->rule().differentiates_logits() ? logits_of(token) : std::vector<double>(),
+                       chosen_of(token), std::vector<double>(scores.begin(), scores.end()));
+}
+
+/// body(token, expert, dscore, mean, slope) for every logit that has a gradient, in order of tokens.
+template <class Body>
+void Oracle::each_dlogit(Body body) const {
+  const std::int64_t k = shape_.top_k;
   for (std::int64_t t = 0; t < shape_.tokens; ++t) {
-    double mean = 0;
-    for (std::int64_t j = 0; j < k; ++j)
-      mean += double{selection_.score[t * k + j]} * selection_.dscore[t * k + j];
+    const auto chosen = chosen_of(t);
+    const GateSlopes slopes = slopes_of_layer(t);
+    GateMean mean;
     for (std::int64_t j = 0; j < k; ++j) {
-      const double dlogit = selection_.score[t * k + j] * (selection_.dscore[t * k + j] - mean);
-      const std::int64_t expert = selection_.expert_of[t * k + j];
-      for (std::int64_t i = 0; i < h; ++i) gradient[i * e + expert] += x_[t * h + i] * dlogit;
+      const double product = slopes.share[j] * selection_.dscore[t * k + j];
+      mean.value += product, mean.terms += std::abs(product);
+    }
+    for (std::int64_t expert = 0; expert < shape_.experts; ++expert) {
+      if (slopes.slope[expert] == 0) continue;
+      const auto j = std::find(chosen.begin(), chosen.end(), expert) - chosen.begin();
+      body(t, expert, j < k ? double{selection_.dscore[t * k + j]} : 0.0, mean, slopes.slope[expert]);
     }
   }
+}
+
+std::vector<double> Oracle::dgate() const {
+  const std::int64_t h = shape_.hidden, e = shape_.experts;
+  std::vector<double> gradient(static_cast<std::size_t>(h * e));
+  each_dlogit([&](std::int64_t t, std::int64_t expert, double dscore, const GateMean& mean, double slope) {
+    const double dlogit = slope * (dscore - mean.value);
+    for (std::int64_t i = 0; i < h; ++i) gradient[i * e + expert] += x_[t * h + i] * dlogit;
+  });
   return gradient;
 }
 
 /// The scores' gradients are taken from the layer: what errs is their difference.
 std::vector<double> Oracle::dgate_terms() const {
-  const std::int64_t k = shape_.top_k;
   std::vector<double> squares(static_cast<std::size_t>(shape_.experts));
-  for (std::int64_t t = 0; t < shape_.tokens; ++t) {
-    double mean = 0;
-    for (std::int64_t j = 0; j < k; ++j)
-      mean += std::abs(double{selection_.score[t * k + j]} * selection_.dscore[t * k + j]);
-    const double x_norm = norm_of(x_, t);
-    for (std::int64_t j = 0; j < k; ++j) {
-      const double size = selection_.score[t * k + j] * (std::abs(selection_.dscore[t * k + j]) + mean);
-      squares[selection_.expert_of[t * k + j]] += squared(size * x_norm);
-    }
-  }
+  each_dlogit([&](std::int64_t t, std::int64_t expert, double dscore, const GateMean& mean, double slope) {
+    squares[expert] += squared(slope * (std::abs(dscore) + mean.terms) * norm_of(x_, t));
+  });
   for (double& value : squares) value = std::sqrt(value);
   return squares;
 }

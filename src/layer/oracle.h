@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "layer/gates/gate.h"
 #include "moe/workload.h"
 
 namespace moebench {
@@ -19,6 +20,8 @@ namespace moebench {
 struct Selection {
   std::vector<std::int32_t> expert_of;  ///< [T, K]
   std::vector<float> score, dscore;     ///< [T, K]
+  /// [T, K], K different experts per token: what expert_of was before slots were dropped (−1). Empty: none was.
+  std::vector<std::int32_t> chosen = {};
 };
 
 /// One token's results. What ends in `_terms` is a norm of the terms that a result is a sum of, each counted with the
@@ -44,7 +47,9 @@ struct OracleUnit {
 class Oracle {
  public:
   /// Reads step `step` of `workload`, rounded to the shape's dtype. Holds x and dy of all tokens, [T, H] each.
-  Oracle(const Workload& workload, int step, Selection selection, ThreadPool& pool);
+  /// `gate` outlives the oracle; null: `topk`.
+  Oracle(const Workload& workload, int step, Selection selection, ThreadPool& pool,
+         const GateDefinition* gate = nullptr);
 
   /// Forward and backward of these global tokens.
   std::vector<OracleToken> tokens(std::span<const std::int64_t> tokens) const;
@@ -79,12 +84,25 @@ class Oracle {
   double weight(Parameter parameter, std::int64_t index) const;
   std::vector<std::int64_t> slots_of(std::int64_t expert) const;
   double logit_terms(std::int64_t token) const;
+  std::span<const std::int32_t> chosen_of(std::int64_t token) const {
+    return std::span(selection_.chosen).subspan(token * shape_.top_k, shape_.top_k);
+  }
+  std::vector<double> logits_of(std::int64_t token) const;
+  GateSlopes slopes_of_layer(std::int64_t token) const;
+  struct GateMean {
+    double value = 0, terms = 0;  ///< Σ share·dscore, and of their sizes
+  };
+  template <class Body>
+  void each_dlogit(Body body) const;
   double norm_of(std::span<const float> tensor, std::int64_t token) const;
 
   Shape shape_;
   std::array<UniformField, 5> fields_;  ///< by Parameter
   Selection selection_;
   ThreadPool& pool_;
+  std::unique_ptr<GateDefinition> topk_;  ///< if no gate was given
+  const GateDefinition* gate_;
+  std::vector<double> gate_weight_;  ///< [H, E]
   std::vector<float> x_, dy_;
 };
 

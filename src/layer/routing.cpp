@@ -5,15 +5,17 @@
 
 namespace moebench {
 
-Routing::Routing(const Shape& shape, std::int64_t tokens, Memory& memory) {
+Routing::Routing(const Shape& shape, std::int64_t tokens, Memory& memory, bool drops) {
   const std::int64_t slots = tokens * shape.top_k;
   storage_ = carve(memory, [&](Carver& carver) {
     carver.carve(logits, tokens * shape.experts);
     carver.carve(dlogits, tokens * shape.experts);
     carver.carve(score, slots);
     carver.carve(dscore, slots);
-    carver.carve(expert_of, slots);
+    carver.carve(chosen, slots);
+    if (drops) carver.carve(expert_of, slots);
   });
+  if (!drops) expert_of = chosen;
 }
 
 }  // namespace moebench

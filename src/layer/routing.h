@@ -11,13 +11,17 @@
 namespace moebench {
 
 /// T: tokens of this rank, K: experts per token, E: experts. All arrays lie in backend memory.
-/// logits, expert_of and score are written by the gate, dscore by the dispatcher's backward pass, dlogits is scratch.
+/// logits, chosen, expert_of and score are written by the gate, dscore by the dispatcher's backward pass, dlogits is
+/// scratch.
 struct Routing {
-  Routing(const Shape& shape, std::int64_t tokens, Memory& memory);
+  /// `drops`: a slot may go to no expert.
+  Routing(const Shape& shape, std::int64_t tokens, Memory& memory, bool drops = false);
 
-  std::span<float> logits, dlogits;   // [T, E]
-  std::span<float> score, dscore;     // [T, K]
-  std::span<std::int32_t> expert_of;  // [T, K]
+  std::span<float> logits, dlogits;  // [T, E]
+  std::span<float> score, dscore;    // [T, K]
+  std::span<std::int32_t> chosen;    // [T, K] K different experts per token, which the scores belong to
+  std::span<std::int32_t>
+      expert_of;  // [T, K] where each slot goes: chosen, or -1: dropped; without drops one array
 
  private:
   Buffer storage_;

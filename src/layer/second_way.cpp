@@ -41,12 +41,13 @@ struct SecondWay::Device {
 };
 
 SecondWay::SecondWay(const Workload& workload, World& world, Backend& backend, ThreadPool& pool,
-                     const std::string& tested, bool backward)
+                     const GateDefinition& gate, const std::string& tested, bool backward)
     : workload_(workload),
       shape_(workload.shape()),
       world_(world),
       backend_(backend),
       pool_(pool),
+      definition_(gate),
       backward_(backward) {
   std::string failure;
   try {
@@ -130,10 +131,10 @@ bool SecondWay::has_gradients_of(std::int64_t expert) const {
   return expert % (shape_.ranks / shape_.ep) == world_.rank() / shape_.ep;
 }
 
-SecondResults SecondWay::run(const Oracle& oracle, std::span<const std::int32_t> expert_of,
-                             const TakeGradients& take) {
+SecondResults SecondWay::run(const Oracle& oracle, const Selection& selection, const TakeGradients& take) {
   SecondResults results;
-  score_tokens(oracle, expert_of, results);
+  const std::span<const std::int32_t> expert_of = selection.expert_of;
+  score_tokens(oracle, selection.chosen, results);
   const std::vector<float> mine(results.score.begin(), results.score.end());
   score_ = gather_all(world_, mine);
   std::fill(sums_.begin(), sums_.end(), 0.0f);
@@ -149,12 +150,12 @@ SecondResults SecondWay::run(const Oracle& oracle, std::span<const std::int32_t>
     if (backward_) take(e, gradients);
   }
   sum_over_ranks();
-  finish(expert_of, results);
+  finish(selection.chosen, results);
   return results;
 }
 
 /// The gate of this rank's tokens.
-void SecondWay::score_tokens(const Oracle& oracle, std::span<const std::int32_t> expert_of,
+void SecondWay::score_tokens(const Oracle& oracle, std::span<const std::int32_t> chosen,
                              SecondResults& results) {
   const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
   const std::int64_t first = shape_.first_token(world_.rank()), tokens = shape_.tokens_of(world_.rank());
@@ -171,13 +172,9 @@ void SecondWay::score_tokens(const Oracle& oracle, std::span<const std::int32_t>
         const double x = oracle.x()[(first + t) * h + i];
         for (std::int64_t j = 0; j < e; ++j) logits[j] += x * gate_[i * e + j];
       }
-      const std::int32_t* chosen = &expert_of[(first + t) * k];
-      double most = -std::numeric_limits<double>::infinity(), sum = 0;
-      for (std::int64_t j = 0; j < k; ++j)
-        if (chosen[j] >= 0) most = std::max(most, logits[chosen[j]]);
-      for (std::int64_t j = 0; j < k; ++j)
-        if (chosen[j] >= 0) sum += results.score[t * k + j] = std::exp(logits[chosen[j]] - most);
-      for (std::int64_t j = 0; j < k; ++j) results.score[t * k + j] /= sum > 0 ? sum : 1;
+      const auto scores =
+          definition_.scores({logits, static_cast<std::size_t>(e)}, chosen.subspan((first + t) * k, k));
+      std::copy(scores.begin(), scores.end(), &results.score[t * k]);
     }
   });
 }
@@ -323,8 +320,8 @@ void SecondWay::sum_over_ranks() {
 }
 
 /// This rank's tokens out of the sums, and what the gate adds to dx.
-void SecondWay::finish(std::span<const std::int32_t> expert_of, SecondResults& results) {
-  const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
+void SecondWay::finish(std::span<const std::int32_t> chosen, SecondResults& results) {
+  const std::int64_t h = shape_.hidden, k = shape_.top_k;
   const std::int64_t first = shape_.first_token(world_.rank()), tokens = shape_.tokens_of(world_.rank());
   for (auto* rows : {&results.y, &results.dx}) rows->resize(static_cast<std::size_t>(tokens * h));
   for (auto* terms : {&results.y_terms, &results.dx_terms, &results.dscore_terms})
@@ -333,31 +330,42 @@ void SecondWay::finish(std::span<const std::int32_t> expert_of, SecondResults& r
   pool_.parallel_for(tokens, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const float* sums = &sums_[(first + t) * columns()];
-      const std::int32_t* chosen = &expert_of[(first + t) * k];
       std::copy_n(sums, h, &results.y[t * h]);
       std::copy_n(sums + h, h, &results.dx[t * h]);
       std::copy_n(sums + 2 * h, k, &results.dscore[t * k]);
-      double mean = 0, size = 0, squares = sums[2 * h + k + 2];
-      for (std::int64_t j = 0; j < k; ++j) {
-        mean += results.score[t * k + j] * results.dscore[t * k + j];
-        size = std::max(size, std::abs(results.dscore[t * k + j]));
-      }
-      for (std::int64_t j = 0; j < k && backward_; ++j) {
-        if (chosen[j] < 0) continue;
-        const double dlogit = results.score[t * k + j] * (results.dscore[t * k + j] - mean);
-        const double terms =
-            results.score[t * k + j] * std::max(size, std::sqrt(double{sums[2 * h + k + 1]}));
-        for (std::int64_t i = 0; i < h; ++i) {
-          const double w = gate_[i * e + chosen[j]];
-          results.dx[t * h + i] += dlogit * w;
-          squares += squared(terms * w);
-        }
-      }
       results.y_terms[t] = std::sqrt(sums[2 * h + k]);
       results.dscore_terms[t] = std::sqrt(sums[2 * h + k + 1]);
-      results.dx_terms[t] = std::sqrt(squares);
+      results.dx_terms[t] = std::sqrt(sums[2 * h + k + 2]);
+      if (backward_) add_gate(chosen.subspan((first + t) * k, k), t, results.dscore_terms[t], results);
     }
   });
+}
+
+/// What the gate adds to dx of one token.
+void SecondWay::add_gate(std::span<const std::int32_t> chosen, std::int64_t t, double dscore_terms,
+                         SecondResults& results) const {
+  const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
+  const std::span<const double> logits(&results.logits[t * e], static_cast<std::size_t>(e)),
+      scores(&results.score[t * k], static_cast<std::size_t>(k));
+  const double* dscore = &results.dscore[t * k];
+  const GateSlopes slopes = definition_.slopes(logits, chosen, scores);
+  double mean = 0, size = dscore_terms, squares = squared(results.dx_terms[t]);
+  for (std::int64_t j = 0; j < k; ++j) {
+    mean += slopes.share[j] * dscore[j];
+    size = std::max(size, std::abs(dscore[j]));
+  }
+  for (std::int64_t expert = 0; expert < e; ++expert) {
+    const double slope = slopes.slope[expert];
+    if (slope == 0) continue;
+    const auto j = std::find(chosen.begin(), chosen.end(), expert) - chosen.begin();
+    const double dlogit = slope * ((j < k ? dscore[j] : 0) - mean);
+    for (std::int64_t i = 0; i < h; ++i) {
+      const double w = gate_[i * e + expert];
+      results.dx[t * h + i] += dlogit * w;
+      squares += squared(slope * size * w);
+    }
+  }
+  results.dx_terms[t] = std::sqrt(squares);
 }
 
 }  // namespace moebench

@@ -31,9 +31,9 @@ struct SecondResults {
 class SecondWay {
  public:
   /// Collective. `tested` is the engine under test: another one of the backend is taken. Takes about 6·H·F elements
-  /// and 4,096 rows of device memory, whatever the number of experts, for as long as it lives.
+  /// and 4,096 rows of device memory, whatever the number of experts, for as long as it lives. `gate` outlives it.
   SecondWay(const Workload& workload, World& world, Backend& backend, ThreadPool& pool,
-            const std::string& tested, bool backward);
+            const GateDefinition& gate, const std::string& tested, bool backward);
   ~SecondWay();
 
   /// Why there is no second way here, the same on every rank; empty if there is one.
@@ -43,10 +43,10 @@ class SecondWay {
 
   /// `expert` counts from this rank's first.
   using TakeGradients = std::function<void(std::int64_t expert, const ExpertGradients&)>;
-  /// Collective. Takes the choice of experts as given, `expert_of` [T, K] of all ranks (a slot below 0 has none),
+  /// Collective. Takes the choice of experts as given (`chosen` and `expert_of` of the selection, all ranks'),
   /// and the inputs from the oracle. Of experts that several ranks hold each rank does its part, over the tokens of
   /// all ranks: only for these does it call `take`.
-  SecondResults run(const Oracle& oracle, std::span<const std::int32_t> expert_of, const TakeGradients& take);
+  SecondResults run(const Oracle& oracle, const Selection& selection, const TakeGradients& take);
   /// Whether run() gives this rank the gradients of its expert.
   bool has_gradients_of(std::int64_t expert) const;
 
@@ -56,7 +56,7 @@ class SecondWay {
   std::int64_t columns() const { return 2 * shape_.hidden + shape_.top_k + 3; }
   std::string lacking(std::int64_t rows) const;
   std::string allocate(const std::string& tested);
-  void score_tokens(const Oracle& oracle, std::span<const std::int32_t> expert_of, SecondResults& results);
+  void score_tokens(const Oracle& oracle, std::span<const std::int32_t> chosen, SecondResults& results);
   void run_expert(const Oracle& oracle, std::int64_t expert, std::span<const std::int64_t> slots,
                   ExpertGradients& gradients);
   void fill_weights(std::int64_t expert);
@@ -67,13 +67,16 @@ class SecondWay {
   void add_input_gradients(std::span<const std::int64_t> slots);
   void add_gradients(ExpertGradients& gradients);
   void sum_over_ranks();
-  void finish(std::span<const std::int32_t> expert_of, SecondResults& results);
+  void finish(std::span<const std::int32_t> chosen, SecondResults& results);
+  void add_gate(std::span<const std::int32_t> chosen, std::int64_t token, double dscore_terms,
+                SecondResults& results) const;
 
   Workload workload_;
   Shape shape_;
   World& world_;
   Backend& backend_;
   ThreadPool& pool_;
+  const GateDefinition& definition_;
   bool backward_;
   std::string why_not_, engine_name_;
   std::unique_ptr<Device> device_;

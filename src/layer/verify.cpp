@@ -54,11 +54,12 @@ class Verification {
     Memory& memory = backend_.memory();
     const auto mine = read<std::int32_t>(memory, routing.expert_of);
     selection_ = {gather_all(world_, mine), gather_all(world_, read<float>(memory, routing.score)),
-                  gather_all(world_, read<float>(memory, routing.dscore))};
+                  gather_all(world_, read<float>(memory, routing.dscore)),
+                  gather_all(world_, read<std::int32_t>(memory, routing.chosen))};
     const bool lawful = is_lawful();
     items_.push_back({"gate", lawful ? 0 : std::numeric_limits<double>::quiet_NaN(), 0});
     if (!lawful) return;  // the rest would be computed for experts that do not exist
-    const Oracle oracle(workload_, options_.step, selection_, pool_);
+    const Oracle oracle(workload_, options_.step, selection_, pool_, &layer_.gate());
     compare_tokens(oracle);
     if (options_.backward) compare_gate_gradient(oracle);
     if (options_.backward) compare_experts(oracle);
@@ -101,14 +102,17 @@ class Verification {
     backend_.synchronize();
   }
 
-  /// Every token has K different experts that exist. The same on every rank.
+  /// Every token has chosen K different experts that exist, and its slots go there, or, where the gate may drop them,
+  /// to none. The same on every rank.
   bool is_lawful() const {
     const std::int64_t k = shape_.top_k;
-    for (std::int64_t slot = 0; slot < std::ssize(selection_.expert_of); ++slot) {
-      const std::int32_t expert = selection_.expert_of[slot];
+    const bool may_drop = layer_.gate().may_drop();
+    for (std::int64_t slot = 0; slot < std::ssize(selection_.chosen); ++slot) {
+      const std::int32_t expert = selection_.chosen[slot], goes_to = selection_.expert_of[slot];
       if (expert < 0 || expert >= shape_.experts) return false;
+      if (goes_to != expert && !(may_drop && goes_to == -1)) return false;
       for (std::int64_t other = slot / k * k; other < slot; ++other)
-        if (selection_.expert_of[other] == expert) return false;
+        if (selection_.chosen[other] == expert) return false;
     }
     return true;
   }
@@ -127,7 +131,7 @@ class Verification {
       const OracleToken& expected = expected_[s];
       const std::int64_t token = sample_[s], row = token - first_;
       const auto name = [&] { return cat("token ", token); };
-      misrouted = std::max(misrouted, misrouting(expected.logits.data(), &selection_.expert_of[token * k]));
+      misrouted = std::max(misrouted, misrouting(expected.logits.data(), &selection_.chosen[token * k]));
       score.add(row_of(&selection_.score[token * k], expected.score.data(), k), expected.score_terms, name);
       y.add(row_of(&y_[row * h], expected.y.data(), h), expected.y_terms, name);
       if (!options_.backward) continue;
@@ -145,8 +149,9 @@ class Verification {
     add("dx", dx);
   }
 
-  /// By how much the best expert left out beats the worst one taken, relative to the largest logit.
-  double misrouting(const double* logits, const std::int32_t* chosen) const {
+  /// By how much the best expert left out beats the worst one taken, relative to the largest of what is ranked.
+  double misrouting(const double* of_token, const std::int32_t* chosen) const {
+    const auto logits = layer_.gate().ranking({of_token, static_cast<std::size_t>(shape_.experts)});
     const std::int32_t* end = chosen + shape_.top_k;
     double worst_taken = std::numeric_limits<double>::infinity(), best_left = -worst_taken, largest = 0;
     for (std::int64_t e = 0; e < shape_.experts; ++e) {
@@ -187,7 +192,8 @@ class Verification {
 
   /// Every row of this rank against the second way, and that way against the oracle where the oracle was asked.
   void compare_second_way(const Oracle& oracle) {
-    SecondWay way(workload_, world_, backend_, pool_, options_.second_way_to, options_.backward);
+    SecondWay way(workload_, world_, backend_, pool_, layer_.gate(), options_.second_way_to,
+                  options_.backward);
     const double bound = error_bound(shape_.dtype);
     if (!way.why_not().empty()) {
       items_.push_back({.name = "second",
@@ -198,7 +204,7 @@ class Verification {
     }
     GradientErrors of_layer(shape_), of_way(shape_);
     const SecondResults results =
-        way.run(oracle, selection_.expert_of, [&](std::int64_t e, const ExpertGradients& gradients) {
+        way.run(oracle, selection_, [&](std::int64_t e, const ExpertGradients& gradients) {
           const std::int64_t expert = shape_.first_expert(world_.rank()) + e;
           of_layer.add(expert, gradients_of(e), gradients, pool_);
           if (const auto sampled = sampled_.find(e); sampled != sampled_.end())
@@ -220,8 +226,8 @@ class Verification {
     for (std::int64_t t = 0; t < tokens_; ++t) {
       const std::int64_t slot = (first_ + t) * k;
       const auto name = [&] { return cat("token ", first_ + t); };
-      items_.front().error = std::max(
-          items_.front().error, misrouting(&way.logits[t * shape_.experts], &selection_.expert_of[slot]));
+      items_.front().error = std::max(items_.front().error,
+                                      misrouting(&way.logits[t * shape_.experts], &selection_.chosen[slot]));
       score.add(row_of(&selection_.score[slot], &way.score[t * k], k), 0, name);
       y.add(row_of(&y_[t * h], &way.y[t * h], h), way.y_terms[t], name);
       if (!options_.backward) continue;

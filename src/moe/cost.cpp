@@ -12,6 +12,7 @@ namespace {
 /// The quantities the formulas are written in (docs/formulas.md), as doubles: bytes exceed 2^53 for no real layer.
 struct Terms {
   double T, S, H, F, E, W1, e, n, a, s;
+  double P;        ///< slots that have a row: S without the dropped ones
   double row;      ///< bytes of one row [H]
   double weights;  ///< elements of one expert's matrices
   double kept;     ///< slots whose expert is on this rank: copied, not sent
@@ -27,9 +28,10 @@ struct Terms {
         n(static_cast<double>(load.rows)),
         a(static_cast<double>(load.active_experts)),
         s(static_cast<double>(size_of(shape.dtype))),
+        P(S - static_cast<double>(load.dropped)),
         row(H * s),
         weights(H * W1 + F * H),
-        kept(S - static_cast<double>(load.sent_rows)) {}
+        kept(P - static_cast<double>(load.sent_rows)) {}
 };
 
 constexpr double kIndex = 4, kScore = 4;  // bytes of an index and of a score
@@ -47,7 +49,7 @@ StageCost forward_cost(const Terms& t, const RankLoad& load, Stage stage) {
     case Stage::plan:
       return {.bytes = 2 * t.S * kIndex + (2 * t.E + 1) * kIndex};
     case Stage::pack:
-      return {.bytes = (t.T + t.S) * t.row + t.S * kIndex};
+      return {.bytes = (t.T + t.P) * t.row + t.S * kIndex};
     case Stage::sizes:
       if (load.peers == 0) return {};
       return {.link_bytes = static_cast<double>(load.peers) * t.e * 8, .messages = 1};
@@ -57,7 +59,7 @@ StageCost forward_cost(const Terms& t, const RankLoad& load, Stage stage) {
     case Stage::experts:
       return {.flops = 2 * t.n * t.weights, .bytes = t.a * t.weights * t.s + 2 * t.n * t.row};
     case Stage::combine:
-      return {.bytes = (t.S + t.T) * t.row + t.S * (kIndex + kScore)};
+      return {.bytes = (t.P + t.T) * t.row + t.S * (kIndex + kScore)};
     case Stage::sync:
       break;
   }
@@ -68,7 +70,7 @@ StageCost backward_cost(const Terms& t, const RankLoad& load, Stage stage) {
   switch (stage) {
     case Stage::
         combine:  // dscore = <dy, out> needs no reading of out: it is <dact, act> as well, inside the experts
-      return {.bytes = (t.T + t.S) * t.row + t.S * (kIndex + 2 * kScore)};
+      return {.bytes = (t.T + t.P) * t.row + t.S * (kIndex + 2 * kScore)};
     case Stage::collect:
     case Stage::dispatch:
       return exchange(t, load);
@@ -76,7 +78,7 @@ StageCost backward_cost(const Terms& t, const RankLoad& load, Stage stage) {
       return {.flops = 4 * t.n * t.weights,
               .bytes = (t.a + t.e) * t.weights * t.s + t.n * (3 * t.row + t.W1 * t.s)};
     case Stage::pack:
-      return {.bytes = (t.S + t.T) * t.row + t.S * kIndex};
+      return {.bytes = (t.P + t.T) * t.row + t.S * kIndex};
     case Stage::gate:  // reads x, dx and the weight; writes dx and dweight
       return {.flops = 4 * t.T * t.H * t.E,
               .bytes = 3 * t.T * t.row + 2 * t.E * t.row + t.S * (kIndex + 2 * kScore)};
@@ -93,7 +95,7 @@ StageCost backward_cost(const Terms& t, const RankLoad& load, Stage stage) {
 StageCost deduplicated_cost(const Terms& t, const RankLoad& load, Stage stage, Pass pass) {
   const auto in = static_cast<double>(load.received_rows), out = static_cast<double>(load.sent_rows);
   const auto foreign = static_cast<double>(load.received_copies);  // rows of experts for other ranks' tokens
-  const double own = t.S - static_cast<double>(load.sent_copies);  // and for this rank's tokens
+  const double own = t.P - static_cast<double>(load.sent_copies);  // and for this rank's tokens
   const bool forward = pass == Pass::forward;
   const auto crossing = [&](double bytes) {
     return StageCost{.bytes = bytes, .link_bytes = std::max(in, out) * t.row, .messages = 1};
@@ -137,6 +139,10 @@ StageCost sync_cost(const Shape& shape) {
 }
 
 }  // namespace
+
+StageCost gate_cost(const Shape& shape, const RankLoad& load, Pass pass) {
+  return cost_of(shape, load, Stage::gate, pass);
+}
 
 StageCost& StageCost::operator+=(const StageCost& other) {
   flops += other.flops;

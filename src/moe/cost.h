@@ -18,6 +18,7 @@ struct RankLoad {
   std::int64_t sent_rows = 0;       ///< rows that leave for another rank in dispatch
   std::int64_t received_rows = 0;   ///< rows that arrive from another rank in dispatch
   int peers = 0;                    ///< other ranks of the expert-parallel group
+  std::int64_t dropped = 0;         ///< slots of this rank's tokens that go to no expert
   bool deduplicated = false;        ///< a token's row leaves once per rank; else once per expert
   /// Rows that leave and arrive if each is counted once per expert; set where they are deduplicated.
   std::int64_t sent_copies = 0, received_copies = 0;
@@ -34,6 +35,10 @@ struct StageCost {
 };
 
 StageCost cost_of(const Shape& shape, const RankLoad& load, Stage stage, Pass pass);
+
+/// Of stage `gate` if it keeps choices and scores only: the products, and what goes in and out. Stage `gate` of
+/// cost_of(); a gate that keeps more adds to it.
+StageCost gate_cost(const Shape& shape, const RankLoad& load, Pass pass);
 
 /// Sum over the stages of a pass: with the useful FLOPs 4·rows·H·F (GELU) or 6·rows·H·F (SwiGLU)
 /// plus 2·tokens·H·E forward, and twice that backward.

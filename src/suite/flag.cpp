@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "layer/gates/gate.h"
 #include "suite/axis.h"
 
 namespace moebench {
@@ -23,13 +24,6 @@ std::int64_t product(std::string_view what, std::int64_t a, std::string_view tim
 
 bool parse_switch(std::string_view flag, std::string_view word) {
   return Words<bool, 2>{{{{false, "off"}, {true, "on"}}}}.parse(flag, word);
-}
-
-/// `word` if it is one of those that the flag shows as its values, "fused|per-expert".
-std::string_view known_word(std::string_view flag, std::string_view word) {
-  const auto valid = split(find_flag(flag).value, '|');
-  if (std::find(valid.begin(), valid.end(), word) == valid.end()) throw_unknown(flag, word, valid);
-  return word;
 }
 
 std::string tokens_per_rank(const Case& c) {
@@ -162,12 +156,12 @@ constexpr Flag kFlags[] = {
      .read = [](const Case& c) { return std::string(name_of(c.shape.dtype)); },
      .write = [](Case& c, std::string_view v) { c.shape.dtype = parse_dtype(v); }},
     {.name = "gate",
-     .value = "topk",
+     .value = "NAME",
      .standard = "topk",
-     .help = "topk: softmax over the k largest logits, as in the paper",
+     .help = "how tokens choose experts, see 'moebench list gates'; topk: the paper's",
      .concerns = layer_only,
      .read = [](const Case& c) { return c.gate.text(); },
-     .write = [](Case& c, std::string_view v) { c.gate = known_word("gate", v); }},
+     .write = [](Case& c, std::string_view v) { c.gate = find_gate(v).name; }},
     {.name = "routing",
      .value = "SKEW",
      .standard = "random",

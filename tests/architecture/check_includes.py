@@ -18,12 +18,14 @@ MAY_INCLUDE = {
     "backends": ["base", "moe"],
     "backends/cpu": ["base", "moe", "backends"],
     "backends/cuda": ["base", "moe", "backends"],
-    "suite": ["base", "moe"],
+    "suite": ["base", "moe", "layer/gates"],  # the table of gates
     "project": ["base", "moe", "suite"],
-    "layer": ["base", "moe", "backends", "comm"],
-    "bench": ["base", "moe", "backends", "comm", "layer", "suite"],
+    "layer/gates": ["base", "moe", "backends", "layer"],
+    "layer": ["base", "moe", "backends", "comm", "layer/gates"],
+    "bench": ["base", "moe", "backends", "comm", "layer", "layer/gates", "suite"],
     "report": ["base", "moe", "layer", "suite", "bench"],
-    "cli": ["base", "moe", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "suite", "project", "bench", "report"],
+    "cli": ["base", "moe", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "layer/gates", "suite", "project",
+            "bench", "report"],
     "rates": ["base", "backends", "backends/cuda", "comm"],
     ".": ["base", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "cli"],  # main.cpp, kernel_benchmarks.cpp
 }

@@ -12,13 +12,13 @@ namespace moebench {
 
 struct CaseOnOneRank {
   CaseOnOneRank(const Shape& shape, const std::string& engine, Skew skew = {}, std::uint64_t seed = 1,
-                int threads = 2)
+                int threads = 2, const GateEntry* gate = &default_gate())
       : world(make_self_world()),
         backend(make_cpu_backend(threads)),
         pool(threads),
         groups(world->make_comm(backend->memory(), backend->stream()), 1),
         workload(shape, skew, seed),
-        layer(shape, groups, *backend, {.engine = engine}) {}
+        layer(shape, groups, *backend, {.engine = engine, .gate = gate}) {}
 
   std::vector<CheckItem> verify_all() {
     return verify(layer, workload, *world, *backend, pool, {.full = true});

@@ -11,6 +11,7 @@
 #include "backends/cpu/cpu_backend.h"
 #endif
 #include "layer/difference.h"
+#include "layer/dropping_gate.h"
 #include "layer/verify.h"
 #include "mpi/world_under_test.h"
 
@@ -80,6 +81,7 @@ struct Named {
   Skew skew = {};
   std::string engine = "loop";
   Exchange exchange = Exchange::fused;
+  const GateEntry* gate = &default_gate();
 };
 
 const Named kCases[] = {
@@ -147,13 +149,67 @@ const Named kCases[] = {
      {Skew::Kind::zipf, 3},
      "loop",
      Exchange::per_expert},
+    {"dropped",
+     {.tokens = 37, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 3, .bias = true},
+     {},
+     "loop",
+     Exchange::fused,
+     &kDroppingGate},
+    {"dropped_per_expert",
+     {.tokens = 37, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 2},
+     {},
+     "loop",
+     Exchange::per_expert,
+     &kDroppingGate},
+    {"dropped_naive_sample",
+     {.tokens = 29, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2},
+     {},
+     "naive-sample",
+     Exchange::fused,
+     &kDroppingGate},
+    {"dropped_naive_rau",
+     {.tokens = 29, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2},
+     {},
+     "naive-rau",
+     Exchange::fused,
+     &kDroppingGate},
+    {"dropped_direct",
+     {.tokens = 37, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 3, .bias = true},
+     {},
+     "loop",
+     Exchange::direct,
+     &kDroppingGate},
+    {"dropped_direct_all_to_one",
+     {.tokens = 21, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 1},
+     {Skew::Kind::one},
+     "loop",
+     Exchange::direct,
+     &kDroppingGate},
+    {"dropped_ranks_with_one_token",  // all slots of token 0 are dropped
+     {.tokens = 2, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 1},
+     {},
+     "loop",
+     Exchange::direct,
+     &kDroppingGate},
+    {"softmax_topk",
+     {.tokens = 37, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 3},
+     {},
+     "loop",
+     Exchange::fused,
+     &find_gate("softmax-topk")},
+    {"softmax_topk_direct",
+     {.tokens = 37, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 1},
+     {},
+     "loop",
+     Exchange::direct,
+     &find_gate("softmax-topk")},
 };
 
 class Ranks : public testing::TestWithParam<Named> {};
 
 TEST_P(Ranks, AgreeWithOneRankInOutputsAndGradients) {
-  const auto& [name, shape, skew, engine, exchange] = GetParam();
-  const LayerOptions options{.engine = engine, .exchange = exchange};
+  const auto& [name, shape, skew, engine, exchange, gate] = GetParam();
+  const LayerOptions options{.engine = engine, .exchange = exchange, .gate = gate};
   World& world = world_under_test();
   const auto alone = make_self_world();
   bool replicas_agree = true;
@@ -194,6 +250,33 @@ TEST(RanksAndOracle, AgreeOnEveryRank) {
     for (const CheckItem& item : verify(layer, Workload(shape, {}, 1), world, *backend, pool, {.full = true}))
       EXPECT_TRUE(item.passed()) << item.name << " " << item.error << ", ep " << ep;
   }
+}
+
+TEST(RanksAndOracle, AgreeForEveryGateAndExchange) {
+  World& world = world_under_test();
+  std::vector<const GateEntry*> all(gates().begin(), gates().end());
+  all.push_back(&kDroppingGate);
+  for (const GateEntry* gate : all)
+    for (const Exchange exchange : {Exchange::fused, Exchange::per_expert, Exchange::direct})
+      for (const bool full : {true, false}) {
+        const Shape shape{.tokens = 41,
+                          .hidden = 12,
+                          .ffn = 20,
+                          .experts = 8,
+                          .top_k = 2,
+                          .ranks = world.size(),
+                          .ep = world.size(),
+                          .bias = true};
+        const auto backend = make_backend();
+        ThreadPool pool(1);
+        Groups groups(world.make_comm(backend->memory(), backend->stream()), shape.ep);
+        Layer layer(shape, groups, *backend, {.exchange = exchange, .gate = gate});
+        VerifyOptions options{.full = full};
+        if (!full) options.second_way_to = "loop";
+        for (const CheckItem& item : verify(layer, Workload(shape, {}, 1), world, *backend, pool, options))
+          EXPECT_TRUE(item.passed()) << gate->name << ", " << name_of(exchange) << ": " << item.name << " "
+                                     << item.error << " at " << item.where;
+      }
 }
 
 TEST(Ranks, ReceiveMoreRowsWithoutAllocatingOnceWarm) {

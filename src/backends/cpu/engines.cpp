@@ -117,15 +117,18 @@ class SampleEngine final : public Engine {
   void reserve(std::int64_t rows) override { ffn_.reserve(rows); }
   void forward(const ExpertsForward& args) override {
     for (std::int64_t r = 0; r < args.x.rows; ++r)
-      ffn_.forward({args.expert_of_row[r], r, 1}, args.weights, args.x.as<float>(), args.out.as<float>());
+      if (args.expert_of_row[r] >= 0)
+        ffn_.forward({args.expert_of_row[r], r, 1}, args.weights, args.x.as<float>(), args.out.as<float>());
   }
   void backward(const ExpertsBackward& args) override {
     for (const TensorView& gradient :
          {args.gradients.w1, args.gradients.b1, args.gradients.w2, args.gradients.b2})
       clear(gradient);
-    for (std::int64_t r = 0; r < args.dx.rows; ++r)
+    for (std::int64_t r = 0; r < args.dx.rows; ++r) {
+      if (args.forward.expert_of_row[r] < 0) continue;
       ffn_.backward({args.forward.expert_of_row[r], r, 1}, args.forward.weights, args.forward.x.as<float>(),
                     args.dout.as<float>(), args.dx.as<float>(), args.gradients, true);
+    }
   }
 
  private:
@@ -244,14 +247,14 @@ class RauEngine final : public GatheringEngine {
   }
   void forward(const ExpertsForward& args) override {
     sort(args.expert_of_row);
-    const RowBlock all{0, 0, args.x.rows};
+    const RowBlock all = sorted_rows();
     gather(all, args.x.as<float>(), sorted_x());
     for (const RowBlock& block : blocks_) ffn_.forward(block, args.weights, sorted_x(), parts_.as<float>());
     concatenate(all);
     scatter(all, sorted_out(), args.out.as<float>());
   }
   void backward(const ExpertsBackward& args) override {
-    const RowBlock all{0, 0, args.dx.rows};
+    const RowBlock all = sorted_rows();
     gather(all, args.dout.as<float>(), sorted_grad());
     for (const RowBlock& block : blocks_)
       ffn_.backward(block, args.forward.weights, sorted_x(), sorted_grad(), parts_.as<float>(),
@@ -261,9 +264,12 @@ class RauEngine final : public GatheringEngine {
   }
 
  private:
+  /// Those of the last forward pass that exist.
+  RowBlock sorted_rows() const { return {0, 0, blocks_.back().first + blocks_.back().count}; }
   void sort(std::span<const std::int32_t> expert_of_row) {
-    const auto rows = std::ssize(expert_of_row);
-    std::iota(order_.begin(), order_.begin() + rows, 0);
+    std::int64_t rows = 0;
+    for (std::int64_t r = 0; r < std::ssize(expert_of_row); ++r)
+      if (expert_of_row[r] >= 0) order_[rows++] = static_cast<std::int32_t>(r);
     std::stable_sort(order_.begin(), order_.begin() + rows,
                      [&](std::int32_t a, std::int32_t b) { return expert_of_row[a] < expert_of_row[b]; });
     std::int64_t first = 0;

@@ -79,7 +79,8 @@ class CpuPeerKernels final : public PeerKernels {
         for (std::int64_t i = 0; i < g_.hidden; ++i) y[i] += from[i];
       }
     });
-    std::copy_n(at<float>(g_.rank, g_.at.dscore), args.dscore.size(), args.dscore.begin());
+    for (std::size_t slot = 0; slot < args.dscore.size(); ++slot)
+      args.dscore[slot] = args.expert_of[slot] >= 0 ? at<float>(g_.rank, g_.at.dscore)[slot] : 0;
   }
 
   void scale(const PeerScale& args) override {

@@ -8,6 +8,7 @@
 
 #include "backends/cpu/blas.h"
 #include "backends/cpu/vectorised.h"
+#include "base/error.h"
 
 namespace moebench::cpu {
 namespace {
@@ -27,10 +28,74 @@ void top_k(const float* logits, std::int64_t experts, std::int64_t k, std::int32
   }
 }
 
-void softmax_over_kept(const float* logits, const std::int32_t* chosen, std::int64_t k, float* score) {
+float sigmoid(float z) { return 1 / (1 + std::exp(-z)); }
+float softplus(float z) { return std::max(z, 0.0f) + std::log1p(std::exp(-std::abs(z))); }
+
+/// What a logit weighs before the weights are divided by their sum.
+float weight_of(GateScore score, float logit, float largest) {
+  switch (score) {
+    case GateScore::softmax_of_chosen:
+    case GateScore::softmax:
+      return std::exp(logit - largest);
+    case GateScore::sigmoid:
+      return sigmoid(logit);
+    case GateScore::sqrtsoftplus:
+      return std::sqrt(softplus(logit));
+  }
+  MB_ASSERT(false);
+}
+
+/// The derivative of a weight by its logit, over the weight.
+float relative_slope(GateScore score, float logit) {
+  switch (score) {
+    case GateScore::softmax_of_chosen:
+    case GateScore::softmax:
+      return 1;
+    case GateScore::sigmoid:
+      return sigmoid(-logit);
+    case GateScore::sqrtsoftplus:
+      return logit < -20 ? 0.5f : sigmoid(logit) / (2 * softplus(logit));
+  }
+  MB_ASSERT(false);
+}
+
+bool is_softmax(const GateRule& rule) {
+  return rule.score == GateScore::softmax_of_chosen || rule.score == GateScore::softmax;
+}
+
+/// The scores of the chosen experts.
+void score_chosen(const GateRule& rule, const float* logits, std::int64_t experts, const std::int32_t* chosen,
+                  std::int64_t k, float* score) {
+  const float largest = logits[chosen[0]];
   float sum = 0;
-  for (std::int64_t j = 0; j < k; ++j) sum += score[j] = std::exp(logits[chosen[j]] - logits[chosen[0]]);
-  for (std::int64_t j = 0; j < k; ++j) score[j] /= sum;
+  for (std::int64_t j = 0; j < k; ++j) sum += score[j] = weight_of(rule.score, logits[chosen[j]], largest);
+  if (rule.score == GateScore::softmax) {
+    sum = 0;
+    for (std::int64_t e = 0; e < experts; ++e) sum += std::exp(logits[e] - largest);
+  }
+  if (k == 1 && !is_softmax(rule)) sum = 1;  // sigmoid and sqrtsoftplus of one choice are not normalised
+  for (std::int64_t j = 0; j < k; ++j) score[j] *= rule.scale / sum;
+}
+
+/// dlogits [E] of one token, from its logits (if the rule needs them), choice, scores and their gradients.
+void differentiate_scores(const GateRule& rule, const float* logits, std::int64_t experts,
+                          const std::int32_t* chosen, const float* score, const float* dscore, std::int64_t k,
+                          float* dlogits) {
+  float mean = 0;  // Σ score·dscore: the softmax's Jacobian is diag(s) - s·sᵀ
+  for (std::int64_t j = 0; j < k; ++j) mean += score[j] * dscore[j];
+  if (!is_softmax(rule)) mean = k == 1 ? 0 : mean / rule.scale;
+  std::fill_n(dlogits, experts, 0.0f);
+  if (rule.has_dense_gradient()) {
+    const float largest = logits[chosen[0]];
+    float sum = 0;
+    for (std::int64_t e = 0; e < experts; ++e) sum += dlogits[e] = std::exp(logits[e] - largest);
+    for (std::int64_t e = 0; e < experts; ++e) dlogits[e] *= -mean / sum;
+  }
+  for (std::int64_t j = 0; j < k; ++j) {
+    const float slope =
+        rule.differentiates_logits() ? score[j] * relative_slope(rule.score, logits[chosen[j]]) : score[j];
+    dlogits[chosen[j]] = slope * (dscore[j] - mean);
+  }
 }
 
 MB_VECTORISED void add_scaled(std::int64_t n, float scale, const float* from, float* to) {
@@ -39,6 +104,18 @@ MB_VECTORISED void add_scaled(std::int64_t n, float scale, const float* from, fl
 
 MB_VECTORISED void set_scaled(std::int64_t n, float scale, const float* from, float* to) {
   for (std::int64_t i = 0; i < n; ++i) to[i] = scale * from[i];
+}
+
+/// to = Σ_j score[j] · rows[row_of[j]] in the order of j, over the slots that have a row; a null score is 1.
+void sum_rows(std::int64_t n, const std::int32_t* row_of, std::int64_t k, const float* rows,
+              const float* score, float* to) {
+  bool any = false;
+  for (std::int64_t j = 0; j < k; ++j) {
+    if (row_of[j] < 0) continue;
+    (any ? add_scaled : set_scaled)(n, score ? score[j] : 1.0f, rows + std::int64_t{row_of[j]} * n, to);
+    any = true;
+  }
+  if (!any) std::fill_n(to, n, 0.0f);
 }
 
 /// <a, b> in sixteen partial sums: a fixed order that vectorises.
@@ -63,7 +140,7 @@ void gate_forward(ThreadPool& pool, const GateForward& args) {
       const float* logits = args.logits.data() + t * experts;
       std::int32_t* chosen = args.expert_of.data() + t * k;
       top_k(logits, experts, k, chosen);
-      softmax_over_kept(logits, chosen, k, args.score.data() + t * k);
+      score_chosen(args.rule, logits, experts, chosen, k, args.score.data() + t * k);
     }
   });
 }
@@ -72,13 +149,10 @@ void gate_backward(ThreadPool& pool, const GateBackward& args) {
   const std::int64_t experts = args.weight.cols, k = args.top_k;
   pool.parallel_for(args.x.rows, kTokenGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
-      float* dlogits = args.dlogits.data() + t * experts;
-      const float* score = args.score.data() + t * k;
-      const float* dscore = args.dscore.data() + t * k;
-      float mean = 0;  // Σ score·dscore: the softmax's Jacobian is diag(s) - s·sᵀ
-      for (std::int64_t j = 0; j < k; ++j) mean += score[j] * dscore[j];
-      std::fill_n(dlogits, experts, 0.0f);
-      for (std::int64_t j = 0; j < k; ++j) dlogits[args.expert_of[t * k + j]] = score[j] * (dscore[j] - mean);
+      const float* logits = args.rule.differentiates_logits() ? &args.logits[t * experts] : nullptr;
+      differentiate_scores(args.rule, logits, experts, args.expert_of.data() + t * k,
+                           args.score.data() + t * k, args.dscore.data() + t * k, k,
+                           args.dlogits.data() + t * experts);
     }
   });
   const Matrix dlogits{args.dlogits.data(), args.x.rows, experts};
@@ -89,18 +163,21 @@ void gate_backward(ThreadPool& pool, const GateBackward& args) {
 void plan(const PlanArgs& args) {
   const auto slots = static_cast<std::int32_t>(args.expert_of.size());
   std::fill(args.counts.begin(), args.counts.end(), 0);
-  for (const std::int32_t e : args.expert_of) ++args.counts[e];
+  for (const std::int32_t e : args.expert_of)
+    if (e >= 0) ++args.counts[e];
   args.offsets[0] = 0;
   for (std::size_t e = 0; e < args.counts.size(); ++e) args.offsets[e + 1] = args.offsets[e] + args.counts[e];
   if (args.order == RowOrder::by_token) {
-    std::iota(args.row_of.begin(), args.row_of.end(), 0);
     std::iota(args.slot_of.begin(), args.slot_of.end(), 0);
+    for (std::int32_t slot = 0; slot < slots; ++slot)
+      args.row_of[slot] = args.expert_of[slot] >= 0 ? slot : -1;
     return;
   }
   // Counting sort; offsets serve as cursors and are shifted back afterwards.
   for (std::int32_t slot = 0; slot < slots; ++slot) {
-    const std::int32_t row = args.offsets[args.expert_of[slot]]++;
-    args.row_of[slot] = row;
+    const std::int32_t expert = args.expert_of[slot];
+    const std::int32_t row = args.row_of[slot] = expert >= 0 ? args.offsets[expert]++ : -1;
+    if (row < 0) continue;
     if (!args.slot_of.empty()) args.slot_of[row] = slot;
   }
   for (std::size_t e = args.counts.size(); e > 0; --e) args.offsets[e] = args.offsets[e - 1];
@@ -111,8 +188,9 @@ void pack_forward(ThreadPool& pool, const PackForward& args) {
   const std::int64_t h = args.x.cols;
   pool.parallel_for(args.x.rows, kTokenGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t slot = begin * args.top_k; slot < end * args.top_k; ++slot)
-      std::memcpy(args.rows.as<float>() + std::int64_t{args.row_of[slot]} * h,
-                  args.x.as<float>() + slot / args.top_k * h, h * sizeof(float));
+      if (const std::int64_t row = args.row_of[slot]; row >= 0)
+        std::memcpy(args.rows.as<float>() + row * h, args.x.as<float>() + slot / args.top_k * h,
+                    h * sizeof(float));
   });
 }
 
@@ -120,10 +198,7 @@ void pack_backward(ThreadPool& pool, const PackBackward& args) {
   const std::int64_t h = args.dx.cols, k = args.top_k;
   pool.parallel_for(args.dx.rows, kTokenGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t)
-      for (std::int64_t j = 0; j < k; ++j) {
-        const float* drow = args.drows.as<float>() + std::int64_t{args.row_of[t * k + j]} * h;
-        (j == 0 ? set_scaled : add_scaled)(h, 1.0f, drow, args.dx.as<float>() + t * h);
-      }
+      sum_rows(h, &args.row_of[t * k], k, args.drows.as<float>(), nullptr, args.dx.as<float>() + t * h);
   });
 }
 
@@ -131,10 +206,8 @@ void combine_forward(ThreadPool& pool, const CombineForward& args) {
   const std::int64_t h = args.y.cols, k = args.top_k;
   pool.parallel_for(args.y.rows, kTokenGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t)
-      for (std::int64_t j = 0; j < k; ++j) {
-        const float* row = args.rows.as<float>() + std::int64_t{args.row_of[t * k + j]} * h;
-        (j == 0 ? set_scaled : add_scaled)(h, args.score[t * k + j], row, args.y.as<float>() + t * h);
-      }
+      sum_rows(h, &args.row_of[t * k], k, args.rows.as<float>(), &args.score[t * k],
+               args.y.as<float>() + t * h);
   });
 }
 
@@ -145,6 +218,10 @@ void combine_backward(ThreadPool& pool, const CombineBackward& args) {
       for (std::int64_t j = 0; j < k; ++j) {
         const std::int64_t slot = t * k + j, row = args.row_of[slot];
         const float* dy = args.dy.as<float>() + t * h;
+        if (row < 0) {
+          if (!args.dscore.empty()) args.dscore[slot] = 0;
+          continue;
+        }
         if (!args.dscore.empty()) args.dscore[slot] = dot(h, dy, args.rows.as<float>() + row * h);
         set_scaled(h, args.score[slot], dy, args.drows.as<float>() + row * h);
       }

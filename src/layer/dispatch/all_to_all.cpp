@@ -104,7 +104,9 @@ class AllToAllDispatcher final : public Dispatcher {
     RankLoad load{.tokens = tokens_, .rows = layout_.received_rows(), .peers = ranks_.size() - 1};
     for (const std::int64_t count : rows_of_experts()) load.active_experts += count > 0;
     const std::int64_t e = shape_.experts_per_rank();
+    load.dropped = tokens_ * shape_.top_k;
     for (std::int64_t i = 0; i < std::ssize(layout_.sent); ++i) {
+      load.dropped -= layout_.sent[i];
       if (i / e == ranks_.rank()) continue;
       load.sent_rows += layout_.sent[i];
       load.received_rows += layout_.received[i];

@@ -174,6 +174,7 @@ class DirectDispatcher final : public Dispatcher {
       std::uint32_t ranks = 0;
       for (std::int64_t j = 0; j < k; ++j) {
         const std::int64_t e = experts[static_cast<std::size_t>(t * k + j)];
+        load.dropped += e < 0;
         if (e < 0 || e / shape_.experts_per_rank() == ranks_.rank()) continue;
         ++load.sent_copies;
         ranks |= 1u << (e / shape_.experts_per_rank());

@@ -95,6 +95,7 @@ class LocalDispatcher final : public Dispatcher {
       load.rows += count;
       load.active_experts += count > 0;
     }
+    load.dropped = tokens_ * shape_.top_k - load.rows;
     return load;
   }
   std::vector<std::int64_t> rows_of_experts() const override {

@@ -6,6 +6,7 @@
 #include "backends/cuda/on_gpu.h"
 #include "comm/world.h"
 #include "layer/cases.h"
+#include "layer/dropping_gate.h"
 #include "layer/verify.h"
 
 namespace moebench {
@@ -13,12 +14,13 @@ namespace {
 
 /// A layer on the one rank of a self world.
 struct Rig {
-  Rig(Backend& gpu, const Shape& shape, const std::string& engine, Skew skew = {})
+  Rig(Backend& gpu, const Shape& shape, const std::string& engine, Skew skew = {},
+      const GateEntry* gate = &default_gate())
       : backend(gpu),
         world(make_self_world()),
         groups(world->make_comm(gpu.memory(), gpu.stream()), 1),
         workload(shape, skew, 1),
-        layer(shape, groups, gpu, {.engine = engine}) {}
+        layer(shape, groups, gpu, {.engine = engine, .gate = gate}) {}
 
   std::vector<CheckItem> verify_all() {
     return verify(layer, workload, *world, backend, pool, {.full = true});
@@ -67,6 +69,24 @@ TEST_P(EveryEngine, AgreesWithTheOracleInEveryOutputAndGradient) {
     for (const CheckItem& item : items)
       EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
   }
+}
+
+TEST_P(EveryEngine, AgreesWithTheOracleForEveryGateAndDroppedSlots) {
+  std::vector<const GateEntry*> all(gates().begin(), gates().end());
+  all.push_back(&kDroppingGate);
+  const Shape wide{.tokens = 300, .hidden = 256, .ffn = 512, .experts = 16, .top_k = 4};
+  for (const Shape& some : {wide, with(wide, [](Shape& s) { s.bias = true; }),
+                            with(wide, [](Shape& s) { s.activation = Activation::swiglu; }),
+                            with(wide, [](Shape& s) { s.tokens = 41, s.top_k = 1; })})
+    for (const GateEntry* gate : all) {
+      const Shape shape = in_format(some);
+      if (is_refused(engine(), shape)) continue;
+      SCOPED_TRACE(cat(gate->name, ", top-k ", shape.top_k, ", ", name_of(shape.activation),
+                       shape.bias ? ", biases" : ""));
+      Rig rig(*gpu_, shape, engine(), {}, gate);
+      for (const CheckItem& item : rig.verify_all())
+        EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
+    }
 }
 
 /// y, dx and all gradients of one step, as stored.

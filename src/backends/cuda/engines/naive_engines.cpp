@@ -61,6 +61,7 @@ class SampleEngine final : public Engine {
   template <class Work>
   void each_row(Work work) {
     for (std::int64_t r = 0; r < std::ssize(experts_); ++r) {
+      if (experts_[static_cast<std::size_t>(r)] < 0) continue;
       const RowBlock row{experts_[static_cast<std::size_t>(r)], r, 1};
       work(Blocks{{&row, 1}, offsets_.as<std::int32_t>() + r});
     }
@@ -197,19 +198,20 @@ class RauEngine final : public GatheringEngine {
       blocks_.push_back({e, first, count});
       first += count;
     }
-    gather(args.x, x_, 0, args.x.rows);
+    rows_of_step_ = first;
+    gather(args.x, x_, 0, first);
     for (const RowBlock& block : blocks_)
       ffn_.forward(alone(block, args.offsets), args.weights, x_.data(), parts_.data(), *runner_);
-    concatenate(args.x.rows);
-    scatter(out_, args.out, 0, args.x.rows);
+    concatenate(first);
+    scatter(out_, args.out, 0, first);
   }
   void backward(const ExpertsBackward& args) override {
-    gather(args.dout, grad_, 0, args.dx.rows);
+    gather(args.dout, grad_, 0, rows_of_step_);
     for (const RowBlock& block : blocks_)
       ffn_.backward(alone(block, args.forward.offsets), args.forward.weights, x_.data(), grad_.data(),
                     parts_.data(), args.gradients, false, *runner_);
-    concatenate(args.dx.rows);
-    scatter(out_, args.dx, 0, args.dx.rows);
+    concatenate(rows_of_step_);
+    scatter(out_, args.dx, 0, rows_of_step_);
   }
 
  private:
@@ -222,6 +224,7 @@ class RauEngine final : public GatheringEngine {
   }
 
   Buffer parts_;
+  std::int64_t rows_of_step_ = 0;  ///< that exist in the last forward pass
 };
 
 }  // namespace

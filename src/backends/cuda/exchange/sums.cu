@@ -81,8 +81,10 @@ __global__ void __launch_bounds__(kThreads)
   const int k = static_cast<int>(d.g.top_k), local = static_cast<int>((d.g.experts / d.g.size));
   unsigned ranks = 0;
   for (int j = lane_of_warp(); j < k; j += 32) {
-    if (const int e = expert_of[t * k + j]; e >= 0) ranks |= 1u << (e / local);
-    if (dscore) dscore[t * k + j] = peer_at<const float>(d, d.g.rank, d.g.at.dscore)[t * k + j];
+    const int e = expert_of[t * k + j];
+    if (e >= 0) ranks |= 1u << (e / local);
+    if (dscore)  // of a dropped slot: nobody has stored it
+      dscore[t * k + j] = e >= 0 ? peer_at<const float>(d, d.g.rank, d.g.at.dscore)[t * k + j] : 0;
   }
   ranks = __reduce_or_sync(0xFFFFFFFFu, ranks);
   const std::int64_t slot = (first_token(d, d.g.rank) + t) * k;

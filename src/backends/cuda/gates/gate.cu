@@ -10,7 +10,8 @@
 // Layout: logits [T, E] fp32, expert i in lane i mod 32; expert_of, score [T, K].
 // Moves: in one kernel x once and the weight per block from L2 (4096 x 1024, E 8, bf16: 8.4 MB, 2 µs); choose
 // reads 4·T·E and writes 8·T·K bytes (4096 × 64, K 2: 1.1 MB, 0.3 µs at 4 TB/s: latency bound). The gradient writes
-// T·E elements of the layer's format and reads 12·T·K bytes.
+// T·E elements of the layer's format and reads 12·T·K bytes,
+// of gates other than topk the logits too.
 #include "backends/cuda/ptx/ampere.cuh"
 #include "backends/cuda/runtime/launch.cuh"
 #include "backends/cuda/stages/kernels.h"
@@ -39,23 +40,56 @@ __device__ int best_of_warp(unsigned key, int expert, unsigned top) {
   return static_cast<int>(__reduce_min_sync(kAll, key == top ? static_cast<unsigned>(expert) : kAll));
 }
 
-/// score = softmax over the logits of the experts chosen, which other lanes of this warp have written.
-__device__ void softmax_over_kept(const float* logits, const std::int32_t* chosen, int k, float* score) {
+__device__ bool is_softmax(const GateRule& rule) {
+  return rule.score == GateScore::softmax_of_chosen || rule.score == GateScore::softmax;
+}
+
+__device__ float sigmoid(float z) { return 1 / (1 + expf(-z)); }
+__device__ float softplus(float z) { return fmaxf(z, 0) + log1pf(expf(-fabsf(z))); }
+
+// kTopk: GateScore::softmax_of_chosen, a kernel of its own so that other gates cost it nothing; else as `rule` says.
+
+/// What a logit weighs before the weights are divided by their sum. All lanes have the same rule.
+template <bool kTopk>
+__device__ float weight_of(const GateRule& rule, float logit, float most) {
+  if (kTopk || is_softmax(rule)) return expf(logit - most);
+  return rule.score == GateScore::sigmoid ? sigmoid(logit) : sqrtf(softplus(logit));
+}
+
+/// Their sum over the scale, by all lanes of the warp; `mine` is that of this lane's choices.
+template <bool kTopk>
+__device__ float sum_of_weights(const GateRule& rule, const float* logits, int experts, int k, float mine,
+                                float most) {
+  if constexpr (kTopk) return warp_sum(mine);
+  if (rule.score == GateScore::softmax) {
+    mine = 0;
+    for (int e = lane_of_warp(); e < experts; e += 32) mine += expf(logits[e] - most);
+  }
+  const float sum = warp_sum(mine);
+  return (k == 1 && !is_softmax(rule) ? 1 : sum) /
+         rule.scale;  // sigmoid and sqrtsoftplus of one choice are not normalised
+}
+
+/// score [K] of the experts chosen, which other lanes of this warp have written.
+template <bool kTopk>
+__device__ void score_chosen(const GateRule& rule, const float* logits, int experts,
+                             const std::int32_t* chosen, int k, float* score) {
   __syncwarp();
   const float most = logits[chosen[0]];
   float sum = 0;
   for (int j = lane_of_warp(); j < k; j += 32) {
-    const float weight = expf(logits[chosen[j]] - most);
+    const float weight = weight_of<kTopk>(rule, logits[chosen[j]], most);
     score[j] = weight;
     sum += weight;
   }
-  sum = warp_sum(sum);
+  sum = sum_of_weights<kTopk>(rule, logits, experts, k, sum, most);
   for (int j = lane_of_warp(); j < k; j += 32) score[j] /= sum;
 }
 
 /// One token by one warp; its logits in memory or shared memory. Lane j keeps choice j; with k > 32 memory does.
-template <int kKeys>
-__device__ void choose(const float* logits, int experts, int k, std::int32_t* expert_of, float* score) {
+template <int kKeys, bool kTopk>
+__device__ void choose(const GateRule& rule, const float* logits, int experts, int k, std::int32_t* expert_of,
+                       float* score) {
   const int lane = lane_of_warp();
   unsigned keys[kKeys];
 #pragma unroll
@@ -81,29 +115,31 @@ __device__ void choose(const float* logits, int experts, int k, std::int32_t* ex
     for (int i = 0; i < kKeys; ++i)
       if (i * 32 + lane == chosen) keys[i] = kAbsent;
   }
-  if (!few) return softmax_over_kept(logits, expert_of, k, score);
-  const float most = __shfl_sync(kAll, my_logit, 0), weight = lane < k ? expf(my_logit - most) : 0,
-              sum = warp_sum(weight);
+  if (!few) return score_chosen<kTopk>(rule, logits, experts, expert_of, k, score);
+  const float most = __shfl_sync(kAll, my_logit, 0),
+              weight = lane < k ? weight_of<kTopk>(rule, my_logit, most) : 0,
+              sum = sum_of_weights<kTopk>(rule, logits, experts, k, weight, most);
   if (lane < k) expert_of[lane] = my_expert, score[lane] = weight / sum;
 }
 
-template <int kKeys>
+template <int kKeys, bool kTopk>
 __global__ void __launch_bounds__(kThreads)
-    gate_registers_kernel(const float* __restrict__ logits, std::int64_t tokens, int experts, int k,
-                          std::int32_t* expert_of, float* score) {
+    gate_registers_kernel(GateRule rule, const float* __restrict__ logits, std::int64_t tokens, int experts,
+                          int k, std::int32_t* expert_of, float* score) {
   grid_dependency_wait();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
-  choose<kKeys>(logits + t * experts, experts, k, expert_of + t * k, score + t * k);
+  choose<kKeys, kTopk>(rule, logits + t * experts, experts, k, expert_of + t * k, score + t * k);
 }
 
 constexpr int kGateTokens = 16;
 
 /// kPer: experts of a thread, side by side in a row of the weight; 8·kPer >= E, kPer divides E. H % 32 = 0.
-template <class T, int kPer>
+template <class T, int kPer, bool kTopk>
 __global__ void __launch_bounds__(kThreads)
-    gate_whole_kernel(const T* __restrict__ x, const T* __restrict__ weight, std::int64_t tokens, int hidden,
-                      int experts, int k, float* logits, std::int32_t* expert_of, float* score) {
+    gate_whole_kernel(GateRule rule, const T* __restrict__ x, const T* __restrict__ weight,
+                      std::int64_t tokens, int hidden, int experts, int k, float* logits,
+                      std::int32_t* expert_of, float* score) {
   grid_dependency_wait();
   __shared__ float sums[kWarps][kGateTokens][8 * kPer];
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = lane_of_warp(), row = lane / 4, quad = lane % 4;
@@ -154,12 +190,13 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   for (int token = warp; token < kGateTokens; token += kWarps)
     if (const std::int64_t t = first + token; t < tokens)
-      choose<(8 * kPer + 31) / 32>(sums[0][token], experts, k, expert_of + t * k, score + t * k);
+      choose<(8 * kPer + 31) / 32, kTopk>(rule, sums[0][token], experts, k, expert_of + t * k, score + t * k);
 }
 
+template <bool kTopk>
 __global__ void __launch_bounds__(kThreads)
-    gate_rescan_kernel(const float* __restrict__ logits, std::int64_t tokens, int experts, int k,
-                       std::int32_t* expert_of, float* score) {
+    gate_rescan_kernel(GateRule rule, const float* __restrict__ logits, std::int64_t tokens, int experts,
+                       int k, std::int32_t* expert_of, float* score) {
   grid_dependency_wait();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
@@ -182,14 +219,32 @@ __global__ void __launch_bounds__(kThreads)
     last_key = key_of(logits[last]);
     if (lane == 0) expert_of[j] = last;
   }
-  softmax_over_kept(logits, expert_of, k, score);
+  score_chosen<kTopk>(rule, logits, experts, expert_of, k, score);
 }
 
-/// dlogit_j = score_j · (dscore_j - Σ score·dscore): the softmax's Jacobian is diag(s) - s·sᵀ. The warp first
-/// zeroes the token's row, then writes K places of it.
-template <class T, int N>
+/// The derivative of a weight by its logit, over the weight; 1 for both softmaxes.
+__device__ float relative_slope(const GateRule& rule, float logit) {
+  if (rule.score == GateScore::sigmoid) return sigmoid(-logit);
+  return logit < -20 ? 0.5f : sigmoid(logit) / (2 * softplus(logit));
+}
+
+/// −mean · softmax of the token's logits for all experts, by one warp.
+template <class T>
+__device__ void fill_dense(const float* __restrict__ logits, int experts, float most, float mean,
+                           T* dlogits) {
+  float sum = 0;
+  for (int e = lane_of_warp(); e < experts; e += 32) sum += expf(logits[e] - most);
+  const float factor = -mean / warp_sum(sum);
+  for (int e = lane_of_warp(); e < experts; e += 32) dlogits[e] = rounded<T>(factor * expf(logits[e] - most));
+}
+
+/// dlogit_j = slope_j · (dscore_j - mean). Of the softmax over the chosen: slope = score, mean = Σ score·dscore, since its
+/// Jacobian is diag(s) - s·sᵀ; of the others see layer/gates. The warp first zeroes the token's row, or fills it where
+/// every logit has a gradient, then writes K places of it.
+template <class T, int N, bool kTopk>
 __global__ void __launch_bounds__(kThreads)
-    gate_backward_kernel(const std::int32_t* __restrict__ expert_of, const float* __restrict__ score,
+    gate_backward_kernel(GateRule rule, const float* __restrict__ logits,
+                         const std::int32_t* __restrict__ expert_of, const float* __restrict__ score,
                          const float* __restrict__ dscore, std::int64_t tokens, std::int64_t experts, int k,
                          T* dlogits) {
   grid_dependency_wait();
@@ -200,10 +255,21 @@ __global__ void __launch_bounds__(kThreads)
   float mean = 0;
   for (int j = lane; j < k; j += 32) mean += score[j] * dscore[j];
   mean = warp_sum(mean);
+  if constexpr (!kTopk) {
+    logits += t * experts;
+    if (!is_softmax(rule)) mean = k == 1 ? 0 : mean / rule.scale;
+  }
   const float zeros[N] = {};
-  for (std::int64_t e = lane * N; e < experts; e += 32 * N) store<T, N>(dlogits + e, zeros);
+  if (!kTopk && rule.score == GateScore::softmax)
+    fill_dense(logits, static_cast<int>(experts), logits[expert_of[0]], mean, dlogits);
+  else
+    for (std::int64_t e = lane * N; e < experts; e += 32 * N) store<T, N>(dlogits + e, zeros);
   __syncwarp();  // orders the zeroes before the numbers
-  for (int j = lane; j < k; j += 32) dlogits[expert_of[j]] = rounded<T>(score[j] * (dscore[j] - mean));
+  for (int j = lane; j < k; j += 32) {
+    float slope = score[j];
+    if (!kTopk && !is_softmax(rule)) slope *= relative_slope(rule, logits[expert_of[j]]);
+    dlogits[expert_of[j]] = rounded<T>(slope * (dscore[j] - mean));
+  }
 }
 
 /// kernel.operator()<keys>() with room for this many experts in a warp's registers, or <0>.
@@ -218,6 +284,13 @@ void with_keys(std::int64_t experts, Launch launch) {
   return launch.template operator()<0>();
 }
 
+/// kernel.operator()<whether the rule is topk's>().
+template <class Launch>
+void with_rule(const GateRule& rule, Launch launch) {
+  if (rule.score == GateScore::softmax_of_chosen) return launch.template operator()<true>();
+  return launch.template operator()<false>();
+}
+
 }  // namespace
 
 void choose_experts(cudaStream_t stream, const GateForward& args) {
@@ -225,12 +298,14 @@ void choose_experts(cudaStream_t stream, const GateForward& args) {
   if (tokens == 0) return;
   MB_ASSERT(args.top_k >= 1 && args.top_k <= experts);
   const unsigned blocks = grid(blocks_for(tokens, kWarps));
-  with_keys(experts, [&]<int kKeys>() {
-    auto* kernel = gate_rescan_kernel;
-    if constexpr (kKeys > 0) kernel = gate_registers_kernel<kKeys>;
-    launch_with_pdl("gate_registers_kernel", stream, {blocks, kThreads}, kernel, args.logits.data(), tokens,
-                    static_cast<int>(experts), static_cast<int>(args.top_k), args.expert_of.data(),
-                    args.score.data());
+  with_rule(args.rule, [&]<bool kTopk>() {
+    with_keys(experts, [&]<int kKeys>() {
+      auto* kernel = gate_rescan_kernel<kTopk>;
+      if constexpr (kKeys > 0) kernel = gate_registers_kernel<kKeys, kTopk>;
+      launch_with_pdl("gate_registers_kernel", stream, {blocks, kThreads}, kernel, args.rule,
+                      args.logits.data(), tokens, static_cast<int>(experts), static_cast<int>(args.top_k),
+                      args.expert_of.data(), args.score.data());
+    });
   });
 }
 
@@ -244,10 +319,13 @@ bool gate_in_one(cudaStream_t stream, const GateForward& args) {
   with_storage(args.x.dtype, [&]<class T>() {
     const auto launch = [&]<int kPer>() {
       if constexpr (sizeof(T) == 2)
-        launch_with_pdl("gate_whole_kernel", stream, {grid(blocks_for(tokens, kGateTokens)), kThreads},
-                        gate_whole_kernel<T, kPer>, args.x.as<const T>(), args.weight.as<const T>(), tokens,
-                        static_cast<int>(hidden), static_cast<int>(experts), static_cast<int>(args.top_k),
-                        args.logits.data(), args.expert_of.data(), args.score.data());
+        with_rule(args.rule, [&]<bool kTopk>() {
+          launch_with_pdl("gate_whole_kernel", stream, {grid(blocks_for(tokens, kGateTokens)), kThreads},
+                          gate_whole_kernel<T, kPer, kTopk>, args.rule, args.x.as<const T>(),
+                          args.weight.as<const T>(), tokens, static_cast<int>(hidden),
+                          static_cast<int>(experts), static_cast<int>(args.top_k), args.logits.data(),
+                          args.expert_of.data(), args.score.data());
+        });
     };
     if (per == 1) launch.template operator()<1>();
     if (per == 2) launch.template operator()<2>();
@@ -259,10 +337,13 @@ bool gate_in_one(cudaStream_t stream, const GateForward& args) {
 
 void gate_softmax_backward(cudaStream_t stream, const GateBackward& args, const TensorView& dlogits) {
   if (dlogits.size() == 0) return;
-  with_access(dlogits.dtype, dlogits.cols, {dlogits.data}, [&]<class T, int N>() {
-    launch_with_pdl("gate_backward_kernel", stream, {grid(blocks_for(dlogits.rows, kWarps)), kThreads},
-                    gate_backward_kernel<T, N>, args.expert_of.data(), args.score.data(), args.dscore.data(),
-                    dlogits.rows, dlogits.cols, static_cast<int>(args.top_k), dlogits.as<T>());
+  with_rule(args.rule, [&]<bool kTopk>() {
+    with_access(dlogits.dtype, dlogits.cols, {dlogits.data}, [&]<class T, int N>() {
+      launch_with_pdl("gate_backward_kernel", stream, {grid(blocks_for(dlogits.rows, kWarps)), kThreads},
+                      gate_backward_kernel<T, N, kTopk>, args.rule, args.logits.data(), args.expert_of.data(),
+                      args.score.data(), args.dscore.data(), dlogits.rows, dlogits.cols,
+                      static_cast<int>(args.top_k), dlogits.as<T>());
+    });
   });
 }
 

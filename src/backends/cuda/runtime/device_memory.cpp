@@ -30,6 +30,9 @@ void* DeviceMemory::allocate(std::size_t bytes) {
         bytes, cat("cannot allocate ", bytes, " bytes of GPU memory: ", available_bytes(), " are free"));
   }
   check(status, "cudaMalloc", __FILE__, __LINE__);
+  // Products read up to a tile beyond the last row and multiply it by zero: it must be a number.
+  MB_CUDA(cudaMemsetAsync(pointer, 0, bytes, stream_));
+  MB_CUDA(cudaStreamSynchronize(stream_));  // before another rank may store to it
   count_allocation(bytes);
   return pointer;
 }

@@ -23,6 +23,10 @@ __global__ void __launch_bounds__(kThreads)
   grid_dependency_wait();
   const std::int64_t slot = warp_of_grid();
   if (slot >= slots) return;
+  if (row_of[slot] < 0) {  // dropped
+    if (lane_of_warp() == 0) dscore[slot] = 0;
+    return;
+  }
   const std::int64_t row = row_of[slot] * cols;
   dy += slot / k * cols, rows += row, drows += row;
   const float weight = score[slot];
@@ -72,6 +76,7 @@ __global__ void __launch_bounds__(kThreads)
       if (c + 32 * N * i < cols) gradient[i] = load<T, N>(dy + c + 32 * N * i);
 #pragma unroll 2
     for (int j = 0; j < k; ++j) {
+      if (row_of[j] < 0) continue;  // dropped
       const float weight = score[j];
       T* const there = drows + row_of[j] * cols + c;
 #pragma unroll
@@ -94,6 +99,10 @@ __global__ void __launch_bounds__(kThreads)
   grid_dependency_wait();
   const std::int64_t slot = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (slot >= slots) return;
+  if (row_of[slot] < 0) {
+    dscore[slot] = 0;
+    return;
+  }
   partials += std::int64_t{row_of[slot]} * parts;
   float dot = 0;
   for (int part = 0; part < parts; ++part) dot += partials[part];

@@ -14,7 +14,8 @@ namespace {
 
 enum class Move { gather, scatter };
 
-/// gather: to[r] = from[index[r]], copies 1. scatter: to[index[copies·r + j]] = from[r] for every copy j.
+/// gather: to[r] = from[index[r]], copies 1. scatter: to[index[copies·r + j]] = from[r] for every copy j whose index
+/// is not -1.
 template <class Unit, Move kMove>
 __global__ void __launch_bounds__(kThreads)
     move_rows_kernel(const Unit* __restrict__ from, const std::int32_t* __restrict__ index, int copies,
@@ -32,6 +33,7 @@ __global__ void __launch_bounds__(kThreads)
       if (u + 32 * i < units) held[i] = from[u + 32 * i];
 #pragma unroll 2
     for (int j = 0; j < copies; ++j) {
+      if (kMove == Move::scatter && index[j] < 0) continue;
       Unit* const there = to + (kMove == Move::gather ? r : index[j]) * units + u;
 #pragma unroll
       for (int i = 0; i < kAtOnce; ++i)

@@ -4,7 +4,7 @@
 // turns the counts of all blocks into what lies before each block, and the expert's total. (3) Each block
 // sums the totals into offsets, cuts its chunk into one part per warp, counts again per warp, and walks
 // the parts in slot order: 32 slots at a time, a slot's rank among equals is the number of lower lanes
-// that chose the same expert.
+// that chose the same expert. A dropped slot, expert -1, is not counted and has row -1.
 // Few slots take one launch: 32 blocks, each of which counts all chunks, one a warp, and places its own
 // chunk's slots, one a thread.
 // Layout: expert_of, row_of, slot_of (if wanted) [S] int32; scratch: counts of blocks [E, B], B <= 512.
@@ -65,7 +65,8 @@ __global__ void __launch_bounds__(kThreads)
   for (int e = threadIdx.x; e < experts; e += blockDim.x) counts[e] = 0;
   __syncthreads();
   const std::int64_t begin = blockIdx.x * chunk, end = min(begin + chunk, slots);
-  for (std::int64_t s = begin + threadIdx.x; s < end; s += blockDim.x) atomicAdd(&counts[expert_of[s]], 1);
+  for (std::int64_t s = begin + threadIdx.x; s < end; s += blockDim.x)
+    if (const int e = expert_of[s]; e >= 0) atomicAdd(&counts[e], 1);
   __syncthreads();
   for (int e = threadIdx.x; e < experts; e += blockDim.x)
     counts_of_blocks[static_cast<std::int64_t>(e) * gridDim.x + blockIdx.x] = counts[e];
@@ -128,7 +129,7 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t begin = blockIdx.x * chunk, end = min(begin + chunk, slots);
   if (by_token) {
     for (std::int64_t s = begin + threadIdx.x; s < end; s += blockDim.x) {
-      row_of[s] = static_cast<std::int32_t>(s);
+      row_of[s] = expert_of[s] >= 0 ? static_cast<std::int32_t>(s) : -1;
       if (slot_of) slot_of[s] = static_cast<std::int32_t>(s);
     }
     return;
@@ -137,7 +138,8 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   int* const mine = cursors + warp * experts;
   const std::int64_t part = chunk / warps, first = begin + warp * part, last = min(first + part, end);
-  for (std::int64_t s = first + lane; s < last; s += 32) atomicAdd(&mine[expert_of[s]], 1);
+  for (std::int64_t s = first + lane; s < last; s += 32)
+    if (const int e = expert_of[s]; e >= 0) atomicAdd(&mine[e], 1);
   __syncthreads();
   for (int e = threadIdx.x; e < experts; e += blockDim.x) {
     int next = starts[e] + before_block[static_cast<std::int64_t>(e) * gridDim.x + blockIdx.x];
@@ -149,13 +151,15 @@ __global__ void __launch_bounds__(kThreads)
   }
   __syncthreads();
   for (std::int64_t s = first; s < last; s += 32) {  // all lanes together: they vote
-    const bool valid = s + lane < last;
-    const int expert = valid ? expert_of[s + lane] : -1;
+    const bool within = s + lane < last;
+    const int expert = within ? expert_of[s + lane] : -1;
+    const bool valid = expert >= 0;  // and not dropped
     const Peers peers(expert);
     const int row = valid ? mine[expert] + peers.rank : 0;
     __syncwarp();  // every lane has read its cursor
     if (valid && peers.rank == 0) mine[expert] += peers.count;
     __syncwarp();  // and sees it moved
+    if (within && !valid) row_of[s + lane] = -1;
     if (!valid) continue;
     row_of[s + lane] = row;
     if (slot_of) slot_of[row] = static_cast<std::int32_t>(s + lane);
@@ -196,7 +200,7 @@ __global__ void __launch_bounds__(32 * kChunks)
   for (int i = 0; i < kSteps; ++i)
     if (chosen[i] >= 0) atomicAdd(&of_chunks[warp * experts + chosen[i]], 1);
   const Peers peers(expert);
-  if (mine && peers.rank == 0) of_warps[warp * experts + expert] = peers.count;
+  if (expert >= 0 && peers.rank == 0) of_warps[warp * experts + expert] = peers.count;
   __syncthreads();
   for (int e = thread; e < experts; e += 32 * kChunks) {
     int sum = 0, until = 0;
@@ -212,6 +216,11 @@ __global__ void __launch_bounds__(32 * kChunks)
   if (warp == 0) sum_totals(totals, experts, starts, offsets);
   __syncthreads();
   if (!mine) return;
+  if (expert < 0) {  // dropped
+    row_of[slot] = -1;
+    if (by_token && slot_of) slot_of[slot] = slot;
+    return;
+  }
   int row = starts[expert] + before[expert] + peers.rank;
   for (int w = 0; w < warp; ++w) row += of_warps[w * experts + expert];
   if (by_token) row = slot;

@@ -25,6 +25,7 @@ __global__ void __launch_bounds__(kThreads)
     float sum[kParts][N] = {};
 #pragma unroll 4
     for (int j = 0; j < k; ++j) {
+      if (row_of[j] < 0) continue;  // dropped
       const T* const from = rows + row_of[j] * cols + c;
       const float weight = kScored ? score[j] : 1.0f;
 #pragma unroll

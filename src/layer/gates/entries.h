@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// One entry per gate, each exported by its file: what the table in gate.cpp is made of.
+#pragma once
+
+#include "layer/gates/gate.h"
+
+namespace moebench {
+
+extern const GateEntry kTopkGate;
+extern const GateEntry kSoftmaxTopkGate;
+
+}  // namespace moebench

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gate: which experts each token goes to, with what weights. A gate is one file of this folder: its formula and
+// source, its definition in double precision, the rule that a backend's kernels follow, its cost, and when it is refused.
+//
+// T tokens, E experts, K choices per token. z = x·Wg are the logits, S is the chosen set, p are the scores.
+// Of every gate here p_j depends on the logits in one form: with a slope per expert and a share per choice
+//   dlogit_e = slope_e · (dscore of e's choice, 0 if e was not chosen − Σ_j share_j · dscore_j).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backends/backend.h"
+#include "layer/routing.h"
+#include "moe/cost.h"
+#include "moe/shape.h"
+
+namespace moebench {
+
+/// How one token's scores depend on its logits.
+struct GateSlopes {
+  std::vector<double> share;  ///< [K]
+  std::vector<double> slope;  ///< [E], 0 for an expert whose logit has no gradient
+};
+
+/// A gate in double precision, token by token: what the oracle computes. Pure functions.
+class GateDefinition {
+ public:
+  virtual ~GateDefinition() = default;
+  /// What kernels compute the same by.
+  virtual GateRule rule() const = 0;
+  /// [E] from logits [E]: the K largest are chosen, the lower expert on a tie.
+  virtual std::vector<double> ranking(std::span<const double> logits) const {
+    return {logits.begin(), logits.end()};
+  }
+  /// p [K] of the chosen experts.
+  virtual std::vector<double> scores(std::span<const double> logits,
+                                     std::span<const std::int32_t> chosen) const = 0;
+  /// Logits may be empty unless rule().differentiates_logits().
+  virtual GateSlopes slopes(std::span<const double> logits, std::span<const std::int32_t> chosen,
+                            std::span<const double> scores) const = 0;
+  /// Whether a slot may go to no expert.
+  virtual bool may_drop() const { return false; }
+};
+
+/// A gate that runs on a backend. All work goes to its stream; no call makes the host wait.
+class Gate {
+ public:
+  virtual ~Gate() = default;
+  virtual const GateDefinition& definition() const = 0;
+  /// x [T, H], weight [H, E] → routing.logits, chosen, score, and expert_of: chosen, or -1 for a dropped slot.
+  virtual void forward(const TensorView& x, const TensorView& weight, const Routing& routing) = 0;
+  /// routing.dscore (0 for dropped slots) → dx += …, dweight overwritten; after forward() of the same x.
+  virtual void backward(const TensorView& x, const TensorView& weight, const Routing& routing,
+                        const TensorView& dx, const TensorView& dweight) = 0;
+};
+
+/// What a gate is made for. The backend outlives it.
+struct GateArgs {
+  Shape shape;
+  std::int64_t first_token = 0;  ///< of this rank, among all tokens
+  Backend& backend;
+};
+
+/// A row of the table of gates.
+struct GateEntry {
+  std::string_view name;  ///< the word of `--gate`
+  std::string_view help;  ///< one line for `moebench list gates`
+  std::unique_ptr<GateDefinition> (*define)(const Shape&);
+  std::unique_ptr<Gate> (*make)(const GateArgs&, std::unique_ptr<GateDefinition>);
+  /// Of stage `gate`.
+  StageCost (*cost)(const Shape&, const RankLoad&, Pass);
+  /// Why it cannot route this shape; empty if it can.
+  std::string (*why_not)(const Shape&);
+};
+
+/// A gate that is nothing but its rule: the backend's gate stage, forward and backward.
+std::unique_ptr<Gate> make_rule_gate(const GateArgs& args, std::unique_ptr<GateDefinition> definition);
+/// For the table.
+std::string any_shape(const Shape& shape);
+
+/// The table, in the order of `moebench list gates`.
+std::span<const GateEntry* const> gates();
+std::vector<std::string> gate_names();
+/// Throws UsageError that names the valid words.
+const GateEntry& find_gate(std::string_view word);
+/// `topk`, the paper's.
+const GateEntry& default_gate();
+
+}  // namespace moebench

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// The suite over every Backend: all gates of the table, and slots that a gate has dropped.
+#include <algorithm>
+#include <cmath>
+
+#include "contract/backend_contract.h"
+#include "layer/gates/gate.h"
+
+namespace moebench {
+namespace {
+
+TEST_P(EveryBackend, GatesOfTheTableScoreAndDifferentiateAsTheirDefinitions) {
+  for (const GateEntry* gate : gates())
+    for (const auto& [experts, k] :
+         {std::pair{1, 1}, {6, 1}, {6, 2}, {7, 7}, {40, 6}, {100, 40}, {1200, 3}}) {
+      SCOPED_TRACE(std::string(gate->name) + ", " + std::to_string(experts) + " experts, k " +
+                   std::to_string(k));
+      const std::int64_t tokens = 5;
+      const auto definition = gate->define({.experts = experts, .top_k = k});
+      std::vector<float> identity(experts * experts);
+      for (int e = 0; e < experts; ++e) identity[e * experts + e] = 1;  // logits = x, dx = dlogits
+      const Tensor x = random(tokens, experts, 1), weight = of(experts, experts, identity),
+                   dx = of(tokens, experts, std::vector<float>(tokens * experts)),
+                   dweight = poisoned(experts, experts);
+      Array<float> logits(*backend_, tokens * experts), score(*backend_, tokens * k),
+          dlogits(*backend_, tokens * experts);
+      Array<std::int32_t> chosen(*backend_, tokens * k);
+      backend_->gate(GateForward{x, weight, logits, chosen, score, k, definition->rule()});
+      std::vector<float> gradient(tokens * k);
+      for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] = 2 * uniform_at(4, i) - 1;
+      const Array<float> dscore(*backend_, gradient);
+      backend_->gate(GateBackward{x, weight, chosen, score, dscore, dlogits, dx, dweight, k,
+                                  definition->rule(), logits});
+      const auto z = logits.host(), p = score.host(), dz = host(dx);
+      const auto s = chosen.host();
+      for (std::int64_t t = 0; t < tokens; ++t) {
+        const std::vector<double> row(&z[t * experts], &z[t * experts] + experts);
+        const std::span of_token(&s[t * k], static_cast<std::size_t>(k));
+        const auto scores = definition->scores(row, of_token);
+        const GateSlopes slopes = definition->slopes(row, of_token, scores);
+        double mean = 0;
+        for (int j = 0; j < k; ++j) {
+          EXPECT_NEAR(p[t * k + j], scores[j], 1e-6 * std::max(1.0, scores[j]));
+          mean += slopes.share[j] * gradient[t * k + j];
+        }
+        for (int e = 0; e < experts; ++e) {
+          const auto j = std::find(of_token.begin(), of_token.end(), e) - of_token.begin();
+          ASSERT_NEAR(dz[t * experts + e], slopes.slope[e] * ((j < k ? gradient[t * k + j] : 0) - mean),
+                      2e-6);
+        }
+      }
+    }
+}
+
+TEST_P(EveryBackend, PlanGivesDroppedSlotsNoRow) {
+  const std::vector<std::int32_t> choice{2, -1, 2, 3, 0, -1, 2};
+  const Array<std::int32_t> expert_of(*backend_, choice);
+  Array<std::int32_t> counts(*backend_, 4), offsets(*backend_, 5), row_of(*backend_, 7),
+      slot_of(*backend_, 7);
+  backend_->plan({expert_of, RowOrder::by_expert, counts, offsets, row_of, slot_of});
+  EXPECT_EQ(counts.host(), (std::vector<std::int32_t>{1, 0, 3, 1}));
+  EXPECT_EQ(offsets.host(), (std::vector<std::int32_t>{0, 1, 1, 4, 5}));
+  EXPECT_EQ(row_of.host(), (std::vector<std::int32_t>{1, -1, 2, 4, 0, -1, 3}));
+  const auto slots = slot_of.host();
+  EXPECT_EQ(std::vector<std::int32_t>(slots.begin(), slots.begin() + 5),
+            (std::vector<std::int32_t>{4, 0, 2, 6, 3}));
+  backend_->plan({expert_of, RowOrder::by_token, counts, offsets, row_of, slot_of});
+  EXPECT_EQ(row_of.host(), (std::vector<std::int32_t>{0, -1, 2, 3, 4, -1, 6}));
+  EXPECT_EQ(counts.host(), (std::vector<std::int32_t>{1, 0, 3, 1}));
+}
+
+TEST_P(EveryBackend, PlanHoldsForManySlotsOfWhichSomeAreDropped) {
+  for (const auto& [slots, experts] :
+       {std::pair{1, 1}, {100000, 3}, {4099, 1000}, {20000, 512}, {3000, 64}}) {
+    std::vector<std::int32_t> choice(slots), order;
+    for (int i = 0; i < slots; ++i)
+      choice[i] = mix(8, i) % 4 == 0 ? -1 : static_cast<std::int32_t>(mix(7, i) % experts);
+    for (int i = 0; i < slots; ++i)
+      if (choice[i] >= 0) order.push_back(i);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return choice[a] < choice[b]; });
+    const Array<std::int32_t> expert_of(*backend_, choice);
+    Array<std::int32_t> counts(*backend_, experts), offsets(*backend_, experts + 1), row_of(*backend_, slots),
+        slot_of(*backend_, slots);
+    backend_->plan({expert_of, RowOrder::by_expert, counts, offsets, row_of, slot_of});
+    const auto rows = row_of.host(), found = slot_of.host();
+    EXPECT_EQ(offsets.host().back(), std::ssize(order));
+    EXPECT_TRUE(std::equal(order.begin(), order.end(), found.begin())) << slots << " slots";
+    for (int i = 0; i < slots; ++i)
+      ASSERT_EQ(rows[i], choice[i] < 0 ? -1 : std::find(order.begin(), order.end(), i) - order.begin())
+          << "slot " << i;
+  }
+}
+
+/// Token 0 has no row, token 1 one, token 2 two; row 3 is nobody's.
+TEST_P(EveryBackend, PackAndCombineLeaveDroppedSlotsOut) {
+  for (const std::int64_t hidden : {1, 24, 129}) {
+    const Array<std::int32_t> row_of(*backend_, std::vector<std::int32_t>{-1, -1, -1, 1, 2, 0});
+    const std::vector<float> weights{5, 6, 7, 2, 3, 4};
+    const Array<float> score(*backend_, weights);
+    const Tensor x = random(3, hidden, 1), rows = poisoned(6, hidden), dx = poisoned(3, hidden);
+    backend_->pack(PackForward{x, row_of, rows, 2});
+    const auto in = host(x), out = host(rows);
+    const int token_of[] = {2, 1, 2};
+    for (int r = 0; r < 6; ++r)
+      for (int i = 0; i < hidden; ++i) {
+        if (r < 3) {
+          ASSERT_EQ(out[r * hidden + i], in[token_of[r] * hidden + i]);
+        } else {
+          ASSERT_TRUE(std::isnan(out[r * hidden + i])) << "row " << r << " was written";
+        }
+      }
+    backend_->pack(PackBackward{rows, row_of, dx, 2});
+    const auto gradient = host(dx);
+    for (int t = 0; t < 3; ++t)
+      for (int i = 0; i < hidden; ++i)
+        ASSERT_EQ(gradient[t * hidden + i], static_cast<float>(t) * in[t * hidden + i]);
+    const Tensor y = poisoned(3, hidden), drows = poisoned(6, hidden), without = poisoned(6, hidden);
+    backend_->combine(CombineForward{rows, row_of, score, y, 2});
+    const auto sums = host(y);
+    for (int i = 0; i < hidden; ++i) {
+      ASSERT_EQ(sums[i], 0);
+      ASSERT_EQ(sums[hidden + i], 2 * in[hidden + i]);
+      ASSERT_NEAR(sums[2 * hidden + i], 7 * in[2 * hidden + i], 1e-5);
+    }
+    const Tensor dy = random(3, hidden, 5);
+    Array<float> dscore(*backend_, 6);
+    backend_->combine(CombineBackward{dy, rows, row_of, score, drows, dscore, 2});
+    backend_->combine(CombineBackward{dy, {}, row_of, score, without, {}, 2});
+    const auto scores = dscore.host(), given = host(dy), scaled = host(drows), scaled_alone = host(without);
+    for (const int slot : {0, 1, 2}) EXPECT_EQ(scores[slot], 0);
+    double product = 0;
+    for (int i = 0; i < hidden; ++i) product += double{given[hidden + i]} * in[hidden + i];
+    EXPECT_NEAR(scores[3], product, 1e-4);
+    for (int i = 0; i < hidden; ++i) {
+      ASSERT_EQ(scaled[hidden + i], 2 * given[hidden + i]);
+      ASSERT_EQ(scaled[i], 4 * given[2 * hidden + i]);
+      ASSERT_EQ(scaled_alone[i], scaled[i]);
+      ASSERT_TRUE(std::isnan(scaled[3 * hidden + i]) && std::isnan(scaled_alone[3 * hidden + i]));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace moebench

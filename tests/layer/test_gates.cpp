@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every gate of the table, and one that drops, through the layer; and their definitions by finite differences.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "base/error.h"
+#include "layer/case_on_one_rank.h"
+#include "layer/cases.h"
+#include "layer/dropping_gate.h"
+
+namespace moebench {
+namespace {
+
+using Values = std::vector<double>;
+
+/// The K largest, the lower expert on a tie.
+std::vector<std::int32_t> choice_of(const GateDefinition& gate, const Values& logits, std::int64_t k) {
+  const Values ranking = gate.ranking(logits);
+  std::vector<std::int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return ranking[a] > ranking[b]; });
+  order.resize(static_cast<std::size_t>(k));
+  return order;
+}
+
+class EveryGate : public testing::TestWithParam<const GateEntry*> {
+ protected:
+  static std::unique_ptr<GateDefinition> define(std::int64_t experts, std::int64_t k) {
+    return GetParam()->define({.tokens = 1, .hidden = 1, .ffn = 1, .experts = experts, .top_k = k});
+  }
+};
+
+TEST_P(EveryGate, IsDifferentiatedAsFiniteDifferencesSay) {
+  for (const auto& [experts, k] : {std::pair{1, 1}, {7, 1}, {7, 3}, {5, 5}, {16, 4}})
+    for (const bool tied : {false, true}) {
+      const auto gate = define(experts, k);
+      Values logits(experts), dscore(k);
+      for (int e = 0; e < experts; ++e) logits[e] = tied ? 0.5 : 4 * uniform_at(3, e) - 1;
+      for (int j = 0; j < k; ++j) dscore[j] = 2 * uniform_at(4, j) - 1;
+      const auto chosen = choice_of(*gate, logits, k);
+      const GateSlopes slopes = gate->slopes(logits, chosen, gate->scores(logits, chosen));
+      const double mean = std::inner_product(dscore.begin(), dscore.end(), slopes.share.begin(), 0.0);
+      const auto loss = [&] {
+        const Values scores = gate->scores(logits, chosen);
+        return std::inner_product(scores.begin(), scores.end(), dscore.begin(), 0.0);
+      };
+      for (int e = 0; e < experts; ++e) {
+        constexpr double kStep = 1e-5;
+        const double kept = logits[e];
+        logits[e] = kept + kStep;
+        const double above = loss();
+        logits[e] = kept - kStep;
+        const double below = loss();
+        logits[e] = kept;
+        const auto j = std::find(chosen.begin(), chosen.end(), e) - chosen.begin();
+        EXPECT_NEAR(slopes.slope[e] * ((j < k ? dscore[j] : 0) - mean), (above - below) / (2 * kStep), 1e-9)
+            << experts << " experts, k " << k << ", expert " << e;
+      }
+    }
+}
+
+TEST_P(EveryGate, AgreesWithTheOracleInEveryEngine) {
+  for (const std::string& engine : make_cpu_backend(1)->engines())
+    for (const NamedCase& named : kLayerCases) {
+      if (named.shape.hidden > 100) continue;
+      SCOPED_TRACE(engine + ", " + named.name);
+      CaseOnOneRank rig(named.shape, engine, named.skew, 1, 2, GetParam());
+      for (const CheckItem& item : rig.verify_all())
+        EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
+    }
+}
+
+TEST_P(EveryGate, AgreesWithASecondWayInEveryRow) {
+  CaseOnOneRank rig(kSmall, "loop", {}, 1, 2, GetParam());
+  const auto items =
+      verify(rig.layer, rig.workload, *rig.world, *rig.backend, rig.pool, {.second_way_to = "loop"});
+  EXPECT_EQ(items.back().name, "second");
+  for (const CheckItem& item : items)
+    EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
+}
+
+std::vector<const GateEntry*> all_and_one_that_drops() {
+  std::vector<const GateEntry*> all(gates().begin(), gates().end());
+  all.push_back(&kDroppingGate);
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Gates, EveryGate, testing::ValuesIn(all_and_one_that_drops()), [](const auto& test) {
+  std::string name(test.param->name);
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+TEST(Gates, HaveDifferentNamesAndAnUnknownOneIsRefusedWithThem) {
+  const auto names = gate_names();
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
+  EXPECT_EQ(names.front(), default_gate().name);
+  for (const std::string& name : names) EXPECT_EQ(find_gate(name).name, name);
+  try {
+    find_gate("topc");
+    FAIL() << "accepted";
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("did you mean 'topk'?"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Gates, SoftmaxTopkRenormalisedIsTopk) {
+  const Shape shape{.tokens = 1, .hidden = 1, .ffn = 1, .experts = 9, .top_k = 4};
+  const auto topk = find_gate("topk").define(shape), softmax = find_gate("softmax-topk").define(shape);
+  Values logits(9);
+  for (int e = 0; e < 9; ++e) logits[e] = 3 * uniform_at(5, e);
+  const auto chosen = choice_of(*topk, logits, 4);
+  EXPECT_EQ(choice_of(*softmax, logits, 4), chosen);
+  Values scores = softmax->scores(logits, chosen);
+  const double sum = std::reduce(scores.begin(), scores.end());
+  EXPECT_LT(sum, 1);
+  for (int j = 0; j < 4; ++j) EXPECT_NEAR(scores[j] / sum, topk->scores(logits, chosen)[j], 1e-15);
+}
+
+/// A step of the layer under kDroppingGate.
+struct DroppedStep {
+  explicit DroppedStep(const std::string& engine)
+      : rig(kSmall, engine, {}, 1, 2, &kDroppingGate), x(tensor()), y(tensor()), dy(tensor()), dx(tensor()) {
+    rig.layer.load(rig.workload);
+    rig.backend->fill(x, {7, 1.0f}, 0);
+    rig.backend->fill(dy, {8, 1.0f}, 0);
+    for (const Tensor* out : {&y, &dx}) rig.backend->poison(*out);
+    NoTrace trace;
+    rig.layer.forward(x, y, trace);
+    rig.layer.backward(x, dy, dx, trace);
+  }
+  Tensor tensor() { return Tensor(rig.backend->memory(), DType::fp32, kSmall.tokens, kSmall.hidden); }
+  CaseOnOneRank rig;
+  Tensor x, y, dy, dx;
+};
+
+TEST(DroppedSlots, GiveNothingAndGetNoGradient) {
+  for (const std::string& engine : make_cpu_backend(1)->engines()) {
+    DroppedStep step(engine);
+    const Routing& routing = step.rig.layer.routing();
+    std::int64_t dropped = 0;
+    for (std::int64_t t = 0; t < kSmall.tokens; ++t) {
+      std::int64_t of_token = 0;
+      for (std::int64_t j = 0; j < kSmall.top_k; ++j) {
+        const std::int64_t slot = t * kSmall.top_k + j;
+        EXPECT_EQ(routing.expert_of[slot] < 0, is_dropped(t, j));
+        EXPECT_GE(routing.chosen[slot], 0);
+        if (is_dropped(t, j)) {
+          EXPECT_EQ(routing.dscore[slot], 0) << engine << ", slot " << slot;
+        }
+        of_token += is_dropped(t, j);
+      }
+      dropped += of_token;
+      if (of_token < kSmall.top_k) continue;
+      for (std::int64_t i = 0; i < kSmall.hidden; ++i) {
+        ASSERT_EQ(step.y.view().as<float>()[t * kSmall.hidden + i], 0) << engine << ", token " << t;
+        ASSERT_EQ(step.dx.view().as<float>()[t * kSmall.hidden + i], 0) << engine << ", token " << t;
+      }
+    }
+    const RankLoad load = step.rig.layer.load();
+    EXPECT_GT(dropped, 0);
+    EXPECT_EQ(load.dropped, dropped);
+    EXPECT_EQ(load.rows, kSmall.tokens * kSmall.top_k - dropped);
+  }
+}
+
+TEST(DroppedSlots, OfAGateThatDropsNoneAreAnError) {
+  struct Dropper : Trace {
+    std::span<std::int32_t> expert_of;
+    void begin(Stage stage, Pass pass) override {
+      if (stage == Stage::plan && pass == Pass::forward) expert_of[3] = -1;
+    }
+    void end(Stage, Pass) override {}
+  };
+  CaseOnOneRank rig(kSmall, "loop");
+  Dropper dropper;
+  dropper.expert_of = rig.layer.routing().expert_of;
+  const auto items = verify(rig.layer, rig.workload, *rig.world, *rig.backend, rig.pool,
+                            {.full = true, .backward = false}, dropper);
+  ASSERT_EQ(items.front().name, "gate");
+  EXPECT_FALSE(items.front().passed());
+}
+
+/// A dispatcher that loses a row of a step with drops is seen.
+TEST(DroppedSlots, DoNotHideALostRow) {
+  struct Loser : Trace {
+    std::span<std::int32_t> expert_of;
+    void begin(Stage stage, Pass pass) override {
+      if (stage != Stage::plan || pass != Pass::forward) return;
+      *std::find_if(expert_of.begin(), expert_of.end(), [](std::int32_t e) { return e >= 0; }) = -1;
+    }
+    void end(Stage stage, Pass pass) override {
+      if (stage == Stage::combine && pass == Pass::forward)  // as if the slot had had its row
+        for (std::size_t slot = 0; slot < expert_of.size(); ++slot)
+          if (expert_of[slot] < 0 && !is_dropped(static_cast<std::int64_t>(slot) / kSmall.top_k,
+                                                 static_cast<std::int64_t>(slot) % kSmall.top_k))
+            expert_of[slot] = chosen[slot];
+    }
+    std::span<std::int32_t> chosen;
+  };
+  CaseOnOneRank rig(kSmall, "loop", {}, 1, 2, &kDroppingGate);
+  Loser loser;
+  loser.expert_of = rig.layer.routing().expert_of;
+  loser.chosen = rig.layer.routing().chosen;
+  const auto items = verify(rig.layer, rig.workload, *rig.world, *rig.backend, rig.pool,
+                            {.full = true, .backward = false}, loser);
+  EXPECT_TRUE(std::any_of(items.begin(), items.end(),
+                          [](const CheckItem& item) { return item.name == "y" && !item.passed(); }));
+}
+
+}  // namespace
+}  // namespace moebench
