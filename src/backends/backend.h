@@ -88,6 +88,14 @@ struct PackBackward {
   std::int64_t top_k;
 };
 
+/// Rows between the order of messages, where they lie by sender and then by expert, and that of the experts. Segment i
+/// is rows [begin[i], begin[i + 1]) of `messages`, and begins at row place[i] of `by_expert`; it may be empty.
+struct Regroup {
+  TensorView messages, by_expert;              // [begin.back(), H], [n, H]
+  std::span<const std::int32_t> begin, place;  // [segments + 1], [segments] in backend memory
+  bool to_messages = false;                    ///< the direction
+};
+
 /// y[t] = Σ_k score[t, k] · rows[row_of[t, k]] over the slots that have a row; 0 without one.
 struct CombineForward {
   TensorView rows;                       // [S, H]: what the experts returned
@@ -167,6 +175,7 @@ class Backend : public Capabilities {
   virtual void plan(const PlanArgs& args) = 0;
   virtual void pack(const PackForward& args) = 0;
   virtual void pack(const PackBackward& args) = 0;
+  virtual void regroup(const Regroup& args) = 0;
   virtual void combine(const CombineForward& args) = 0;
   virtual void combine(const CombineBackward& args) = 0;
 

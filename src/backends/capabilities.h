@@ -28,6 +28,9 @@ class Capabilities {
   /// Whether Backend::capture() works.
   virtual bool has_graphs() const { return false; }
 
+  /// Whether `engine` runs a pass in parts (EngineTraits::takes_parts), as far as is known without a device.
+  virtual bool takes_parts(std::string_view /*engine*/, DType) const { return false; }
+
   /// Why `engine`, one of engines(), cannot run the experts of one rank; empty if it can.
   virtual std::string why_not(std::string_view /*engine*/, const EngineShape&) const { return {}; }
   /// Why no engine can run a layer of this shape; empty if that is for the engine to say.

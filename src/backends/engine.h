@@ -47,6 +47,20 @@ struct ExpertTensors {
   TensorView w1, b1, w2, b2;
 };
 
+/// What of a pass one call runs, so that rows can travel meanwhile: which rows of each expert, and which products.
+/// A pass is all of its parts, in an order in which no product is asked for before what it reads. An engine may run a
+/// product in an earlier part of the same rows than it was asked for.
+struct ExpertsPart {
+  std::span<const std::int32_t> begin,
+      end;              // [e] rows of expert i are [begin[i], end[i]); empty: all of them
+  double share = 1;     ///< of all rows, as far as is foreseen; only speed depends on it
+  bool first = true;    ///< forward the product with W1 and the activation, backward the gradient of the rows
+  bool second = true;   ///< forward the product with W2, backward the gradient through it and the activation
+  bool weights = true;  ///< backward, of all rows whatever begin and end say: the weights' gradients
+  int spare_units = 0;  ///< multiprocessors that other kernels hold when the part begins,
+  double spare_us = 0;  ///< and for how long, as far as is foreseen; only speed depends on them
+};
+
 /// Rows in, rows out. `x` and `out` are in the order of the engine's traits; by_token needs one rank. Rows from
 /// offsets[e] on do not exist (slots were dropped, or there is more room than rows): they are neither read nor written.
 struct ExpertsForward {
@@ -58,6 +72,7 @@ struct ExpertsForward {
   std::span<const std::int32_t> slot_of;        // [n] row → slot, only if the engine gathers its input
   ExpertTensors weights;
   TensorView out;  // [n, H], every element of rows that exist is written
+  ExpertsPart part = {};
 };
 
 /// What an engine that computes_dscore needs for it and writes, by slot. dout is score · dy.
@@ -83,6 +98,8 @@ struct EngineTraits {
   bool gathers_input = false;
   /// backward() also computes the gradient of the scores; what forward() returned is then not read again.
   bool computes_dscore = false;
+  /// Runs a pass in parts; else every part is the whole.
+  bool takes_parts = false;
   /// Without host_offsets forward() waits for the device: such a pass cannot be captured in a graph.
   bool waits_for_sizes = false;
 };

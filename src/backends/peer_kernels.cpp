@@ -3,6 +3,13 @@
 
 namespace moebench {
 
+std::string_view awaited(PeerEvent event) {
+  constexpr std::string_view kAwaited[kPeerEvents] = {"row counts",        "rows",
+                                                      "outputs",           "gradients of outputs",
+                                                      "gradients of rows", "the start of the iteration"};
+  return kAwaited[static_cast<int>(event)];
+}
+
 PeerLayout peer_layout(int ranks, std::int64_t experts, std::int64_t max_tokens, std::int64_t top_k,
                        std::size_t row_bytes) {
   constexpr std::size_t kAlignment = 256, kWord = 4;

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "base/tensor.h"
 
@@ -17,9 +18,12 @@ namespace moebench {
 
 inline constexpr int kMaxPeers = 16;
 
-/// One flag per rank and event, written by that rank alone: the number of the step that it has reached.
-enum class PeerEvent { counts, rows, outputs, output_gradients, input_gradients };
-inline constexpr int kPeerEvents = 5;
+/// One flag per rank and event, written by that rank alone: the number of the step that it has reached, of `start`
+/// the number of barriers.
+enum class PeerEvent { counts, rows, outputs, output_gradients, input_gradients, start };
+inline constexpr int kPeerEvents = 6;
+/// What a rank waits for, by event: "row counts".
+std::string_view awaited(PeerEvent event);
 
 /// Byte offsets within each rank's block; the same on all ranks.
 struct PeerLayout {
@@ -46,6 +50,7 @@ struct PeerGroup {
   DType dtype = DType::fp32;
   PeerLayout at{};
   double timeout_s = 300;  ///< no wait lasts longer
+  int beside_units = 0;    ///< multiprocessors of a push or reduce beside other work
 
   std::int64_t experts_per_rank() const { return experts / size; }
 };
@@ -54,8 +59,11 @@ struct PeerGroup {
 struct PeerCounts {
   std::span<const std::int32_t> counts;  // [E] of this rank's tokens
   std::span<std::int32_t> first_row;     // [E] where this rank's rows of expert i begin, at the expert's rank
-  std::span<std::int32_t> local_offsets;  // [e + 1] of the rows that this rank receives
-  std::int64_t max_rows = 0;              ///< rows there is memory for: more is an overflow
+  std::span<std::int32_t>
+      local_offsets;  // [e + 1] of this rank's experts' rows: those of its own tokens first, then
+                      // those of the next rank's, and so on
+  std::span<std::int32_t> own_end;  // [e] where the rows of this rank's own tokens end
+  std::int64_t max_rows = 0;        ///< rows there is memory for: more is an overflow
 };
 
 /// A row of every token to the ranks that have its experts.
@@ -66,11 +74,18 @@ struct PeerPush {
   // For PeerEvent::rows only, else empty:
   std::span<const std::int32_t> row_of, offsets, first_row;  // [T, K] and [E + 1] of `plan`; [E]
   std::span<const float> score;                              // [T, K]
+  bool beside = false;
 };
+
+/// Whose tokens a call is about.
+enum class PeerTokens { all, own, received };
 
 /// Rows of the received tokens and of this rank's own → the rows of this rank's experts, [n, H] in expert order.
 struct PeerSpread {
   TensorView x, rows;  // own tokens [T, H]; [n, H]
+  PeerTokens of = PeerTokens::all;
+  // For PeerTokens::own, which does not wait for the push, else empty:
+  std::span<const std::int32_t> expert_of, row_of, offsets, first_row;  // as in PeerPush
 };
 
 /// Per received token the (weighted) sum of its rows here, stored at the token's rank.
@@ -78,6 +93,7 @@ struct PeerReduce {
   PeerEvent event = PeerEvent::outputs;
   TensorView rows;       // [n, H]
   bool weighted = true;  ///< by the slot's score
+  bool beside = false;
 };
 
 /// y [T, H] = the (weighted) sum of this rank's own rows and of the other ranks' partial sums, in the order of ranks.
@@ -91,25 +107,34 @@ struct PeerSum {
 /// drows = score · dy for every row of this rank's experts, and dscore = <dy, output row>, stored at the token's rank.
 struct PeerScale {
   TensorView dy, out, drows;  // own tokens [T, H]; [n, H]; [n, H]
+  PeerTokens of = PeerTokens::all;
 };
 
 /// Calls are made in the order of the exchange, by all ranks of the group, once per step each: exchange_counts, push
 /// rows, spread, (experts), reduce, sum; then push output gradients, scale, (experts), reduce, sum. All work is queued
-/// on the backend's stream. A wait on the device ends after the group's timeout, on an interrupt, or when a peer gave
+/// on the backend's stream, but for a push or reduce `beside`: that begins where the stream is when it is called, runs
+/// beside what the stream is given later, and is over for the stream after wait_for(its event). A wait on the device ends after the group's timeout, on an interrupt, or when a peer gave
 /// up; check() then throws.
 class PeerKernels {
  public:
   virtual ~PeerKernels() = default;
 
+  /// A barrier (on the device) of all ranks, apart from the steps: later work starts when every rank has come here.
+  virtual void start_together() = 0;
   /// Begins a step. Waits (on the device) for the counts of all ranks.
   virtual void exchange_counts(const PeerCounts& args) = 0;
-  /// Returns (on the device) when the rows of all ranks have arrived.
+  /// Returns (on the device) when the rows of all ranks have arrived; beside other work at once.
   virtual void push(const PeerPush& args) = 0;
   virtual void spread(const PeerSpread& args) = 0;
-  /// Returns (on the device) when the sums of all ranks have arrived.
+  /// Returns (on the device) when the sums of all ranks have arrived; beside other work at once.
   virtual void reduce(const PeerReduce& args) = 0;
+  /// Later work on the stream sees what the push or reduce of `event`, which ran beside it, brought.
+  virtual void wait_for(PeerEvent event) = 0;
   virtual void sum(const PeerSum& args) = 0;
   virtual void scale(const PeerScale& args) = 0;
+  /// Microseconds, as far as is foreseen, of a push or reduce beside other work that moves so many bytes over the link
+  /// and reads so many of this rank's memory.
+  virtual double beside_us(double /*link_bytes*/, double /*memory_bytes*/) const { return 0; }
   /// Throws TimeoutError or Interrupted if a wait has ended early, Error if a step had more rows than memory. Does not
   /// wait for the device.
   virtual void check() = 0;

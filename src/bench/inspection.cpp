@@ -51,6 +51,7 @@ void Inspection::iterate(int iterations, Observer& observer, Replay* replay) {
     throw_if_interrupted();
     if (flush_) flush_->run();
     bench_.ranks.barrier();
+    subject_->start_together();
     observer.begin_iteration();
     for (std::size_t p = 0; p < passes.size(); ++p) {
       observer.begin(passes[p]);

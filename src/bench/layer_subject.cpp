@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The MoE layer as a subject.
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "bench/inputs.h"
+#include "bench/start_barrier.h"
 #include "bench/subject.h"
 #include "layer/layer.h"
 #include "layer/verify.h"
@@ -25,9 +27,13 @@ class LayerSubject final : public Subject {
                 .backward = backward_,
                 .streams = measured.streams,
                 .exchange = measured.exchange,
+                .overlap = measured.overlap,
+                .comm_sms = measured.comm_sms,
                 .gate = &find_gate(measured.gate)}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
+    const MadeFor peers(bench.backend.memory(), Use::workspace);
+    start_.emplace(groups_.world(), bench.backend);
     const int sets = input_sets_of(measured, bench.backend.device().cache_bytes);
     inputs_ = make_inputs(workload_, rank, backward_, sets, bench.backend);
     const MadeFor scope(bench.backend.memory(), Use::inputs);
@@ -36,6 +42,7 @@ class LayerSubject final : public Subject {
       dx_ = Tensor(bench.backend.memory(), case_.shape.dtype, y_.view().rows, case_.shape.hidden);
   }
 
+  void start_together() override { start_->queue(); }
   void run(Pass pass, int step, Trace& trace) override {
     const InputSet& input = inputs_[static_cast<std::size_t>(step) % inputs_.size()];
     switch (pass) {
@@ -71,13 +78,15 @@ class LayerSubject final : public Subject {
     if (pass == Pass::sync) return cost_of(case_.shape, load, pass);
     StageCost total;
     for (const Stage stage : kForwardStages) total += cost(load, stage, pass);
+    total.overlaps = layer_.overlaps(Stage::dispatch, pass);
     return total;
   }
   std::vector<StageWork> stages() const override {
     const RankLoad load = layer_.load();
     std::vector<StageWork> work;
     const auto add = [&](Stage stage, Pass pass) {
-      work.push_back({stage, pass, layer_.fused_into(stage, pass), cost(load, stage, pass)});
+      work.push_back({stage, pass, layer_.fused_into(stage, pass), cost(load, stage, pass),
+                      layer_.overlaps(stage, pass)});
     };
     for (const Stage stage : kForwardStages) add(stage, Pass::forward);
     if (backward_)
@@ -109,6 +118,7 @@ class LayerSubject final : public Subject {
   Workload workload_;
   Groups groups_;
   Layer layer_;
+  std::optional<StartBarrier> start_;
   std::vector<InputSet> inputs_;
   Tensor y_, dx_;
 };

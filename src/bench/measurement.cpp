@@ -114,7 +114,7 @@ void Measurement::record_graphs() {
   record_.check.items.push_back(items.front());
 }
 
-/// Runs all passes once. Ranks start together; nothing but the passes lies between the first and last mark.
+/// Runs all passes once. Ranks start together, their devices too where they share memory; nothing but the passes lies between the first and last mark.
 std::vector<double> Measurement::iterate(int step, Trace* trace) {
   throw_if_interrupted();
   if (flush_) flush_->run();
@@ -122,6 +122,7 @@ std::vector<double> Measurement::iterate(int step, Trace* trace) {
   const bool may_hold = !subject_->waits_for_device();
   if (may_hold) bench_.backend.hold();
   const auto start = Clock::now();
+  subject_->start_together();
   marks_->record(0);
   for (std::size_t p = 0; p < passes_.size(); ++p) {
     queue(p, step, trace);

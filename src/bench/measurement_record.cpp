@@ -130,6 +130,7 @@ std::vector<double> Measurement::time_stages(const std::vector<StageWork>& work,
   const auto count = static_cast<std::size_t>(iterations);
   std::vector<double> mine(work.size() * count);
   for (std::size_t i = 0; i < count; ++i) {
+    clock.begin_iteration();
     iterate(step_++, &clock);
     for (std::size_t s = 0; s < work.size(); ++s) mine[s * count + i] = clock.us(work[s].stage, work[s].pass);
   }
@@ -167,7 +168,7 @@ void Measurement::sample_stages() {
     record_.stages.push_back(describe_stage(last_work[s], summarize(slowest[s])));
   double exchanged = 0, exchange_us = 0;
   for (const StageRecord& stage : record_.stages) {
-    if (stage.stage != Stage::dispatch && stage.stage != Stage::collect) continue;
+    if (stage.overlaps || (stage.stage != Stage::dispatch && stage.stage != Stage::collect)) continue;
     exchanged += stage.link_bytes;
     exchange_us += stage.time.p50;
   }
@@ -176,7 +177,7 @@ void Measurement::sample_stages() {
 
 /// The work and floor of the rank whose floor is highest: it sets the pace.
 StageRecord Measurement::describe_stage(const StageWork& work, const Summary& time) {
-  const Floor floor = floor_of(work.cost, peaks_);
+  const Floor floor = work.overlaps ? Floor{} : floor_of(work.cost, peaks_);
   const std::array mine{floor.us, work.cost.flops, work.cost.bytes, work.cost.link_bytes,
                         static_cast<double>(floor.bound)};
   const auto all = bench_.ranks.gather(mine);
@@ -187,6 +188,7 @@ StageRecord Measurement::describe_stage(const StageWork& work, const Summary& ti
   return {.stage = work.stage,
           .pass = work.pass,
           .fused_into = work.fused_into,
+          .overlaps = work.overlaps,
           .time = time,
           .flops = of[1],
           .bytes = of[2],

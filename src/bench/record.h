@@ -44,6 +44,7 @@ struct StageRecord {
   Stage stage;
   Pass pass;
   std::optional<Stage> fused_into;              ///< then the times are zero
+  bool overlaps = false;                        ///< runs beside others: the time is what they do not hide
   Summary time;                                 ///< microseconds, max over ranks per iteration
   double flops = 0, bytes = 0, link_bytes = 0;  ///< of the busiest rank
   double floor_us = 0;                          ///< least time at the measured peaks

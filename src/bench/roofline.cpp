@@ -22,7 +22,9 @@ Floor floor_of(const StageCost& cost, const Peaks& peaks) {
   const Term latency{cost.messages * peaks.link_latency_us, Bound::latency};
   const auto longer = [](const Term& a, const Term& b) { return a.us < b.us; };
   const Term work = std::max(local[0], local[1], longer);
-  Floor floor{.us = work.us + link.us + latency.us, .bound = std::max({work, link, latency}, longer).bound};
+  const double crossing = link.us + latency.us;
+  Floor floor{.us = cost.overlaps ? std::max(work.us, crossing) : work.us + crossing,
+              .bound = std::max({work, link, latency}, longer).bound};
   if (floor.us > 0 && floor.us < peaks.launch_us) floor = {peaks.launch_us, Bound::latency};
   return floor;
 }

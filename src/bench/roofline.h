@@ -13,7 +13,7 @@ struct Floor {
 };
 
 /// Arithmetic and memory overlap, so the longer counts; messages do not overlap with what waits for them, so their
-/// time is added. A ceiling that was not measured (zero) is left out. Latency is the bound where starting the work
+/// time is added; where rows travel beside the experts (StageCost::overlaps) the longer counts there, too. A ceiling that was not measured (zero) is left out. Latency is the bound where starting the work
 /// (a launch, a message) takes longer than doing it.
 Floor floor_of(const StageCost& cost, const Peaks& peaks);
 

@@ -2,34 +2,46 @@
 // Times every stage of one iteration: the trace of the pass that measures stages apart.
 #pragma once
 
-#include <map>
 #include <memory>
-#include <utility>
+#include <vector>
 
 #include "backends/backend.h"
+#include "base/error.h"
 #include "layer/trace.h"
 
 namespace moebench {
 
+/// A stage that runs in several pieces, because rows travel meanwhile, takes the sum of their times.
 class StageClock final : public Trace {
  public:
-  explicit StageClock(Backend& backend) : marks_(backend.make_marks(2 * kMost)) {}
+  explicit StageClock(Backend& backend) : marks_(backend.make_marks(2 * kMostPieces)) {}
 
-  void begin(Stage stage, Pass pass) override { marks_->record(2 * slot_of(stage, pass)); }
-  void end(Stage stage, Pass pass) override { marks_->record(2 * slot_of(stage, pass) + 1); }
+  /// Forgets the last iteration.
+  void begin_iteration() { pieces_.clear(); }
+  void begin(Stage stage, Pass pass) override {
+    MB_ASSERT(pieces_.size() < kMostPieces);
+    marks_->record(2 * static_cast<int>(pieces_.size()));
+    pieces_.push_back({stage, pass});
+  }
+  void end(Stage, Pass) override { marks_->record(2 * static_cast<int>(pieces_.size()) - 1); }
   /// Microseconds of a stage in the last iteration, after Backend::synchronize(); 0 if it never ran.
   double us(Stage stage, Pass pass) const {
-    const auto slot = slots_.find({stage, pass});
-    return slot == slots_.end() ? 0 : marks_->elapsed_us(2 * slot->second, 2 * slot->second + 1);
+    double sum = 0;
+    for (std::size_t i = 0; i < pieces_.size(); ++i)
+      if (pieces_[i].stage == stage && pieces_[i].pass == pass)
+        sum += marks_->elapsed_us(2 * static_cast<int>(i), 2 * static_cast<int>(i) + 1);
+    return sum;
   }
 
  private:
-  static constexpr int kMost = 32;  // 8 forward, 6 backward, sync
-  int slot_of(Stage stage, Pass pass) {
-    return slots_.try_emplace({stage, pass}, static_cast<int>(slots_.size())).first->second;
-  }
+  static constexpr std::size_t kMostPieces =
+      32;  ///< 8 stages forward, 6 backward, sync; up to 3 pieces of some
+  struct Piece {
+    Stage stage;
+    Pass pass;
+  };
   std::unique_ptr<Marks> marks_;
-  std::map<std::pair<Stage, Pass>, int> slots_;
+  std::vector<Piece> pieces_;
 };
 
 }  // namespace moebench

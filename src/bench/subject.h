@@ -31,12 +31,15 @@ struct StageWork {
   Pass pass;
   std::optional<Stage> fused_into;
   StageCost cost;
+  bool overlaps = false;  ///< runs beside other stages: its time is what they do not hide
 };
 
 class Subject {
  public:
   virtual ~Subject() = default;
 
+  /// Queues a barrier of the ranks' devices, where they can have one.
+  virtual void start_together() {}
   /// Queues one pass of iteration `step`; passes come in the case's order. Iterations rotate over input_sets()
   /// inputs, together larger than the cache.
   virtual void run(Pass pass, int step, Trace& trace) = 0;

@@ -45,7 +45,8 @@ class SliceTrace final : public Trace {
   std::vector<Slice> slices() const;
 
  private:
-  static constexpr int kMarks = 2 * (1 + 3 + 15);  ///< of an iteration: itself, its passes, its stages
+  static constexpr int kMarks =
+      2 * (1 + 3 + 32);  ///< of an iteration: itself, its passes, its stages or pieces of them
   void open(std::optional<Pass> pass, std::optional<Stage> stage);
   void close();
 

@@ -48,6 +48,10 @@ std::string why_not_exchange(const Question& q) {
   if (q.measured.engine.text().starts_with("naive-"))
     return cat("exchange direct brings rows by expert, and engine ", q.measured.engine,
                " reads them by token");
+  if (q.measured.overlap != Overlap::none &&
+      !q.backend.takes_parts(q.measured.engine, q.measured.shape.dtype))
+    return cat("overlap ", name_of(q.measured.overlap), " needs an engine that runs a pass in parts; engine ",
+               q.measured.engine, " of backend ", q.backend.name(), " does not");
   return {};
 }
 

@@ -44,6 +44,9 @@ class Comm {
   /// No wait lasts longer, in seconds.
   virtual double timeout_s() const = 0;
 
+  /// Whether all segments of a peer travel as one message in a fused exchange, wherever they lie.
+  virtual bool joins_segments() const { return true; }
+
   /// All-to-all of host integers: `send` [size, n] row p goes to peer p; `recv` [size, n] row p came from p.
   virtual void exchange_sizes(std::span<const std::int64_t> send, std::span<std::int64_t> recv) = 0;
   /// Ordered after queued work on the backend's stream; later work on the stream sees the rows.

@@ -9,19 +9,23 @@ namespace moebench {
 void Layer::forward(const TensorView& x, const TensorView& y, Trace& trace) {
   run_stage(Stage::gate, Pass::forward, trace,  // which experts, with what weights
             [&] { gate_->forward(x, parameters_.value(Parameter::gate), routing_); });
-  dispatcher_->dispatch(x, routing_, trace);  // rows to their experts
-  run_stage(Stage::experts, Pass::forward, trace, [&] { engine_->forward(batch()); });
+  dispatcher_->dispatch(x, routing_, trace);                       // rows to their experts
+  for (int i = 0; i < dispatcher_->batches(Pass::forward); ++i) {  // one, unless rows travel meanwhile
+    ExpertsForward batch = dispatcher_->batch(i, trace);
+    batch.weights = parameters_.values();
+    run_stage(Stage::experts, Pass::forward, trace, [&] { engine_->forward(batch); });
+  }
   dispatcher_->combine(routing_, y, trace);  // outputs back, weighted sum per token
 }
 
 void Layer::backward(const TensorView& x, const TensorView& dy, const TensorView& dx, Trace& trace) {
   dispatcher_->dispatch_gradient(dy, routing_, trace);
-  run_stage(Stage::experts, Pass::backward, trace, [&] {
-    ExpertsBackward args = dispatcher_->batch_gradient(routing_);
-    args.forward.weights = parameters_.values();
-    args.gradients = parameters_.gradients();
-    engine_->backward(args);
-  });
+  for (int i = 0; i < dispatcher_->batches(Pass::backward); ++i) {
+    ExpertsBackward batch = dispatcher_->batch_gradient(i, routing_, trace);
+    batch.forward.weights = parameters_.values();
+    batch.gradients = parameters_.gradients();
+    run_stage(Stage::experts, Pass::backward, trace, [&] { engine_->backward(batch); });
+  }
   dispatcher_->combine_gradient(routing_, dx, trace);
   run_stage(Stage::gate, Pass::backward, trace, [&] {
     gate_->backward(x, parameters_.value(Parameter::gate), routing_, dx,
@@ -54,7 +58,9 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
                                                      .ranks = groups.expert_parallel(),
                                                      .backend = backend,
                                                      .engine = *engine_,
-                                                     .backward = options.backward})) {}
+                                                     .backward = options.backward,
+                                                     .overlap = options.overlap,
+                                                     .comm_sms = options.comm_sms})) {}
 
 StageCost Layer::cost(const RankLoad& load, Stage stage, Pass pass) const {
   return stage == Stage::gate ? gate_entry_.cost(shape_, load, pass) : cost_of(shape_, load, stage, pass);
@@ -64,12 +70,6 @@ std::string Layer::why_no_graph() const {
   if (std::string why = dispatcher_->why_no_graph(); !why.empty()) return why;
   return engine_->traits().waits_for_sizes ? cat("engine ", engine_name_, " waits for the device")
                                            : std::string();
-}
-
-ExpertsForward Layer::batch() const {
-  ExpertsForward batch = dispatcher_->batch();
-  batch.weights = parameters_.values();
-  return batch;
 }
 
 }  // namespace moebench

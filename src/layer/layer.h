@@ -25,6 +25,8 @@ struct LayerOptions {
   bool backward = true;  ///< keep what backward() needs
   int streams = 16;      ///< of engine streams
   Exchange exchange = Exchange::fused;
+  Overlap overlap = Overlap::none;  ///< of exchange direct
+  int comm_sms = 16;                ///< multiprocessors of an exchange beside the experts
   const GateEntry* gate = &default_gate();
 };
 
@@ -54,6 +56,8 @@ class Layer {
   std::optional<Stage> fused_into(Stage stage, Pass pass) const {
     return dispatcher_->fused_into(stage, pass);
   }
+  /// Whether the stage runs beside others: its time is then what they do not hide.
+  bool overlaps(Stage stage, Pass pass) const { return dispatcher_->overlaps(stage, pass); }
   /// Why a pass cannot be recorded in a graph, once settled: the host waits in it. Empty if it can.
   std::string why_no_graph() const;
   /// Every input set has run once: the dispatcher may rely on the row counts seen so far.
@@ -66,8 +70,6 @@ class Layer {
   std::vector<std::int64_t> rows_of_experts() const { return dispatcher_->rows_of_experts(); }
 
  private:
-  ExpertsForward batch() const;
-
   Shape shape_;
   Groups& groups_;
   Backend& backend_;

@@ -149,6 +149,7 @@ StageCost& StageCost::operator+=(const StageCost& other) {
   bytes += other.bytes;
   link_bytes += other.link_bytes;
   messages += other.messages;
+  overlaps = overlaps || other.overlaps;
   return *this;
 }
 

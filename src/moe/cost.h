@@ -30,6 +30,7 @@ struct StageCost {
   double bytes = 0;
   double link_bytes = 0;  ///< the larger of sent and received: links are full duplex
   int messages = 0;       ///< sequential message starts, each at least one link latency
+  bool overlaps = false;  ///< what crosses the link may do so beside the rest
 
   StageCost& operator+=(const StageCost& other);
 };

@@ -12,9 +12,17 @@ constexpr Words<Exchange, 3> kExchanges{{{
     {Exchange::direct, "direct"},
 }}};
 
+constexpr Words<Overlap, 3> kOverlaps{{{
+    {Overlap::none, "none"},
+    {Overlap::wgrad, "wgrad"},
+    {Overlap::peer, "peer"},
+}}};
+
 }  // namespace
 
 std::string_view name_of(Exchange exchange) { return kExchanges.name(exchange); }
+std::string_view name_of(Overlap overlap) { return kOverlaps.name(overlap); }
+Overlap parse_overlap(std::string_view word) { return kOverlaps.parse("overlap", word); }
 Exchange parse_exchange(std::string_view word) { return kExchanges.parse("exchange", word); }
 
 }  // namespace moebench

@@ -10,8 +10,14 @@ namespace moebench {
 /// direct: stores into memory that the ranks of one host share, each row once per rank.
 enum class Exchange { fused, per_expert, direct };
 
+/// What `--exchange direct` does while rows travel. none: nothing. wgrad: backward, the weights' gradients. peer: the
+/// experts of a rank's own rows, and backward also the weights' gradients.
+enum class Overlap { none, wgrad, peer };
+
 std::string_view name_of(Exchange exchange);  // "fused", "per-expert", "direct"
-/// Throws UsageError that names the valid words.
+std::string_view name_of(Overlap overlap);    // "none", "wgrad", "peer"
+/// Throw UsageError that names the valid words.
 Exchange parse_exchange(std::string_view word);
+Overlap parse_overlap(std::string_view word);
 
 }  // namespace moebench

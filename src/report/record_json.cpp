@@ -125,6 +125,7 @@ void stage_fields(Io& io, S& s) {
   if constexpr (Io::kReads) {
     if (!fused_into.empty()) s.fused_into = parse_stage(fused_into);
   }
+  if (Io::kReads || s.overlaps) io("overlaps", s.overlaps);
   io.object(
       "time", [&](auto& inner) { summary_fields(inner, s.time); }, !s.fused_into);
   io("flops", s.flops);

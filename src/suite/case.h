@@ -48,6 +48,8 @@ struct Case {
   int streams = 16;  ///< of engine streams
   CommName comm = "self";
   Exchange exchange = Exchange::fused;
+  Overlap overlap = Overlap::none;
+  int comm_sms = 16;  ///< multiprocessors of an exchange that runs beside the experts
   GateName gate = "topk";
   bool graph = false;  ///< passes are replayed as graphs of the device, not queued call by call
   CacheState cache = CacheState::cold;

@@ -33,6 +33,7 @@ std::string tokens_per_rank(const Case& c) {
 
 bool layer_only(SubjectKind subject) { return subject == SubjectKind::layer; }
 bool not_linear(SubjectKind subject) { return subject != SubjectKind::linear; }
+bool is_direct(const Case& c) { return c.shape.ep > 1 && c.exchange == Exchange::direct; }
 
 // Defaults: the single-GPU experiment of the FastMoE paper (arXiv 2103.13262, section 5.2).
 constexpr Flag kFlags[] = {
@@ -208,6 +209,28 @@ constexpr Flag kFlags[] = {
      .reader = "a layer on several ranks (ep above 1) reads",
      .read = [](const Case& c) { return c.shape.ep > 1 ? std::string(name_of(c.exchange)) : std::string(); },
      .write = [](Case& c, std::string_view v) { c.exchange = parse_exchange(v); }},
+    {.name = "overlap",
+     .value = "none|wgrad|peer",
+     .standard = "none",
+     .help = "what runs while rows travel: nothing, weight gradients, or also a rank's own rows",
+     .added = true,
+     .reader = "exchange direct reads",
+     .read = [](const Case& c) { return is_direct(c) ? std::string(name_of(c.overlap)) : std::string(); },
+     .write = [](Case& c, std::string_view v) { c.overlap = parse_overlap(v); }},
+    {.name = "comm-sms",
+     .value = "N",
+     .standard = "16",
+     .help = "multiprocessors that the exchange takes while it overlaps",
+     .number = true,
+     .least = 1,
+     .most = 64,
+     .added = true,
+     .reader = "an exchange that overlaps reads",
+     .read =
+         [](const Case& c) {
+           return is_direct(c) && c.overlap != Overlap::none ? cat(c.comm_sms) : std::string();
+         },
+     .write = [](Case& c, std::string_view v) { c.comm_sms = static_cast<int>(number(v)); }},
     {.name = "pass",
      .value = "fwd|fwd+bwd|step",
      .standard = "fwd+bwd",

@@ -173,6 +173,25 @@ TEST_P(EveryBackend, PackCopiesEachTokenToItsRowsAndItsBackwardIsTheAdjoint) {
   }
 }
 
+TEST_P(EveryBackend, RegroupBringsSegmentsToTheirPlacesAndBack) {
+  for (const int hidden : {1, 8, 129}) {
+    const std::vector<std::int32_t> begins{0, 3, 3, 4, 9, 9}, places{6, 0, 5, 0, 2};  // two are empty
+    const Array<std::int32_t> begin(*backend_, begins), place(*backend_, places);
+    const Tensor messages = random(9, hidden, 1), by_expert = poisoned(9, hidden),
+                 again = poisoned(9, hidden);
+    backend_->regroup({.messages = messages, .by_expert = by_expert, .begin = begin, .place = place});
+    const auto sent = host(messages), grouped = host(by_expert);
+    for (std::size_t segment = 0; segment < places.size(); ++segment)
+      for (int row = begins[segment]; row < begins[segment + 1]; ++row)
+        for (int i = 0; i < hidden; ++i)
+          ASSERT_EQ(grouped[(places[segment] + row - begins[segment]) * hidden + i], sent[row * hidden + i])
+              << "row " << row;
+    backend_->regroup(
+        {.messages = again, .by_expert = by_expert, .begin = begin, .place = place, .to_messages = true});
+    EXPECT_EQ(host(again), sent);
+  }
+}
+
 TEST_P(EveryBackend, CombineWeighsRowsByScoreAndItsBackwardIsTheAdjoint) {
   for (const auto& [tokens, hidden, k] : {std::tuple{13, 24, 3}, {1, 1, 1}, {50, 129, 2}}) {
     const Permutation permutation(tokens * k);

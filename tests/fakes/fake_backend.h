@@ -141,6 +141,7 @@ class FakeBackend final : public Backend {
   void gate(const GateBackward& args) override { inner_->gate(args); }
   void plan(const PlanArgs& args) override { inner_->plan(args); }
   void pack(const PackForward& args) override { inner_->pack(args); }
+  void regroup(const Regroup& args) override { inner_->regroup(args); }
   void pack(const PackBackward& args) override { inner_->pack(args); }
   void combine(const CombineForward& args) override {
     script.before_combine();

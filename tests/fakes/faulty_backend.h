@@ -169,6 +169,7 @@ class FaultyBackend final : public Backend {
     if (faults.after_pack) faults.after_pack(wide, held);
     rows.write_back();
   }
+  void regroup(const Regroup& args) override { inner_->regroup(args); }
   void pack(const PackBackward& args) override {
     const Widened drows(memory(), args.drows), dx(memory(), args.dx);
     PackBackward wide = args;

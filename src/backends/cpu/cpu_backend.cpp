@@ -103,6 +103,7 @@ class OnCpu : public Base {
   std::string_view name() const override { return "cpu"; }
   bool supports(DType dtype) const override { return dtype == DType::fp32; }
   std::vector<std::string> engines() const override { return cpu::engine_names(); }
+  bool takes_parts(std::string_view engine, DType) const override { return engine == "loop"; }
   std::string why_not(std::string_view engine, const EngineShape& shape) const override {
     return cpu::why_not(engine, shape);
   }
@@ -148,6 +149,7 @@ class CpuBackend final : public OnCpu<Backend> {
   void gate(const GateBackward& args) override { cpu::gate_backward(pool_, args); }
   void plan(const PlanArgs& args) override { cpu::plan(args); }
   void pack(const PackForward& args) override { cpu::pack_forward(pool_, args); }
+  void regroup(const Regroup& args) override { cpu::regroup(pool_, args); }
   void pack(const PackBackward& args) override { cpu::pack_backward(pool_, args); }
   void combine(const CombineForward& args) override { cpu::combine_forward(pool_, args); }
   void combine(const CombineBackward& args) override { cpu::combine_backward(pool_, args); }

@@ -19,17 +19,23 @@ class LoopEngine final : public Engine {
   LoopEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape)
       : shape_(shape), pool_(pool), ffn_(memory, shape) {}
 
+  EngineTraits traits() const override { return {.takes_parts = true}; }
   void reserve(std::int64_t rows) override { ffn_.reserve(rows); }
+  /// Both products of a row at once, when the first is asked for.
   void forward(const ExpertsForward& args) override {
+    if (!args.part.first) return;
     each_block(args, [&](const RowBlock& block) {
       ffn_.forward(block, args.weights, args.x.as<float>(), args.out.as<float>());
     });
   }
+  /// The same of both gradients, when that of the second product is asked for.
   void backward(const ExpertsBackward& args) override {
     const float* dout = args.dout.as<float>();
-    each_block(args.forward, [&](const RowBlock& block) {
-      ffn_.backward(block, args.forward.weights, dout, args.dx.as<float>());
-    });
+    if (args.forward.part.second)
+      each_block(args.forward, [&](const RowBlock& block) {
+        ffn_.backward(block, args.forward.weights, dout, args.dx.as<float>());
+      });
+    if (!args.forward.part.weights) return;
     each_unit(args.forward, [&](const RowBlock& block, std::int64_t begin, std::int64_t end) {
       ffn_.weight_gradients(block, begin, end, args.forward.x.as<float>(), dout, args.gradients);
     });
@@ -45,8 +51,10 @@ class LoopEngine final : public Engine {
   void each_block(const ExpertsForward& args, Body body) {
     pool_.parallel_for(args.x.rows, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t e = 0; e < shape_.experts; ++e) {
-        const std::int64_t first = std::max<std::int64_t>(begin, args.offsets[e]);
-        const std::int64_t last = std::min<std::int64_t>(end, args.offsets[e + 1]);
+        const bool whole = args.part.begin.empty();
+        const std::int64_t first =
+            std::max<std::int64_t>(begin, whole ? args.offsets[e] : args.part.begin[e]);
+        const std::int64_t last = std::min<std::int64_t>(end, whole ? args.offsets[e + 1] : args.part.end[e]);
         if (first < last) body(RowBlock{e, first, last - first});
       }
     });

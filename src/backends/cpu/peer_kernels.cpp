@@ -18,12 +18,11 @@ namespace {
 
 constexpr std::int64_t kTokenGrain = 8;
 
-constexpr const char* kAwaited[kPeerEvents] = {"row counts", "rows", "outputs", "gradients of outputs",
-                                               "gradients of rows"};
-
 class CpuPeerKernels final : public PeerKernels {
  public:
   CpuPeerKernels(const PeerGroup& group, ThreadPool& pool) : g_(group), pool_(pool) {}
+
+  void start_together() override { meet(PeerEvent::start, ++starts_); }
 
   void exchange_counts(const PeerCounts& args) override {
     ++step_;
@@ -42,11 +41,11 @@ class CpuPeerKernels final : public PeerKernels {
         std::memcpy(inbox(p, g_.rank, t), args.x.as<float>() + t * g_.hidden, row_bytes());
       }
     });
-    meet(args.event);
+    arrive(args.event, args.beside);
   }
 
   void spread(const PeerSpread& args) override {
-    each_slot(args.x, [&](std::int64_t, std::int64_t row, const float* token) {
+    each_slot(args.x, args.of, [&](std::int64_t, std::int64_t row, const float* token) {
       std::memcpy(args.rows.as<float>() + row * g_.hidden, token, row_bytes());
     });
   }
@@ -61,7 +60,11 @@ class CpuPeerKernels final : public PeerKernels {
         add_rows(args.rows, p, t, args.weighted, to);
       });
     }
-    meet(args.event);
+    arrive(args.event, args.beside);
+  }
+
+  void wait_for(PeerEvent event) override {
+    await(event, step_);
   }
 
   void sum(const PeerSum& args) override {
@@ -84,7 +87,7 @@ class CpuPeerKernels final : public PeerKernels {
   }
 
   void scale(const PeerScale& args) override {
-    each_slot(args.dy, [&](std::int64_t slot, std::int64_t row, const float* dy) {
+    each_slot(args.dy, args.of, [&](std::int64_t slot, std::int64_t row, const float* dy) {
       const std::int64_t slots = g_.max_tokens * g_.top_k;
       const float* const out = args.out.as<float>() + row * g_.hidden;
       float* const drow = args.drows.as<float>() + row * g_.hidden;
@@ -116,15 +119,23 @@ class CpuPeerKernels final : public PeerKernels {
     return std::atomic_ref(at<std::uint32_t>(rank, g_.at.flags)[static_cast<int>(event) * g_.size + writer]);
   }
 
-  /// Says at every rank that this one has reached `event`, and waits until all ranks have.
-  void meet(PeerEvent event) {
-    for (int p = 0; p < g_.size; ++p) flag(p, event, g_.rank).store(step_, std::memory_order_release);
+  void meet(PeerEvent event) { meet(event, step_); }
+  void meet(PeerEvent event, std::uint32_t step) {
+    publish(event, step);
+    await(event, step);
+  }
+  /// Says at every rank that this one has reached `step` of `event`.
+  void publish(PeerEvent event, std::uint32_t step) {
+    for (int p = 0; p < g_.size; ++p) flag(p, event, g_.rank).store(step, std::memory_order_release);
+  }
+  /// Waits until all ranks have reached it.
+  void await(PeerEvent event, std::uint32_t step) {
     const auto deadline =
         std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
                                                std::chrono::duration<double>(std::min(g_.timeout_s, 1e8)));
     for (int p = 0; p < g_.size; ++p)
       for (int looks = 0;
-           static_cast<std::int32_t>(flag(g_.rank, event, p).load(std::memory_order_acquire) - step_) < 0;
+           static_cast<std::int32_t>(flag(g_.rank, event, p).load(std::memory_order_acquire) - step) < 0;
            ++looks) {
         if (looks < 200) continue;
         sched_yield();
@@ -132,11 +143,16 @@ class CpuPeerKernels final : public PeerKernels {
         throw_if_interrupted();
         if (std::chrono::steady_clock::now() > deadline)
           throw TimeoutError(cat("rank ", g_.first_rank + g_.rank, " waited ", g_.timeout_s, " s for ",
-                                 kAwaited[static_cast<int>(event)], " from rank ", g_.first_rank + p));
+                                 awaited(event), " from rank ", g_.first_rank + p));
       }
   }
 
-  /// Received rows lie in (expert, rank) order.
+  /// Of a push or reduce. Beside other work the wait is left to wait_for(): there is no second thread.
+  void arrive(PeerEvent event, bool beside) { beside ? publish(event, step_) : meet(event); }
+
+  /// The p-th rank whose rows lie at each expert of `owner`: the owner first.
+  int rank_in_order(int owner, int p) const { return (owner + p) % g_.size; }
+
   void lay_out(const PeerCounts& args) const {
     const std::int32_t* all = counts(g_.rank);
     for (int owner = 0; owner < g_.size; ++owner) {
@@ -144,7 +160,9 @@ class CpuPeerKernels final : public PeerKernels {
       for (std::int64_t i = 0; i < g_.experts_per_rank(); ++i) {
         const std::int64_t e = owner * g_.experts_per_rank() + i;
         if (owner == g_.rank) args.local_offsets[static_cast<std::size_t>(i)] = row;
-        for (int p = 0; p < g_.size; ++p) {
+        if (owner == g_.rank) args.own_end[static_cast<std::size_t>(i)] = row + all[owner * g_.experts + e];
+        for (int at = 0; at < g_.size; ++at) {
+          const int p = rank_in_order(owner, at);
           if (p == g_.rank) args.first_row[static_cast<std::size_t>(e)] = row;
           row += all[p * g_.experts + e];
         }
@@ -191,19 +209,21 @@ class CpuPeerKernels final : public PeerKernels {
   }
   /// body(slot of [P, M, K], row, the token's row of [T, H]) for every slot with a row here.
   template <class Body>
-  void each_slot(const TensorView& own, Body body) const {
-    for (int p = 0; p < g_.size; ++p)
+  void each_slot(const TensorView& own, PeerTokens of, Body body) const {
+    for (int p = 0; p < g_.size; ++p) {
+      if (of != PeerTokens::all && (of == PeerTokens::own) != (p == g_.rank)) continue;
       each_token(g_.tokens[p], [&](std::int64_t t) {
         const float* token = p == g_.rank ? own.as<float>() + t * g_.hidden : inbox(g_.rank, p, t);
         for (std::int64_t slot = (p * g_.max_tokens + t) * g_.top_k, end = slot + g_.top_k; slot < end;
              ++slot)
           if (const std::int64_t row = slots_at(g_.rank)[slot]; row >= 0) body(slot, row, token);
       });
+    }
   }
 
   PeerGroup g_;
   ThreadPool& pool_;
-  std::uint32_t step_ = 0;
+  std::uint32_t step_ = 0, starts_ = 0;
 };
 
 }  // namespace

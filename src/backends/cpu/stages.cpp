@@ -202,6 +202,19 @@ void pack_backward(ThreadPool& pool, const PackBackward& args) {
   });
 }
 
+void regroup(ThreadPool& pool, const Regroup& args) {
+  const std::size_t bytes = args.messages.row_bytes();
+  pool.parallel_for(std::ssize(args.place), 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) {
+      const std::int64_t begin = args.begin[i], count = args.begin[i + 1] - begin;
+      if (count == 0) continue;
+      auto* const message = static_cast<std::byte*>(args.messages.data) + begin * bytes;
+      auto* const rows = static_cast<std::byte*>(args.by_expert.data) + args.place[i] * bytes;
+      std::memcpy(args.to_messages ? message : rows, args.to_messages ? rows : message, count * bytes);
+    }
+  });
+}
+
 void combine_forward(ThreadPool& pool, const CombineForward& args) {
   const std::int64_t h = args.y.cols, k = args.top_k;
   pool.parallel_for(args.y.rows, kTokenGrain, [&](std::int64_t begin, std::int64_t end) {

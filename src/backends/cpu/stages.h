@@ -12,6 +12,7 @@ void gate_backward(ThreadPool& pool, const GateBackward& args);
 void plan(const PlanArgs& args);
 void pack_forward(ThreadPool& pool, const PackForward& args);
 void pack_backward(ThreadPool& pool, const PackBackward& args);
+void regroup(ThreadPool& pool, const Regroup& args);
 void combine_forward(ThreadPool& pool, const CombineForward& args);
 void combine_backward(ThreadPool& pool, const CombineBackward& args);
 

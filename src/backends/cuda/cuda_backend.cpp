@@ -26,6 +26,9 @@ class OnCuda : public Base {
   std::string_view name() const override { return "cuda"; }
   bool supports(DType) const override { return true; }
   std::vector<std::string> engines() const override { return cuda::engine_names(); }
+  bool takes_parts(std::string_view engine, DType dtype) const override {
+    return engine == "grouped" && size_of(dtype) == 2;
+  }
   std::string best_engine(const Shape& shape) const override { return cuda::best_engine(shape); }
   std::string best_engine_rule() const override { return cuda::best_engine_rule(); }
   bool has_graphs() const override { return true; }
@@ -93,6 +96,7 @@ class CudaBackend final : public OnCuda<Backend> {
   void gate(const GateBackward& args) override;
   void plan(const PlanArgs& args) override;
   void pack(const PackForward& args) override { cuda::pack(gpu_.stream.get(), args); }
+  void regroup(const Regroup& args) override { cuda::regroup(gpu_.stream.get(), args); }
   void pack(const PackBackward& args) override { cuda::pack(gpu_.stream.get(), args); }
   void combine(const CombineForward& args) override { cuda::combine(gpu_.stream.get(), args); }
   void combine(const CombineBackward& args) override { cuda::combine(gpu_.stream.get(), args); }

@@ -29,6 +29,7 @@ class NcclComm final : public Comm {
   double timeout_s() const override { return watch_ ? communicator().patience().timeout_s : 0; }
 
   void exchange_sizes(std::span<const std::int64_t> send, std::span<std::int64_t> recv) override;
+  bool joins_segments() const override { return false; }
   void exchange_rows(const RowExchange& exchange) override;
   void all_reduce(TensorView tensor) override;
   std::unique_ptr<Comm> split(int color) override;

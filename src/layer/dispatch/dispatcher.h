@@ -29,21 +29,28 @@ class Dispatcher {
   /// x [T, H] → the rows of this rank's experts. Reads routing.expert_of (and score where the weighted sum is made
   /// where the experts are).
   virtual void dispatch(const TensorView& x, const Routing& routing, Trace& trace) = 0;
-  /// What the engine computes after dispatch(), without the weights. Valid until the next dispatch().
-  virtual ExpertsForward batch() const = 0;
+  /// How many batches the engine runs after dispatch() or dispatch_gradient(), one after the other: several if rows
+  /// travel meanwhile.
+  virtual int batches(Pass /*pass*/) const { return 1; }
+  /// What the engine computes in batch i, without the weights; after it has run batch i - 1. First queues what the batch
+  /// waits for. Valid until the next dispatch().
+  virtual ExpertsForward batch(int i, Trace& trace) = 0;
   /// The experts' outputs → y [T, H] = Σ_k score[t, k] · output of slot (t, k).
   virtual void combine(const Routing& routing, const TensorView& y, Trace& trace) = 0;
 
   /// dy [T, H] → the gradient of each output row where its expert is, and routing.dscore unless the engine computes
   /// it. After combine() of the same step.
   virtual void dispatch_gradient(const TensorView& dy, const Routing& routing, Trace& trace) = 0;
-  /// What the engine differentiates after dispatch_gradient(), without weights and gradients.
-  virtual ExpertsBackward batch_gradient(const Routing& routing) const = 0;
+  /// What the engine differentiates in batch i after dispatch_gradient(), without weights and gradients; else like
+  /// batch().
+  virtual ExpertsBackward batch_gradient(int i, const Routing& routing, Trace& trace) = 0;
   /// The gradient of the experts' input rows → dx [T, H], summed over a token's rows.
   virtual void combine_gradient(const Routing& routing, const TensorView& dx, Trace& trace) = 0;
 
   /// The stage that does the work of `stage`; none if it runs by itself.
   virtual std::optional<Stage> fused_into(Stage stage, Pass pass) const = 0;
+  /// Whether the stage runs beside others, so that its time is only what they do not hide.
+  virtual bool overlaps(Stage /*stage*/, Pass /*pass*/) const { return false; }
   /// Why its calls cannot be recorded in a graph, once settled; empty if they can.
   virtual std::string why_no_graph() const = 0;
   /// Whether a call makes the host wait for the device now.
@@ -65,6 +72,8 @@ struct DispatcherArgs {
   Backend& backend;
   Engine& engine;  ///< its traits are read, and reserve() is called when rows grow
   bool backward = true;
+  Overlap overlap = Overlap::none;  ///< of exchange direct
+  int comm_sms = 0;
 };
 
 /// `local` if the group has one rank, whatever `exchange` says. Collective.

@@ -44,7 +44,7 @@ class LocalDispatcher final : public Dispatcher {
     });
   }
 
-  ExpertsForward batch() const override {
+  ExpertsForward batch(int, Trace&) override {
     ExpertsForward batch{.x = x_, .offsets = offsets_, .slot_of = slot_of_, .out = out_};
     if (traits_.row_order == RowOrder::by_token) batch.expert_of_row = expert_of_;
     return batch;
@@ -70,8 +70,8 @@ class LocalDispatcher final : public Dispatcher {
     });
   }
 
-  ExpertsBackward batch_gradient(const Routing& routing) const override {
-    return {.forward = batch(),
+  ExpertsBackward batch_gradient(int, const Routing& routing, Trace& trace) override {
+    return {.forward = batch(0, trace),
             .dout = dout_,
             .dx = drows_,
             .scores = {.row_of = row_of_, .score = routing.score, .dscore = routing.dscore}};

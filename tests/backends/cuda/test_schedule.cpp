@@ -78,7 +78,7 @@ TEST(GroupedSchedule, SavesBytesAroundNarrowExpertsOnly) {
 
 TEST(GroupedSchedule, PrefersTheWidthThatFillsItsWaves) {
   const auto cost = [](int cuts) {
-    return cycles_of(8192, cuts, cuts * 4, 64, 66, 1, loads_of(1, 2, false));
+    return cycles_of(8192, cuts, cuts * 4, 64, {66}, 1, loads_of(1, 2, false));
   };
   // 8 experts of about 1024 rows, 1024 features, 66 clusters of 2: 4 units of features. 36 tiles (half of the experts
   // have a fifth) take three waves of 228 rows; 48 take three of 171.
@@ -87,8 +87,38 @@ TEST(GroupedSchedule, PrefersTheWidthThatFillsItsWaves) {
   EXPECT_LT(cost(32), cost(48));
 }
 
+TEST(GroupedSchedule, GivesEveryUnitToOneClusterWhenSomeBeginLate) {
+  for (const Clusters& clusters : {Clusters{66}, {66, 8, 1e5}, {66, 8, 1}, {3, 2, 5e4}, {1}})
+    for (const int units : {0, 1, 58, 66, 200, 1027}) {
+      const float cycles_of_tile = 2e4;
+      const int early_rounds = clusters.early_rounds(cycles_of_tile),
+                rounds = clusters.rounds(units, cycles_of_tile);
+      std::vector<int> times(static_cast<std::size_t>(units));
+      for (int cluster = 0; cluster < clusters.all; ++cluster) {
+        int tiles = 0;
+        for (UnitWalk walk(clusters, cluster, early_rounds); walk.unit < units;
+             walk.advance(clusters), ++tiles)
+          ++times[static_cast<std::size_t>(walk.unit)];
+        const int late = cluster < clusters.early() ? 0 : early_rounds;
+        ASSERT_LE(tiles > 0 ? late + tiles : 0, rounds) << units << " units, cluster " << cluster;
+      }
+      for (const int count : times) ASSERT_EQ(count, 1) << units << " units";
+    }
+}
+
+TEST(GroupedSchedule, TakesNoLongerForLateClustersThanWithoutThem) {
+  for (const int units : {1, 58, 66, 200, 1027})
+    for (const float late_cycles : {1.0f, 1e4f, 1e6f}) {
+      const Clusters some_late{66, 8, late_cycles}, fewer{58}, all{66};
+      EXPECT_LE(some_late.rounds(units, 2e4f), fewer.rounds(units, 2e4f));
+      EXPECT_GE(some_late.rounds(units, 2e4f), all.rounds(units, 2e4f));
+    }
+}
+
 TEST(GroupedSchedule, CountsNarrowTilesAsBoundByLoads) {
-  const auto cost = [](int width) { return cycles_of(width * 66, 66, 66, 64, 66, 1, loads_of(1, 2, false)); };
+  const auto cost = [](int width) {
+    return cycles_of(width * 66, 66, 66, 64, {66}, 1, loads_of(1, 2, false));
+  };
   const float narrow = cost(16), wide = cost(128);
   EXPECT_GT(narrow, wide / 2);
 }

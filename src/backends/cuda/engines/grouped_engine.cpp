@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine `grouped`: all experts in one grouped GEMM per weight, two forward and four backward. The host knows
 // only the total number of rows.
+#include <utility>
+
 #include "backends/cuda/engines/engines.h"
 #include "backends/cuda/grouped/grouped_gemm.h"
 #include "backends/cuda/grouped/schedule.h"
@@ -32,8 +34,8 @@ Fusion fusion_of(const EngineShape& shape) {
 class GroupedEngine final : public Engine {
  public:
   GroupedEngine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<grouped::GroupedGemm> gemm,
-                const Fusion& fusion)
-      : gpu_(gpu), shape_(shape), gemm_(std::move(gemm)), fusion_(fusion) {
+                const Fusion& fusion, bool takes_parts)
+      : gpu_(gpu), shape_(shape), gemm_(std::move(gemm)), fusion_(fusion), takes_parts_(takes_parts) {
     for (Tensor* tensor : {&pre_, &dpre_}) *tensor = Tensor(gpu.memory, shape.dtype, 0, shape.w1_cols());
     act_ = Tensor(gpu.memory, shape.dtype, 0, shape.ffn);
     dscore_partials_ =
@@ -41,7 +43,7 @@ class GroupedEngine final : public Engine {
   }
 
   EngineTraits traits() const override {
-    return {.gathers_input = fusion_.pack, .computes_dscore = fusion_.dscore};
+    return {.gathers_input = fusion_.pack, .computes_dscore = fusion_.dscore, .takes_parts = takes_parts_};
   }
 
   void reserve(std::int64_t rows) override {
@@ -54,49 +56,71 @@ class GroupedEngine final : public Engine {
   }
 
   void forward(const ExpertsForward& args) override {
+    ExpertsForward pass = args;
     const std::int64_t n = args.out.rows;
     const ExpertTensors& w = args.weights;
-    run({.kind = GemmKind::fprop,
-         .a = args.x,
-         .b = w.w1,
-         .out = first(act_, n),
-         .epilogue = EpilogueOp::activate,
-         .bias = w.b1,
-         .pre = shape_.backward ? first(pre_, n) : TensorView{},
-         .slot_of = fusion_.pack ? args.slot_of.data() : nullptr,
-         .top_k = shape_.top_k},
-        args);
-    run({.kind = GemmKind::fprop, .a = first(act_, n), .b = w.w2, .out = args.out, .bias = w.b2}, args);
+    if (args.part.first)
+      run({.kind = GemmKind::fprop,
+           .a = args.x,
+           .b = w.w1,
+           .out = first(act_, n),
+           .epilogue = EpilogueOp::activate,
+           .bias = w.b1,
+           .pre = shape_.backward ? first(pre_, n) : TensorView{},
+           .slot_of = fusion_.pack ? args.slot_of.data() : nullptr,
+           .top_k = shape_.top_k},
+          pass);
+    if (args.part.second)
+      run({.kind = GemmKind::fprop, .a = first(act_, n), .b = w.w2, .out = args.out, .bias = w.b2}, pass);
   }
 
   void backward(const ExpertsBackward& args) override {
-    const ExpertsForward& forward = args.forward;
+    ExpertsForward forward = args.forward;
     const std::int64_t n = args.dout.rows;
     const TensorView dpre = first(dpre_, n);
+    if (forward.part.second) differentiate(args, dpre, forward);
+    if (forward.part.first)
+      run({.kind = GemmKind::dgrad, .a = dpre, .b = forward.weights.w1, .out = args.dx}, forward);
+    if (forward.part.weights) weight_gradients(args, dpre, forward);
+  }
+
+ private:
+  static TensorView first(const Tensor& tensor, std::int64_t rows) { return tensor.view().slice(0, rows); }
+
+  /// dout [n, H] → dpre.
+  void differentiate(const ExpertsBackward& args, const TensorView& dpre, ExpertsForward& forward) {
     run({.kind = GemmKind::dgrad,
          .a = args.dout,
          .b = forward.weights.w2,
          .out = dpre,
          .epilogue = EpilogueOp::differentiate,
-         .pre = first(pre_, n),
+         .pre = first(pre_, dpre.rows),
          .dscore_partials = fusion_.dscore ? dscore_partials_.view().as<float>() : nullptr},
         forward);
     if (fusion_.dscore)
       reduce_dscore(gpu_.stream.get(), dscore_partials_.view().as<float>(), dscore_partials_.view().cols,
                     args.scores);
-    run({.kind = GemmKind::dgrad, .a = dpre, .b = forward.weights.w1, .out = args.dx}, forward);
-    run({.kind = GemmKind::wgrad, .a = first(act_, n), .b = args.dout, .out = args.gradients.w2}, forward);
+  }
+
+  void weight_gradients(const ExpertsBackward& args, const TensorView& dpre, ExpertsForward& forward) {
+    run({.kind = GemmKind::wgrad, .a = first(act_, dpre.rows), .b = args.dout, .out = args.gradients.w2},
+        forward);
     run({.kind = GemmKind::wgrad, .a = forward.x, .b = dpre, .out = args.gradients.w1}, forward);
     if (!shape_.bias) return;
     sum_columns(gpu_.stream.get(), forward.offsets.data(), args.dout, args.gradients.b2, false);
     sum_columns(gpu_.stream.get(), forward.offsets.data(), dpre, args.gradients.b1, false);
   }
 
- private:
-  static TensorView first(const Tensor& tensor, std::int64_t rows) { return tensor.view().slice(0, rows); }
-  /// Fills in what all GEMMs of a pass have in common.
-  void run(grouped::GroupedGemmArgs gemm, const ExpertsForward& pass) {
+  /// Fills in what all GEMMs of a part have in common. Only the first of them leaves room to the kernels beside it.
+  void run(grouped::GroupedGemmArgs gemm, ExpertsForward& pass) {
+    ExpertsPart& part = pass.part;
     gemm.offsets = pass.offsets.data();
+    if (gemm.kind != GemmKind::wgrad && !part.begin.empty()) {
+      gemm.begin = part.begin.data(), gemm.end = part.end.data();
+      gemm.share = part.share;
+    }
+    gemm.spare_units = std::exchange(part.spare_units, 0);
+    gemm.spare_us = part.spare_us;
     gemm.experts = shape_.experts;
     gemm.activation = shape_.activation;
     gemm_->run(gemm);
@@ -106,6 +130,7 @@ class GroupedEngine final : public Engine {
   EngineShape shape_;
   std::unique_ptr<grouped::GroupedGemm> gemm_;
   Fusion fusion_;
+  bool takes_parts_;
   Tensor pre_, act_, dpre_;  ///< [rows, F or 2F], [rows, F], as pre
   Tensor dscore_partials_;   ///< [rows, dscore_partials_per_row(F)], see GroupedGemmArgs::dscore_partials
 };
@@ -114,8 +139,10 @@ class GroupedEngine final : public Engine {
 
 std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu) {
   if (!grouped::sm90_supports(gpu, shape.hidden, shape.ffn))
-    return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_portable_grouped_gemm(gpu), Fusion{});
-  return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_sm90_grouped_gemm(gpu), fusion_of(shape));
+    return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_portable_grouped_gemm(gpu), Fusion{},
+                                           false);
+  return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_sm90_grouped_gemm(gpu), fusion_of(shape),
+                                         true);
 }
 
 }  // namespace moebench::cuda

@@ -35,13 +35,15 @@ __device__ int exclusive_sum(int value, int& total) {
   return before + sum - value;
 }
 
-/// Rows of expert e over all ranks, and over those below this one.
+/// Rows of expert e, which rank `owner` has, over all ranks, and over those whose rows lie before this one's there:
+/// first the owner's, then the next rank's, and so on.
 struct ExpertRows {
-  int all = 0, before = 0;
-  __device__ ExpertRows(const DevicePeers& d, int e) {
-    for (int p = 0; p < d.g.size; ++p) {
+  int all = 0, before = 0, own = 0;
+  __device__ ExpertRows(const DevicePeers& d, int e, int owner) {
+    for (int at = 0; at < d.g.size; ++at) {
+      const int p = (owner + at) % d.g.size;
       const int rows = __ldcv(peer_at<std::int32_t>(d, d.g.rank, d.g.at.counts) + p * d.g.experts + e);
-      if (p < d.g.rank) before += rows;
+      if (p == d.g.rank) before = all, own = rows;
       all += rows;
     }
   }
@@ -49,7 +51,8 @@ struct ExpertRows {
 
 __global__ void __launch_bounds__(kCountThreads)
     peer_counts_kernel(const __grid_constant__ DevicePeers d, const std::int32_t* __restrict__ counts,
-                       std::int32_t* first_row, std::int32_t* local_offsets, std::int64_t max_rows) {
+                       std::int32_t* first_row, std::int32_t* local_offsets, std::int32_t* own_end,
+                       std::int64_t max_rows) {
   grid_dependency_wait();
   extern __shared__ int starts[];  // [E + 1]: rows of all experts below, whatever their ranks
   const int experts = static_cast<int>(d.g.experts), thread = static_cast<int>(threadIdx.x);
@@ -67,13 +70,15 @@ __global__ void __launch_bounds__(kCountThreads)
   }
   __syncthreads();
   int carry = 0;
+  const int local = experts / d.g.size, mine = d.g.rank * local;
   for (int first = 0; first < experts; first += kCountThreads) {
     const int e = first + thread;
     int total = 0;
     int all = 0;
     if (e < experts) {
-      const ExpertRows rows(d, e);
+      const ExpertRows rows(d, e, e / local);
       all = rows.all, first_row[e] = rows.before;
+      if (e / local == d.g.rank) own_end[e - mine] = rows.own;
     }
     const int below = exclusive_sum(all, total);
     if (e < experts) starts[e] = carry + below;
@@ -81,8 +86,10 @@ __global__ void __launch_bounds__(kCountThreads)
   }
   if (thread == 0) starts[experts] = carry;
   __syncthreads();
-  const int local = experts / d.g.size, mine = d.g.rank * local;
   for (int e = thread; e < experts; e += kCountThreads) first_row[e] += starts[e] - starts[e / local * local];
+  for (int i = thread; i < local; i += kCountThreads)
+    own_end[i] =
+        static_cast<std::int32_t>(min(std::int64_t{own_end[i] + starts[mine + i] - starts[mine]}, max_rows));
   const int received = starts[mine + local] - starts[mine];
   for (int i = thread; i <= local; i += kCountThreads)
     local_offsets[i] =
@@ -94,17 +101,35 @@ __global__ void __launch_bounds__(kCountThreads)
   }
 }
 
+/// One warp: the flags of all ranks there and back.
+__global__ void __launch_bounds__(32) peer_start_kernel(const __grid_constant__ DevicePeers d) {
+  grid_dependency_wait();
+  const int peer = static_cast<int>(threadIdx.x);
+  const std::uint32_t barrier = *d.starts + 1;
+  __syncwarp();
+  if (peer == 0) *d.starts = barrier;
+  if (peer >= d.g.size) return;
+  publish(d, PeerEvent::start, peer, barrier);
+  wait_for(d, PeerEvent::start, peer, barrier);
+}
+
 }  // namespace
 
 void load_counts_kernel() {
   cudaFuncAttributes attributes;
+  MB_CUDA(cudaFuncGetAttributes(&attributes, peer_start_kernel));
   MB_CUDA(cudaFuncGetAttributes(&attributes, peer_counts_kernel));
+}
+
+void peer_start(cudaStream_t stream, const DevicePeers& peers) {
+  launch_with_pdl("peer_start_kernel", stream, {1, 32}, peer_start_kernel, peers);
 }
 
 void peer_counts(cudaStream_t stream, const DevicePeers& peers, const PeerCounts& args) {
   const auto shared = static_cast<unsigned>((peers.g.experts + 1) * sizeof(int));
   launch_with_pdl("peer_counts_kernel", stream, {1, kCountThreads, shared}, peer_counts_kernel, peers,
-                  args.counts.data(), args.first_row.data(), args.local_offsets.data(), args.max_rows);
+                  args.counts.data(), args.first_row.data(), args.local_offsets.data(), args.own_end.data(),
+                  args.max_rows);
 }
 
 }  // namespace moebench::cuda

@@ -23,19 +23,30 @@ struct PeerStatus {
 /// What every kernel of an exchange is given.
 struct DevicePeers {
   PeerGroup g;
-  std::uint32_t* step;  ///< in device memory, so that a replayed graph does not repeat a number
-  std::uint32_t* done;  ///< [events]: blocks of the running kernel that have stored all of theirs
+  std::uint32_t* step;    ///< in device memory, so that a replayed graph does not repeat a number
+  std::uint32_t* starts;  ///< barriers before iterations, also in device memory
+  std::uint32_t* done;    ///< [events]: blocks of the running kernel that have stored all of theirs
   PeerStatus* status;
   std::uint64_t timeout_ns;
 };
 
+/// How a kernel that stores to peers is queued.
+struct PeerLaunch {
+  cudaStream_t stream;
+  bool large_blocks;  ///< blocks that fill a multiprocessor, so that it runs on as many as it has blocks
+  int max_blocks;
+  cudaEvent_t started;  ///< recorded when all blocks have begun; null: the launch is one with PDL
+};
+
 /// Loads all kernels: none is loaded while another waits for a peer.
 void load_peer_kernels();
-/// `blocks`: how many a kernel that stores to peers may use.
+void load_counts_kernel();  ///< by translation unit
+void load_row_kernels();
+void peer_start(cudaStream_t stream, const DevicePeers& peers);
 void peer_counts(cudaStream_t stream, const DevicePeers& peers, const PeerCounts& args);
-void peer_push(cudaStream_t stream, const DevicePeers& peers, const PeerPush& args, int blocks);
+void peer_push(const PeerLaunch& launch, const DevicePeers& peers, const PeerPush& args);
 void peer_spread(cudaStream_t stream, const DevicePeers& peers, const PeerSpread& args);
-void peer_reduce(cudaStream_t stream, const DevicePeers& peers, const PeerReduce& args, int blocks);
+void peer_reduce(const PeerLaunch& launch, const DevicePeers& peers, const PeerReduce& args);
 void peer_sum(cudaStream_t stream, const DevicePeers& peers, const PeerSum& args);
 void peer_scale(cudaStream_t stream, const DevicePeers& peers, const PeerScale& args);
 

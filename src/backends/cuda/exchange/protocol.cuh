@@ -16,6 +16,25 @@ __device__ inline T* peer_at(const DevicePeers& d, int rank, std::size_t offset)
 /// The first of [P, M] tokens that belongs to rank `from`.
 __device__ inline std::int64_t first_token(const DevicePeers& d, int from) { return from * d.g.max_tokens; }
 
+/// Which ranks' tokens a kernel goes through: `count` from the `first`-th on, counted from this rank.
+struct RankRange {
+  int first, count;
+};
+inline RankRange ranks_of(PeerTokens of, int size) {
+  return {of == PeerTokens::received ? 1 : 0, of == PeerTokens::own   ? 1
+                                              : of == PeerTokens::all ? size
+                                                                      : size - 1};
+}
+/// Token t of rank p.
+struct PeerToken {
+  int p;
+  std::int64_t t;
+};
+__device__ inline PeerToken token_at(const DevicePeers& d, const RankRange& ranks, std::int64_t index) {
+  const auto nth = static_cast<int>(index / d.g.max_tokens);
+  return {(d.g.rank + ranks.first + nth) % d.g.size, index % d.g.max_tokens};
+}
+
 /// This thread's earlier stores, and those of other threads that it has met at a barrier, are seen by a GPU that sees
 /// the flag.
 __device__ inline void publish(const DevicePeers& d, PeerEvent event, int peer, std::uint32_t step) {

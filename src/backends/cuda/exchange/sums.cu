@@ -7,6 +7,7 @@
 // rows and partial sums and writes T·H.
 #include <algorithm>
 
+#include "backends/cuda/exchange/launch.cuh"
 #include "backends/cuda/exchange/protocol.cuh"
 #include "backends/cuda/runtime/launch.cuh"
 #include "backends/cuda/stages/storage.cuh"
@@ -43,14 +44,15 @@ __device__ void store_parts(T* to, std::int64_t c, std::int64_t cols, const floa
     if (c + 32 * N * part < cols) store<T, N>(to + c + 32 * N * part, sum[part]);
 }
 
-template <class T, int N, bool kWeighted>
-__global__ void __launch_bounds__(kThreads)
+template <class T, int N, bool kWeighted, int kBlockWarps>
+__global__ void __launch_bounds__(32 * kBlockWarps)
     peer_reduce_kernel(const __grid_constant__ DevicePeers d, PeerEvent event, const T* __restrict__ rows,
                        std::int64_t cols, std::int64_t max_rows) {
   grid_dependency_wait();
   const int k = static_cast<int>(d.g.top_k);
   const std::int64_t others = (d.g.size - 1) * d.g.max_tokens;
-  for (std::int64_t at = warp_of_grid(); at < others; at += std::int64_t{gridDim.x} * kWarps) {
+  for (std::int64_t at = warp_of_grid<kBlockWarps>(); at < others;
+       at += std::int64_t{gridDim.x} * kBlockWarps) {
     const int p = static_cast<int>((d.g.rank + 1 + at / d.g.max_tokens) % d.g.size);
     const std::int64_t t = at % d.g.max_tokens;
     if (t >= d.g.tokens[p]) continue;
@@ -114,9 +116,6 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void load_counts_kernel();
-void load_row_kernels();
-
 void load_peer_kernels() {
   cudaFuncAttributes attributes;
   MB_CUDA(cudaFuncGetAttributes(&attributes, peer_sum_kernel<float, 1, true>));
@@ -124,13 +123,15 @@ void load_peer_kernels() {
   load_row_kernels();
 }
 
-void peer_reduce(cudaStream_t stream, const DevicePeers& peers, const PeerReduce& args, int blocks) {
+void peer_reduce(const PeerLaunch& launch, const DevicePeers& peers, const PeerReduce& args) {
   const std::int64_t tokens = (peers.g.size - 1) * peers.g.max_tokens;
-  const auto wanted = std::clamp<std::int64_t>(blocks_for(tokens, kWarps), 1, blocks);
   with_access(args.rows.dtype, peers.g.hidden, {args.rows.data}, [&]<class T, int N>() {
-    const auto kernel = args.weighted ? peer_reduce_kernel<T, N, true> : peer_reduce_kernel<T, N, false>;
-    launch_with_pdl("peer_reduce_kernel", stream, {grid(wanted), kThreads}, kernel, peers, args.event,
-                    args.rows.as<const T>(), peers.g.hidden, args.rows.rows);
+    with_block_warps(launch, [&]<int kBlockWarps>() {
+      const auto kernel = args.weighted ? peer_reduce_kernel<T, N, true, kBlockWarps>
+                                        : peer_reduce_kernel<T, N, false, kBlockWarps>;
+      launch_peer_kernel("peer_reduce_kernel", launch, kBlockWarps, tokens, kernel, peers, args.event,
+                         args.rows.as<const T>(), peers.g.hidden, args.rows.rows);
+    });
   });
 }
 

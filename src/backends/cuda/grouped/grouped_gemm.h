@@ -13,7 +13,8 @@
 
 namespace moebench::cuda::grouped {
 
-/// The GEMM of expert e, with R_e = rows [offsets[e], offsets[e + 1]) of a matrix of rows; [M, K] · [K, N] each.
+/// The GEMM of expert e, with R_e = rows [offsets[e], offsets[e + 1]) of a matrix of rows, or
+/// those that begin and end say; [M, K] · [K, N] each.
 enum class GemmKind {
   fprop,  ///< out[R_e] = a[R_e] · b_e, weights b [e·K, N]
   dgrad,  ///< out[R_e] = a[R_e] · b_eᵀ, weights b [e·N, K]
@@ -45,6 +46,14 @@ struct GroupedGemmArgs {
   /// Not null, for `differentiate`: [rows, dscore_partials_per_row(N)] fp32, the sums of P · act(pre) over 64 columns
   /// each. Only by make_sm90_grouped_gemm().
   float* dscore_partials = nullptr;
+  /// Not null, for fprop and dgrad: [experts] in device memory, R_e = rows [begin[e], end[e]); no other row is written.
+  /// Only by make_sm90_grouped_gemm(), like what follows.
+  const std::int32_t *begin = nullptr, *end = nullptr;
+  double share = 1;  ///< of the rows of `a` and `out` that begin and end leave, as far as is foreseen
+  /// The last blocks of the grid begin late: so many multiprocessors are held by other kernels, for about so long. They
+  /// get fewer tiles.
+  int spare_units = 0;
+  double spare_us = 0;
 };
 
 class GroupedGemm {

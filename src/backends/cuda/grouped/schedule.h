@@ -7,7 +7,8 @@
 // rows are cut into equal tiles that waste fewer than 16 rows each, not up to 127. Two neighbouring blocks of
 // the grid, a cluster, compute the same tokens and neighbouring features, and share the loads of the tokens;
 // where rows are gathered, they compute the same features and neighbouring tokens, and share the loads of the
-// features. The grid is persistent: unit i (the tiles of a cluster) goes to cluster i modulo the clusters.
+// features. The grid is persistent: unit i (the tiles of a cluster) goes to cluster i modulo the clusters,
+// but for late clusters, which take no part in the first rounds.
 #pragma once
 
 #include <cmath>
@@ -73,17 +74,58 @@ inline constexpr int kMaxShortKBlocks = 3;    ///< up to here the epilogue is th
 inline constexpr long long kMaxGatheringFfn = 384;  ///< see gathers_rows()
 inline constexpr long long kMaxDscoreFfn = 1024;    ///< see computes_dscore_partials()
 
-/// Time of all units on `clusters` clusters, in cycles, if `rows` rows (of all experts) are cut into `tiles`
-/// tiles: whole waves of the mean tile, each of `k_blocks` k-blocks that take as long as their wgmmas or as
-/// their loads, whichever is longer.
-MB_BOTH float cycles_of(int rows, int tiles, int units, int k_blocks, int clusters, int operands,
-                        const Loads& loads) {
-  if (tiles == 0) return 0;
+/// Cycles of the mean tile, if `rows` rows (of all experts) are cut into `tiles` tiles: each of `k_blocks` k-blocks takes
+/// as long as its wgmmas or as its loads, whichever is longer.
+MB_BOTH float tile_cycles(int rows, int tiles, int k_blocks, int operands, const Loads& loads) {
   const float width = static_cast<float>(rows) / static_cast<float>(tiles);
   const float compute = static_cast<float>(kCyclesPerToken * operands) * width,
               load = (loads.features + loads.token * width) / kLoadBytesPerCycle;
-  return static_cast<float>(ceil_div(units, clusters)) *
-         (static_cast<float>(k_blocks) * (compute > load ? compute : load) + kTileOverheadCycles);
+  return static_cast<float>(k_blocks) * (compute > load ? compute : load) + kTileOverheadCycles;
+}
+
+/// The clusters of a grid. The last `late` of them begin about `late_cycles` after the others, because kernels of the
+/// exchange still hold their multiprocessors.
+struct Clusters {
+  int all;
+  int late = 0;
+  float late_cycles = 0;
+
+  MB_BOTH int early() const { return all - late; }
+  /// Tiles that each early cluster computes before the late ones have their first.
+  MB_BOTH int early_rounds(float cycles_of_tile) const {
+    if (late == 0) return 0;
+    const float rounds = late_cycles / cycles_of_tile;
+    const int whole = static_cast<int>(rounds);
+    return static_cast<float>(whole) < rounds ? whole + 1 : whole;
+  }
+  /// Tiles one after the other until all `units` are computed.
+  MB_BOTH int rounds(int units, float cycles_of_tile) const {
+    const int before = early_rounds(cycles_of_tile);
+    const long long left = units - static_cast<long long>(before) * early();
+    return left <= 0 ? ceil_div(units, early()) : before + ceil_div(static_cast<int>(left), all);
+  }
+};
+
+/// Goes through the units of one cluster: those of the early rounds, if it is an early one, and then every
+/// `all`-th of the rest.
+struct UnitWalk {
+  int unit, rounds_left;
+
+  UnitWalk() = default;
+  MB_BOTH UnitWalk(const Clusters& clusters, int cluster, int early_rounds)
+      : unit(cluster + (cluster < clusters.early() ? 0 : early_rounds * clusters.early())),
+        rounds_left(cluster < clusters.early() ? early_rounds : 0) {}
+  MB_BOTH void advance(const Clusters& clusters) {
+    unit += --rounds_left >= 0 ? clusters.early() : clusters.all;
+  }
+};
+
+/// Time of all units, in cycles: whole waves of the mean tile.
+MB_BOTH float cycles_of(int rows, int tiles, int units, int k_blocks, const Clusters& clusters, int operands,
+                        const Loads& loads) {
+  if (tiles == 0) return 0;
+  const float tile = tile_cycles(rows, tiles, k_blocks, operands, loads);
+  return static_cast<float>(clusters.rounds(units, tile)) * tile;
 }
 
 /// Whether the first GEMM gathers its rows, instead of having them packed beforehand. It takes up to a fifth
@@ -129,7 +171,7 @@ inline float forecast_cycles(const Forecast& f, int tile_n) {
           std::ceil((f.rows + static_cast<float>(j) * spread) / max_rows) * static_cast<float>(f.experts) / 3;
     const int tiles = static_cast<int>(std::ceil(expected));
     const float cycles = cycles_of(static_cast<int>(f.rows) * f.experts, tiles, tiles * feature_units,
-                                   f.k_blocks, f.blocks / size, 1, loads_of(1, size, false));
+                                   f.k_blocks, {f.blocks / size}, 1, loads_of(1, size, false));
     if (i == 0 || cycles < min_cycles) min_cycles = cycles;
   }
   return min_cycles;

@@ -64,6 +64,9 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   cluster_sync();  // other blocks may still write to, or arrive in, the shared memory of this one
 }
 
+/// The clock under the power cap, for what is foreseen in microseconds.
+constexpr double kCyclesPerMicrosecond = 1500;
+
 /// Chooses the kernel for a GEMM and launches it: as many clusters as run at once.
 class Sm90GroupedGemm final : public GroupedGemm {
  public:
@@ -110,32 +113,35 @@ class Sm90GroupedGemm final : public GroupedGemm {
   }
 
   Forecast forecast(const GroupedGemmArgs& p) const {
-    return {.rows = static_cast<float>(rows_of(p)) / static_cast<float>(p.experts),
-            .experts = static_cast<int>(p.experts),
-            .features = static_cast<int>(columns_of(p)),
-            .k_blocks = ceil_div(static_cast<int>(p.a.cols), kTileK),
-            .blocks = blocks_};
+    return {
+        .rows = static_cast<float>(p.share * static_cast<double>(rows_of(p))) / static_cast<float>(p.experts),
+        .experts = static_cast<int>(p.experts),
+        .features = static_cast<int>(columns_of(p)),
+        .k_blocks = ceil_div(static_cast<int>(p.a.cols), kTileK),
+        .blocks = blocks_};
   }
 
   template <class T, class Config>
   void launch(const GroupedGemmArgs& p) {
     constexpr bool kWgrad = Config::kWgrad, kGated = Config::kGated;
-    const KernelParams params{.offsets = p.offsets,
-                              .experts = static_cast<int>(p.experts),
-                              .size_m = static_cast<int>(kGated ? columns_of(p) / 2 : columns_of(p)),
-                              .size_n = static_cast<int>(kWgrad ? p.a.cols : 0),
-                              .size_k = static_cast<int>(kWgrad ? 0 : p.a.cols),
-                              .total_rows = static_cast<int>(rows_of(p)),
-                              .bias = p.bias.data,
-                              .out = p.out.data,
-                              .pre = p.pre.data,
-                              .out_cols = static_cast<int>(p.out.cols),
-                              .pre_cols = static_cast<int>(p.pre.cols),
-                              .by_token = p.a.data,
-                              .token_cols = static_cast<int>(p.a.cols),
-                              .top_k = static_cast<int>(p.top_k),
-                              .slot_of = p.slot_of,
-                              .dscore_partials = p.dscore_partials};
+    KernelParams params{.begin = p.begin ? p.begin : p.offsets,
+                        .end = p.end ? p.end : p.offsets + 1,
+                        .experts = static_cast<int>(p.experts),
+                        .size_m = static_cast<int>(kGated ? columns_of(p) / 2 : columns_of(p)),
+                        .size_n = static_cast<int>(kWgrad ? p.a.cols : 0),
+                        .size_k = static_cast<int>(kWgrad ? 0 : p.a.cols),
+                        .total_rows = static_cast<int>(p.share * static_cast<double>(rows_of(p))),
+                        .late_cycles = static_cast<float>(p.spare_us * kCyclesPerMicrosecond),
+                        .bias = p.bias.data,
+                        .out = p.out.data,
+                        .pre = p.pre.data,
+                        .out_cols = static_cast<int>(p.out.cols),
+                        .pre_cols = static_cast<int>(p.pre.cols),
+                        .by_token = p.a.data,
+                        .token_cols = static_cast<int>(p.a.cols),
+                        .top_k = static_cast<int>(p.top_k),
+                        .slot_of = p.slot_of,
+                        .dscore_partials = p.dscore_partials};
     constexpr int kBoxRows = kEpiTileN<Config::kOperands>;
     const TensorMaps maps{
         .features = map_of(p.b, {.stacked = kWgrad ? 1 : p.experts}),
@@ -162,6 +168,7 @@ class Sm90GroupedGemm final : public GroupedGemm {
                               .numAttrs = 2};
     int& clusters = clusters_[size];
     if (clusters == 0) MB_CUDA(cudaOccupancyMaxActiveClusters(&clusters, kernel, &config));
+    params.late_clusters = std::min(ceil_div(p.spare_units, static_cast<int>(size)), clusters - 1);
     config.gridDim = {size * static_cast<unsigned>(clusters)};
     MB_CUDA(cudaLaunchKernelEx(&config, kernel, maps, params));
   }

@@ -32,13 +32,15 @@ struct KernelConfig {
 
 /// A grouped GEMM as the kernel sees it, after swap A/B.
 struct KernelParams {
-  const std::int32_t* offsets;
+  const std::int32_t *begin, *end;  ///< rows of each expert
   int experts;
-  int size_m;        ///< features: columns of `out`, for SwiGLU's first GEMM those of the gate
-  int size_n;        ///< wgrad: rows of `out` per expert; else N is the rows of each expert
-  int size_k;        ///< fprop and dgrad; for wgrad K is the rows of each expert
-  int total_rows;    ///< of all experts
-  const void* bias;  ///< [experts, size_m · operands]
+  int size_m;         ///< features: columns of `out`, for SwiGLU's first GEMM those of the gate
+  int size_n;         ///< wgrad: rows of `out` per expert; else N is the rows of each expert
+  int size_k;         ///< fprop and dgrad; for wgrad K is the rows of each expert
+  int total_rows;     ///< of all experts, as far as the host knows
+  int late_clusters;  ///< the last ones of the grid, which begin about
+  float late_cycles;  ///< so much later, see GroupedGemmArgs::spare_units
+  const void* bias;   ///< [experts, size_m · operands]
   void *out, *pre;
   int out_cols, pre_cols;
   const void* by_token;  ///< if rows are gathered: GroupedGemmArgs::a, its columns, top_k and slot_of
@@ -87,7 +89,8 @@ __device__ Tile read_tile(const SharedMemory<kLayout>& shared, const PipelineSta
           .k_blocks = number(b.z)};
 }
 
-/// Goes through the units of this cluster in order. Called by all lanes of a warp together.
+/// Goes through the units of this cluster in order: unit i of the grid goes to cluster i modulo the clusters, but for the
+/// first rounds, which the late clusters do not take part in. Called by all lanes of a warp together.
 template <class Config>
 class TileScheduler {
   static constexpr bool kWgrad = Config::kWgrad;
@@ -101,16 +104,12 @@ class TileScheduler {
         unit_features_(kTileM * (Config::kGathers ? 1 : static_cast<int>(cluster_size()))),
         feature_units_(ceil_div(params.size_m, unit_features_)) {
     const int size = static_cast<int>(cluster_size());
-    clusters_ = static_cast<int>(gridDim.x) / size;
-    unit_ = static_cast<int>(blockIdx.x) / size;
+    clusters_ = {static_cast<int>(gridDim.x) / size, params.late_clusters, params.late_cycles};
     for (int i = static_cast<int>(threadIdx.x) / 32; i < kCandidates;
          i += static_cast<int>(blockDim.x) / 32) {
-      const int tiles = count(candidate(i, Config::kTokens)),
-                units = tiles / tiles_per_unit_ * feature_units_;
-      const float cycles = cycles_of(
-          kWgrad ? params_.experts * params_.size_n : params_.total_rows, tiles, units,
-          kWgrad ? ceil_div(params_.total_rows, kTileK * params_.experts) : ceil_div(params_.size_k, kTileK),
-          clusters_, Config::kOperands, loads_of(Config::kOperands, size, Config::kGathers));
+      const int tiles = count(candidate(i, Config::kTokens));
+      const float mean = cycles_of_mean_tile(tiles);
+      const float cycles = static_cast<float>(clusters_.rounds(units_of(tiles), mean)) * mean;
       if (lane_of_warp() == 0) costs[i] = cycles;
     }
     __syncthreads();
@@ -118,21 +117,31 @@ class TileScheduler {
     for (int i = 1; i < kCandidates; ++i)
       if (costs[i] < costs[best]) best = i;
     max_n_ = candidate(best, Config::kTokens);
-    units_ = count(max_n_) / tiles_per_unit_ * feature_units_;
+    const int tiles = count(max_n_), cluster = static_cast<int>(blockIdx.x) / size;
+    units_ = units_of(tiles);
+    walk_ = UnitWalk(clusters_, cluster, clusters_.early_rounds(cycles_of_mean_tile(tiles)));
   }
 
   /// The next tile of this block; false, with `tile` unchanged, after the last.
   __device__ bool next(Tile& tile) {
-    if (unit_ >= units_) return false;
-    locate(tile);
-    unit_ += clusters_;
+    if (walk_.unit >= units_) return false;
+    locate(tile, walk_.unit);
+    walk_.advance(clusters_);
     return true;
   }
 
  private:
   __device__ int rows_of(int expert) const {
     if constexpr (kWgrad) return expert < params_.experts ? params_.size_n : 0;
-    return expert < params_.experts ? params_.offsets[expert + 1] - params_.offsets[expert] : 0;
+    return expert < params_.experts ? params_.end[expert] - params_.begin[expert] : 0;
+  }
+  __device__ int units_of(int tiles) const { return tiles / tiles_per_unit_ * feature_units_; }
+  __device__ float cycles_of_mean_tile(int tiles) const {
+    if (tiles == 0) return 1;
+    return tile_cycles(
+        kWgrad ? params_.experts * params_.size_n : params_.total_rows, tiles,
+        kWgrad ? ceil_div(params_.total_rows, kTileK * params_.experts) : ceil_div(params_.size_k, kTileK),
+        Config::kOperands, loads_of(Config::kOperands, static_cast<int>(cluster_size()), Config::kGathers));
   }
   /// Tiles of all experts if no tile has more than `max_rows` rows.
   __device__ int count(int max_rows) const {
@@ -143,15 +152,15 @@ class TileScheduler {
       tiles += split_rows(rows_of(e), max_rows, tiles_per_unit_).tiles;
     return __reduce_add_sync(0xFFFFFFFFu, tiles);
   }
-  /// Finds the tile of unit_. Units are asked for in ascending order, so the search continues at the expert where
+  /// Finds the tile of a unit. Units are asked for in ascending order, so the search continues at the expert where
   /// it ended last time; 32 experts at a time, by a prefix sum over the warp.
-  __device__ void locate(Tile& tile) {
+  __device__ void locate(Tile& tile, int unit) {
     int local;
     if constexpr (kWgrad) {
       const int each =
           split_rows(params_.size_n, max_n_, tiles_per_unit_).tiles / tiles_per_unit_ * feature_units_;
-      tile.expert = unit_ / each;
-      local = unit_ - tile.expert * each;
+      tile.expert = unit / each;
+      local = unit - tile.expert * each;
     } else {
       int mine, through;
       while (true) {
@@ -163,16 +172,16 @@ class TileScheduler {
           if (lane_of_warp() >= step) through += before;
         }
         const int all = __shfl_sync(0xFFFFFFFFu, through, 31);
-        if (unit_ < base_ + all) break;
+        if (unit < base_ + all) break;
         base_ += all;
         first_ += 32;
       }
-      const int found = __ffs(static_cast<int>(__ballot_sync(0xFFFFFFFFu, unit_ < base_ + through))) - 1;
+      const int found = __ffs(static_cast<int>(__ballot_sync(0xFFFFFFFFu, unit < base_ + through))) - 1;
       tile.expert = first_ + found;
-      local = unit_ - base_ - __shfl_sync(0xFFFFFFFFu, through - mine, found);
+      local = unit - base_ - __shfl_sync(0xFFFFFFFFu, through - mine, found);
     }
-    tile.row = params_.offsets[tile.expert];
-    tile.rows = params_.offsets[tile.expert + 1] - tile.row;
+    tile.row = params_.begin[tile.expert];
+    tile.rows = params_.end[tile.expert] - tile.row;
     const int tokens = kWgrad ? params_.size_n : tile.rows;
     const RowSplit split = split_rows(tokens, max_n_, tiles_per_unit_);
     const TileCoord coord = tile_coord_of(local, split.tiles / tiles_per_unit_, feature_units_);
@@ -183,7 +192,9 @@ class TileScheduler {
   }
 
   const KernelParams& params_;
-  int cta_rank_, tiles_per_unit_, unit_features_, feature_units_, clusters_, unit_, max_n_, units_;
+  int cta_rank_, tiles_per_unit_, unit_features_, feature_units_, max_n_, units_;
+  Clusters clusters_;
+  UnitWalk walk_;
   int first_ = 0, base_ = 0;  ///< the 32 experts under search begin here; units before them
 };
 

@@ -36,6 +36,15 @@ inline Stream make_stream() {
   return Stream(stream);
 }
 
+/// The same, and its blocks are placed before those of other streams that could begin, too.
+inline Stream make_urgent_stream() {
+  int least = 0, greatest = 0;
+  MB_CUDA(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+  cudaStream_t stream = nullptr;
+  MB_CUDA(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, greatest));
+  return Stream(stream);
+}
+
 /// With `timed`, cudaEventElapsedTime takes it; without, recording costs less.
 inline Event make_event(bool timed) {
   cudaEvent_t event = nullptr;

@@ -33,6 +33,9 @@ std::int64_t plan_scratch(std::int64_t slots, std::int64_t experts);
 void plan(cudaStream_t stream, const PlanArgs& args, std::int32_t* scratch);
 inline constexpr std::int64_t kMostExperts = 6144;
 
+// regroup.cu
+void regroup(cudaStream_t stream, const Regroup& args);
+
 // pack.cu
 void pack(cudaStream_t stream, const PackForward& args);
 void pack(cudaStream_t stream, const PackBackward& args);

@@ -117,8 +117,9 @@ __device__ inline float warp_sum(float value) {
 // Kernels of rows give each row to one warp.
 inline constexpr int kWarps = 8, kThreads = 32 * kWarps;
 
+template <int kBlockWarps = kWarps>
 __device__ inline std::int64_t warp_of_grid() {
-  return static_cast<std::int64_t>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32;
+  return static_cast<std::int64_t>(blockIdx.x) * kBlockWarps + static_cast<int>(threadIdx.x) / 32;
 }
 __device__ inline int lane_of_warp() { return static_cast<int>(threadIdx.x) % 32; }
 
