@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <tuple>
 #include <vector>
 
@@ -13,6 +14,8 @@ namespace moebench {
 /// Measures ceilings once per (dtype, number of ranks) and remembers them.
 class Ceilings {
  public:
+  /// `known`: of this machine, from earlier runs; these are not measured again.
+  explicit Ceilings(std::span<const Peaks> known = {});
   /// Collective over `bench.ranks` the first time. All ranks measure at once, since they will work at once; the slowest
   /// rank's figure counts. Takes about a second.
   const Peaks& of(Bench bench, DType dtype);

@@ -23,7 +23,7 @@ enum class Status { ok, incorrect, failed, skipped, timed_out, interrupted };
 std::string_view name_of(Status status);
 Status parse_status(std::string_view word);
 
-/// The ceilings of this machine for one backend and dtype, measured in this run. Zero where not measured.
+/// The ceilings of this machine for one backend and dtype, measured in this run or kept. Zero where not measured.
 struct Peaks {
   std::string backend;
   DType dtype = DType::fp32;
@@ -33,6 +33,11 @@ struct Peaks {
   double launch_us = 0;        ///< time of the smallest piece of work: a copy of one element
   double link_gbs = 0;         ///< all-to-all, bytes that leave a rank; 0 with one rank
   double link_latency_us = 0;  ///< a small exchange
+  /// By how much the second best round of repeats missed the best, of the rank where that was most; NaN if unknown.
+  double gemm_spread_pct = std::numeric_limits<double>::quiet_NaN();
+  double copy_spread_pct = std::numeric_limits<double>::quiet_NaN();
+  double link_spread_pct = std::numeric_limits<double>::quiet_NaN();
+  std::string kept_since;  ///< when it was measured, if an earlier run did
 };
 
 /// What limits a stage at its floor.

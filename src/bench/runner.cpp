@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -89,7 +90,7 @@ void require_memory(const MemoryRecord& need, const Bench& bench) {
 class Runner {
  public:
   Runner(const Sampling& sampling, Bench bench, RunObserver& observer)
-      : sampling_(sampling), bench_(bench), observer_(observer) {}
+      : sampling_(sampling), bench_(bench), observer_(observer), ceilings_(sampling.known_peaks) {}
 
   RunOutcome run(std::span<const Case> cases) {
     try {
@@ -184,7 +185,7 @@ class Runner {
     };
     if (std::none_of(known.begin(), known.end(), is_known)) tell_phase(measured, "measuring peaks");
     const Peaks& peaks = ceilings_.of(bench, measured.shape.dtype);
-    if (ceilings_.all().size() != known.size()) tell([&] { observer_.peaks(peaks); });
+    if (told_.emplace(peaks.dtype, peaks.ranks).second) tell([&] { observer_.peaks(peaks); });
     return peaks;
   }
 
@@ -281,6 +282,7 @@ class Runner {
   Bench bench_;
   RunObserver& observer_;
   Ceilings ceilings_;
+  std::set<std::pair<DType, int>> told_;  ///< peaks that the observer knows, by format and ranks
   std::map<int, std::unique_ptr<World>> worlds_;
   RunOutcome outcome_;
 };

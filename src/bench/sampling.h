@@ -29,7 +29,8 @@ struct Sampling {
   bool peaks = true;     ///< also measure the machine's ceilings, once
   bool sensors = true;   ///< also read the device's sensors while samples are taken
   bool interleave = false;
-  bool check_only = false;  ///< verify and stop: nothing is warmed up or timed
+  std::vector<Peaks> known_peaks;  ///< of this machine and backend, from earlier runs: not measured again
+  bool check_only = false;         ///< verify and stop: nothing is warmed up or timed
 };
 
 /// Collects the samples of one case and says when there are enough. A pure function of what it was given,

@@ -46,6 +46,7 @@ void apply_named(Options& options, Settings& settings, const FlagLine& flag, std
     if (!flag.value.empty() && text.size() > 1 && text.starts_with('-') && !number)
       throw UsageError(cat("needs a value, but '", text, "' follows"));
     apply_flag(options, settings, flag.name, text);
+    options.given.insert(std::string(flag.name));
   } catch (const UsageError& error) {
     const std::string_view what = error.what();
     throw UsageError(what.starts_with(given) ? std::string(what) : cat(given, ": ", what));
@@ -169,6 +170,8 @@ void check_together(const Options& options) {
     throw UsageError(cat("--json and --csv both write ", options.csv, ": give two files"));
   if (options.command == Command::report && options.output.empty())
     throw UsageError("report needs --output FILE (-o), the page to write; -: stdout");
+  if (!options.peaks.empty() && !sampling.peaks)
+    throw UsageError("--peaks keeps what --no-peaks does not measure: give one");
   if (options.resume && options.force)
     throw UsageError("--resume keeps a report and --force replaces it: give one");
   if (options.resume && (options.json.empty() || options.json == "-"))
@@ -190,6 +193,11 @@ Options help_about(std::string_view topic) {
 }
 
 }  // namespace
+
+void settle(Options& options) {
+  settle_times(options);
+  check_together(options);
+}
 
 std::string_view name_of(Command command) {
   return command == Command::version ? "version" : kCommands.name(command);
@@ -232,8 +240,7 @@ Options parse_options(int argc, const char* const* argv, const Variables& enviro
   apply_environment(options, environment);
   if (options.command == Command::ab) argc = take_common(options, argc, argv);
   if (argc > 1 && !apply_arguments(options, argc - 1, argv + 1)) return help_about(word);
-  settle_times(options);
-  check_together(options);
+  settle(options);
   return options;
 }
 

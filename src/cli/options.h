@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,12 +30,15 @@ struct Options {
   Sampling sampling;
   bool min_time_given = false, max_time_given = false;  ///< a default gives way to the other one
   std::string json, csv;                                ///< files to write; empty for none
-  std::string output;                                   ///< report: the page to write
-  bool samples = false;                                 ///< keep every sample in the report
-  bool plan = false;                                    ///< print the cases, run nothing
-  bool resume = false;                                  ///< skip what the report at `json` already holds
-  bool force = false;                                   ///< replace the report at `json`
-  bool profile = false;      ///< a few iterations for a profiler, instead of a measurement
+  std::string peaks;                                    ///< file that keeps this machine's peaks
+  std::vector<std::string> columns;                     ///< more columns of the table
+  std::set<std::string, std::less<>> given;  ///< names of flags that were given, here or as variables
+  std::string output;                        ///< report: the page to write
+  bool samples = false;                      ///< keep every sample in the report
+  bool plan = false;                         ///< print the cases, run nothing
+  bool resume = false;                       ///< skip what the report at `json` already holds
+  bool force = false;                        ///< replace the report at `json`
+  bool profile = false;                      ///< a few iterations for a profiler, instead of a measurement
   std::string trace;         ///< file for a timeline of a few iterations, instead of a measurement
   bool quiet = false;        ///< no progress on stderr
   double timeout_s = 300;    ///< longest wait between ranks
@@ -48,6 +52,9 @@ struct Options {
   std::string keep;          ///< ab: directory for the reports; empty: they are removed
   std::vector<std::string> warnings;  ///< MOEBENCH_ variables that mean nothing
 };
+
+/// Puts in order what depends on several flags. Throws UsageError for what does not go together.
+void settle(Options& options);
 
 /// MOEBENCH_… variables of this process, by name.
 using Variables = std::map<std::string, std::string>;

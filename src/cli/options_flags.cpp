@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "comm/launch.h"
+#include "report/extra_columns.h"
 #include "suite/filter.h"
 #include "suite/flag.h"
 
@@ -108,6 +109,8 @@ std::vector<OptionFlag> sampling_flags() {
        [](Options& o, std::string_view v) { o.sampling.stages = !on(v); }},
       {kGroup, "no-peaks", "", "", "skip measuring this machine's peaks, and the limits that follow", kRun,
        [](Options& o, std::string_view v) { o.sampling.peaks = !on(v); }},
+      {kGroup, "peaks", "FILE", "", "keep this machine's peaks here: measured where it has none of this kind",
+       kRun, [](Options& o, std::string_view v) { o.peaks = v; }},
       {kGroup, "no-sensors", "", "", "leave clocks, power and energy unread while samples are taken", kRun,
        [](Options& o, std::string_view v) { o.sampling.sensors = !on(v); }},
       {kGroup, "profile", "", "", "run a few iterations of one case for a profiler; time nothing", kRun,
@@ -163,6 +166,9 @@ std::vector<OptionFlag> output_flags() {
       {kGroup, "trace", "FILE", "",
        "write a timeline of a few iterations of one case for Perfetto; time nothing", kRun,
        [](Options& o, std::string_view v) { o.trace = v; }},
+      {kGroup, "columns", "NAME", "",
+       "more columns: imbalance, memory, min, max, p95, n, tokens (per second)", kRun,
+       [](Options& o, std::string_view v) { o.columns = parse_columns(v); }, true},
       {kGroup, "samples", "", "", "keep every sample in the report", kRun,
        [](Options& o, std::string_view v) { o.samples = on(v); }},
       {kGroup, "resume", "", "", "skip the cases that the report at --json already holds", kRun,

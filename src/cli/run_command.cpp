@@ -13,6 +13,7 @@
 #include "bench/runner.h"
 #include "cli/commands.h"
 #include "cli/identity.h"
+#include "cli/options_flags.h"
 #include "cli/plan.h"
 #include "cli/processes.h"
 #include "cli/repro.h"
@@ -20,6 +21,7 @@
 #include "cli/start_ranks.h"
 #include "cli/workplace.h"
 #include "report/journal.h"
+#include "report/peaks_file.h"
 #include "report/sharing.h"
 #include "suite/embedded.h"
 #include "suite/suite_file.h"
@@ -173,6 +175,21 @@ Sampling sampling_of(const Options& options) {
   return sampling;
 }
 
+/// With the peaks that --peaks keeps of this machine, the same on every rank. `machine`: on rank 0.
+Sampling sampling_with_peaks(const Options& options, const Machine& machine, Workplace& workplace) {
+  Sampling sampling = sampling_of(options);
+  if (options.peaks.empty()) return sampling;
+  World& world = workplace.world();
+  Json kept = Json::array();
+  on_first_rank(world, [&] {
+    for (const Peaks& peaks : read_peaks(options.peaks, place_of(machine), workplace.backend().name()))
+      kept.push_back(to_json(peaks));
+  });
+  for (const Json& peaks : Json::parse(world.broadcast(kept.dump())))
+    sampling.known_peaks.push_back(peaks_from_json(peaks, "peaks: "));
+  return sampling;
+}
+
 /// Finishes the report. A failure must not cost the table; on a disk that was full before, it is no news.
 bool folds(Journal& journal, RunOutcome& outcome) {
   try {
@@ -285,9 +302,27 @@ Settings verify_defaults(const SweepRequest& sweep) {
       {"tokens", "256"}, {"hidden", "256"}, {"ffn", "512"}, {"activation", "gelu,swiglu"}, {"bias", "on"}};
 }
 
-ExitCode run_command(const Options& given, const std::vector<std::string>& argv) {
+/// What the suite says of how to measure, where neither the command line nor the environment does.
+Options with_method_of_suite(const Options& given) {
   Options options = given;
   if (options.command == Command::verify) options.sweep.fallback = verify_defaults(options.sweep);
+  if (options.sweep.suite.empty()) return options;
+  const Suite suite = find_suite(options.sweep.suite);
+  for (const auto& [flag, text] : suite.method) {
+    if (given.given.contains(flag) || options.command == Command::verify) continue;
+    try {
+      Settings none;
+      apply_flag(options, none, flag, text);
+    } catch (const UsageError& error) {
+      throw UsageError(cat("suite ", suite.name, ": ", flag, ": ", error.what()));
+    }
+  }
+  settle(options);
+  return options;
+}
+
+ExitCode run_command(const Options& given, const std::vector<std::string>& argv) {
+  Options options = with_method_of_suite(given);
   if (options.repetitions > 1) return repeat_command(options, argv);
   const SweepAxes axes = read_sweep(options.sweep);
   if (const auto code = start_ranks(options, axes, argv)) return *code;
@@ -334,7 +369,8 @@ ExitCode run_command(const Options& given, const std::vector<std::string>& argv)
   if (journal) warn_of_held(*journal, cases, said, *show);
 
   RunObserver nobody;
-  RunOutcome outcome = run_cases(cases, sampling_of(options), workplace.bench(), show ? *show : nobody);
+  RunOutcome outcome = run_cases(cases, sampling_with_peaks(options, about.machine, workplace),
+                                 workplace.bench(), show ? *show : nobody);
   if (show) {
     show->sort_like(sweep.cases);
     if (journal) about.earlier_runs = journal->document().earlier_runs;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <iostream>
 #include <map>
 
@@ -12,6 +13,7 @@
 #include "report/check_table.h"
 #include "report/csv.h"
 #include "report/grid.h"
+#include "report/peaks_file.h"
 #include "report/table.h"
 #include "report/terminal.h"
 
@@ -43,6 +45,20 @@ void RunDisplay::warn(const std::string& sentence) {
 
 void RunDisplay::peaks(const Peaks& peaks) {
   if (journal_) journal_->add(peaks);
+  constexpr double kSpread_pct = 5;  // more makes a % of limit doubtful
+  for (const auto& [what, spread] :
+       {std::pair("matrix products", peaks.gemm_spread_pct), std::pair("copies", peaks.copy_spread_pct),
+        std::pair("the link", peaks.link_spread_pct)})
+    if (spread > kSpread_pct)
+      warn_and_keep(
+          format("the peak of %s differs by %.0f %% between repeats: %% of limit is no surer", what, spread));
+  if (options_.peaks.empty()) return;
+  try {
+    if (peaks.kept_since.empty())
+      keep_peaks(options_.peaks, place_, peaks, utc_text(std::chrono::system_clock::now()));
+  } catch (const Error& error) {  // the run itself can do without
+    warn_and_keep(cat("peaks are not kept: ", error.what()));
+  }
 }
 
 void RunDisplay::end(const Record& found) {
@@ -60,7 +76,13 @@ void RunDisplay::sort_like(const std::vector<Case>& cases) {
                    [&](const Record& a, const Record& b) { return place[a.id] < place[b.id]; });
 }
 
+void RunDisplay::warn_and_keep(const std::string& sentence) {
+  warn(sentence);
+  if (journal_) journal_->warn(sentence);
+}
+
 void RunDisplay::show_ranks(const Machine& machine) {
+  place_ = place_of(machine);
   if (machine.ranks.size() < 2) return;
   Grid grid({"rank", "host", "pid", "device", "cores"});
   for (const RankInfo& rank : machine.ranks)
@@ -85,7 +107,7 @@ void RunDisplay::print_tables(const Document& report) {
     out << broken(cat("question: ", report.suite->question), readable, "  ");
   if (report.suite && !report.suite->expectation.empty())
     out << broken(cat("expected: ", report.suite->expectation), readable, "  ") << '\n';
-  out << table(records_, columns);
+  out << table(records_, columns, options_.columns);
   if (records_.size() == 1) out << '\n' << stage_table(records_.front(), columns);
   out << std::flush;
 }

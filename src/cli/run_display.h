@@ -35,6 +35,8 @@ class RunDisplay final : public RunObserver {
   void show_ranks(const Machine& machine);
   /// Also shown where progress is not.
   void warn(const std::string& sentence);
+  /// The same, and it stands in the report.
+  void warn_and_keep(const std::string& sentence);
 
   void begin(const Case& measured) override { progress_.begin(measured); }
   void phase(const Case& measured, std::string_view what) override { progress_.phase(measured, what); }
@@ -58,6 +60,7 @@ class RunDisplay final : public RunObserver {
   Journal* journal_ = nullptr;
   LostRanks* ranks_ = nullptr;
   Progress progress_;
+  std::string place_;  ///< of the peaks
   std::vector<Record> records_;
 };
 

@@ -132,6 +132,10 @@ void peaks_fields(Io& io, P& peaks) {
   io("launch_us", peaks.launch_us, 0);
   io("link_gbs", peaks.link_gbs, 0);
   io("link_latency_us", peaks.link_latency_us, 0);
+  io.known("gemm_spread_pct", peaks.gemm_spread_pct);
+  io.known("copy_spread_pct", peaks.copy_spread_pct);
+  io.known("link_spread_pct", peaks.link_spread_pct);
+  io.text("kept_since", peaks.kept_since);
 }
 
 template <class Io, class D>

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "report/doubts.h"
+#include "report/extra_columns.h"
 #include "report/grid.h"
 #include "report/quantity.h"
 
@@ -275,26 +276,29 @@ std::string caption(std::span<const Record> records, std::size_t columns) {
   return wrapped(parts, " ", columns);
 }
 
-Cells cells_of(std::span<const Record> records) {
+Cells cells_of(std::span<const Record> records, std::span<const std::string> extra) {
   Cells cells;
   if (records.empty()) return cells;
   const auto names = varying(records);
   const auto columns = figures(records);
   for (const auto& [name, value] : names.front()) cells.header.push_back(name);
   for (const auto& column : columns) cells.header.push_back(column.header);
+  for (const std::string& column : extra) cells.header.push_back(heading_of(column));
   for (std::size_t i = 0; i < records.size(); ++i) {
     auto& row = cells.rows.emplace_back();
     for (const auto& [name, value] : names[i]) row.push_back(value);
     for (const auto& column : columns) row.push_back(column.cells[i]);
+    for (const std::string& column : extra)
+      row.push_back(has_times(records[i]) ? cell_of(column, records[i]) : "");
     const std::string& reason = records[i].reason;
     cells.notes.push_back(has_times(records[i]) ? "" : reason.empty() ? "no reason was recorded" : reason);
   }
   return cells;
 }
 
-std::string table(std::span<const Record> records, std::size_t wide) {
+std::string table(std::span<const Record> records, std::size_t wide, std::span<const std::string> extra) {
   if (records.empty()) return {};
-  Grid grid = grid_of(cells_of(records));
+  Grid grid = grid_of(cells_of(records, extra));
   const auto left_out =
       fitted(grid, wide, {"sync", "backward", "forward", "% of limit", "TFLOP/s", "GFLOP/s"});
   return caption(records, caption_columns(wide)) + "\n" + grid.text(wide) + "\n" +

@@ -17,7 +17,8 @@ struct Cells {
   std::vector<std::vector<std::string>> rows;
   std::vector<std::string> notes;
 };
-Cells cells_of(std::span<const Record> records);
+/// `extra`: columns beyond the usual ones (report/extra_columns.h).
+Cells cells_of(std::span<const Record> records, std::span<const std::string> extra = {});
 /// Without rows if the stages were not measured.
 Cells stage_cells_of(const Record& record);
 
@@ -25,7 +26,8 @@ Cells stage_cells_of(const Record& record);
 /// precisely it is known, the rate, how near the limit. What has no time shows its status, with the reason
 /// beneath. On a terminal of `columns` columns what does not fit is left out, and said so; 0: nothing is. Ends in a
 /// line break; empty for no records.
-std::string table(std::span<const Record> records, std::size_t columns = 0);
+std::string table(std::span<const Record> records, std::size_t columns = 0,
+                  std::span<const std::string> extra = {});
 
 /// One row per stage of one record: where the time goes and what limits it. Empty if the stages were not
 /// measured.

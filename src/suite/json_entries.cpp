@@ -141,7 +141,9 @@ std::vector<JsonEntry> json_entries(std::string_view text, const std::string& or
   int line = 1;
   Collector collector(origin, line);
   const char* const begin = text.data();
-  json::sax_parse(CountingIterator(begin, &line), CountingIterator(begin + text.size(), &line), &collector);
+  json::sax_parse(CountingIterator(begin, &line), CountingIterator(begin + text.size(), &line), &collector,
+                  nlohmann::detail::input_format_t::json, true,
+                  true);  // strict, and comments are passed over
   return collector.take();
 }
 

@@ -26,7 +26,19 @@ void at_line(const std::string& origin, int line, const Body& body) {
   }
 }
 
-const std::vector<std::string> kKeys{"name", "question", "expectation", "fixed", "axes", "cases"};
+const std::vector<std::string> kKeys{"name", "question", "expectation", "fixed",
+                                     "axes", "cases",    "preset",      "method"};
+const std::vector<std::string> kMethodKeys{"warmup", "iters", "min-time", "max-time",
+                                           "noise",  "check", "recheck",  "interleave"};
+
+/// Puts a flag of "method" into the suite. Whether its value is one, only who reads it knows.
+void add_method(Suite& suite, const JsonEntry& entry) {
+  if (std::find(kMethodKeys.begin(), kMethodKeys.end(), entry.key) == kMethodKeys.end())
+    throw_unknown("flag of \"method\"", entry.key, kMethodKeys);
+  if (entry.is_array || entry.is_object || entry.values.size() != 1)
+    throw UsageError(cat("\"", entry.key, "\" in \"method\" must be one value"));
+  suite.method[entry.key] = entry.values.front();
+}
 
 /// Puts a flag of "fixed", "axes" or one of "cases" into the suite.
 void add_setting(Suite& suite, const JsonEntry& entry) {
@@ -57,7 +69,7 @@ void require_same_flags(const std::vector<Settings>& cases) {
 
 void add_key(Suite& suite, const JsonEntry& entry) {
   if (std::find(kKeys.begin(), kKeys.end(), entry.key) == kKeys.end()) throw_unknown("key", entry.key, kKeys);
-  if (entry.key == "fixed" || entry.key == "axes") {
+  if (entry.key == "fixed" || entry.key == "axes" || entry.key == "method") {
     if (!entry.is_object || entry.is_array)
       throw UsageError(cat("\"", entry.key, "\" must be an object of flags"));
     return;  // its flags are entries of their own
@@ -70,6 +82,7 @@ void add_key(Suite& suite, const JsonEntry& entry) {
   if (!entry.is_string || entry.is_array || entry.values.front().empty())
     throw UsageError(cat("\"", entry.key, "\" must be a text that is not empty"));
   (entry.key == "name"       ? suite.name
+   : entry.key == "preset"   ? suite.preset
    : entry.key == "question" ? suite.question
                              : suite.expectation) = entry.values.front();
 }
@@ -91,8 +104,11 @@ std::string read_file(const std::string& path) {
 Suite parse_suite(std::string_view text, const std::string& origin) {
   Suite suite;
   for (const JsonEntry& entry : json_entries(text, origin)) {
-    at_line(origin, entry.line,
-            [&] { entry.section.empty() ? add_key(suite, entry) : add_setting(suite, entry); });
+    at_line(origin, entry.line, [&] {
+      entry.section.empty()       ? add_key(suite, entry)
+      : entry.section == "method" ? add_method(suite, entry)
+                                  : add_setting(suite, entry);
+    });
   }
   at_line(origin, 1, [&] { require_same_flags(suite.cases); });
   if (suite.name.empty()) throw UsageError(cat(origin, ":1: the key \"name\" is missing"));

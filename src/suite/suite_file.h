@@ -11,11 +11,13 @@
 namespace moebench {
 
 /// {"name": …, "question": …, "expectation": …, "fixed": {flag: value}, "axes": {flag: "text" or [values]},
-/// "cases": [{flag: value, …}, …]}: the axes are multiplied out for each of the cases.
+/// "cases": [{flag: value, …}, …], "preset": …, "method": {flag: value}}: the axes are multiplied out for each of the cases.
 struct Suite {
   std::string name;
   std::string question;
   std::string expectation;
+  std::string preset;           ///< names, as of --preset; empty for none
+  Settings method;              ///< how to measure: flags of `run` that are no settings of a case, unread
   Settings settings;            ///< fixed values and axes alike
   std::vector<Settings> cases;  ///< values that vary together, the same flags in each; empty for none
 };

@@ -37,10 +37,11 @@ struct NamedPreset {
 };
 
 /// One without settings if none is asked for.
-std::vector<NamedPreset> presets_of(const SweepRequest& request) {
-  if (request.preset.empty()) return {{}};
+std::vector<NamedPreset> presets_of(const SweepRequest& request, const Suite& suite) {
+  const std::string& given = request.preset.empty() ? suite.preset : request.preset;
+  if (given.empty()) return {{}};
   std::vector<NamedPreset> found;
-  for (const std::string& part : split(request.preset, ',')) {
+  for (const std::string& part : split(given, ',')) {
     const std::string name(trimmed(part));
     found.push_back({name, settings_of(find_preset(name))});
   }
@@ -64,7 +65,7 @@ std::vector<Settings> merged(const SweepRequest& request, const Suite& suite,
                              std::vector<std::string>& notes) {
   const auto cases = suite.cases.empty() ? std::vector<Settings>(1) : suite.cases;
   std::vector<Settings> all;
-  for (const NamedPreset& preset : presets_of(request)) {
+  for (const NamedPreset& preset : presets_of(request, suite)) {
     note_overridden(preset, suite, cases.front(), notes);
     for (const Settings& of_case : cases) {
       Settings& settings = all.emplace_back(defaults());

@@ -3,7 +3,7 @@
 import json
 import pathlib
 
-from program import CASE, expect, expect_refused, flags, main, moebench
+from program import CASE, expect, expect_refused, flags, main, moebench, report, small
 
 
 def _planned(arguments, **variables):
@@ -42,6 +42,46 @@ def a_variable_that_means_nothing_is_warned_of():
 
 def a_wrong_value_names_its_variable():
     expect_refused(moebench("run", variables={"MOEBENCH_ITERS": "many"}), 2, "MOEBENCH_ITERS: 'many'")
+
+
+def a_suite_says_how_to_measure():
+    pathlib.Path("s.json").write_text('{"name": "s", /* small */ "preset": "mixtral-8x7b", "fixed": {"tokens": 8, "hidden": 8, "ffn": 8, "backend": "cpu"},'
+                                      ' "method": {"iters": 4, "warmup": 1, "check": "full"}}')
+    assert moebench("run --suite s.json --no-peaks --json a.json").code == 0
+    (point,) = report("a.json")["points"]
+    assert (point["case"]["experts"], point["case"]["activation"], point["stop"]["samples"], point["check"]["mode"]) == (8, "swiglu", 4, "full")
+    assert moebench("run --suite s.json --no-peaks --iters 5 --json b.json", variables={"MOEBENCH_CHECK": "none"}).code == 0
+    (point,) = report("b.json")["points"]
+    assert point["stop"]["samples"] == 5 and point["check"]["mode"] == "none", "command line and environment come first"
+    pathlib.Path("t.json").write_text('{"name": "t", "method": {"noise": "quiet"}}')
+    expect_refused(moebench("run --suite t.json"), 2, "suite t: noise: 'quiet' is not a number")
+
+
+def columns_are_added_on_request():
+    shown = moebench(f"run {small(iters=20, routing='hot:1')} --columns imbalance,memory,p95,n")
+    assert shown.code == 0
+    expect(shown.out, "max/mean  peak memory", "kB", " 20\n")
+    expect_refused(moebench("run --columns imbalanse"), 2, "unknown column 'imbalanse'; did you mean 'imbalance'?")
+
+
+def peaks_are_kept_for_the_next_run():
+    case = flags(**{**CASE, "iters": 6, "warmup": 1})
+    first = moebench(f"run {case} --peaks p.json --json a.json --quiet")
+    again = moebench(f"run {case} --peaks p.json --json b.json")
+    assert first.code == 0 and again.code == 0 and "measuring peaks" not in again.err
+    (measured,), (kept,) = report("a.json")["peaks"], report("b.json")["peaks"]
+    assert measured["kept_since"] is None and kept["kept_since"].startswith("20")
+    assert {**measured, "kept_since": 0} == {**kept, "kept_since": 0} and measured["gemm_spread_pct"] >= 0
+    assert report("b.json")["points"][0]["time"]["total"]["limit_pct"] > 0
+    other = json.loads(pathlib.Path("p.json").read_text())
+    other["places"] = {"elsewhere: GPU": next(iter(other["places"].values()))}
+    pathlib.Path("p.json").write_text(json.dumps(other))
+    assert moebench(f"run {case} --peaks p.json --json c.json").code == 0
+    assert report("c.json")["peaks"][0]["kept_since"] is None, "those of another machine are not taken"
+    assert len(json.loads(pathlib.Path("p.json").read_text())["places"]) == 2
+    pathlib.Path("mine.txt").write_text("mine")
+    expect_refused(moebench(f"run {case} --peaks mine.txt"), 2, "mine.txt is no file of peaks")
+    expect_refused(moebench(f"run {case} --peaks p.json --no-peaks"), 2, "give one")
 
 
 main(globals())

@@ -131,6 +131,20 @@ TEST(SuiteFile, TakesTrueAndFalseForSwitchesAlone) {
   expect_usage_error([&] { parse("\"engine\": false"); }, "\"engine\" takes NAME, not true or false");
 }
 
+TEST(SuiteFile, HoldsPresetsMethodAndComments) {
+  const Suite suite = parse_suite(R"({
+    // why: a comment
+    "name": "x", /* another */ "preset": "mixtral-8x7b",
+    "method": {"noise": 0.5, "max-time": 4, "interleave": true}})",
+                                  "x.json");
+  EXPECT_EQ(suite.preset, "mixtral-8x7b");
+  EXPECT_EQ(suite.method, (Settings{{"noise", "0.5"}, {"max-time", "4"}, {"interleave", "on"}}));
+  expect_usage_error([] { parse_suite("{\"name\": \"x\",\n\"method\": {\"nois\": 1}}", "x.json"); },
+                     "x.json:2: unknown flag of \"method\" 'nois'; did you mean 'noise'?");
+  expect_usage_error([] { parse_suite(R"({"name": "x", "method": {"noise": [1, 2]}})", "x.json"); },
+                     "must be one value");
+}
+
 TEST(SuiteFile, SurvivesDeepNesting) {
   expect_usage_error([] { parse_suite(std::string(100000, '['), "x.json"); }, "x.json:1:");
   std::string deep;
