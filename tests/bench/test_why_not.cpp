@@ -44,7 +44,8 @@ TEST(WhyNot, AsksSizesGateEngineSubjectAndBackendInThisOrder) {
   point.gate = "no-gate";
   EXPECT_EQ(why_not(point, backend), "top_k 9 exceeds experts 4");
   point.shape.top_k = 2;
-  EXPECT_EQ(why_not(point, backend), "unknown gate 'no-gate'; valid: topk");
+  EXPECT_EQ(why_not(point, backend),
+            "unknown gate 'no-gate'; valid: topk, softmax-topk, sigmoid, sqrtsoftplus");
   point.gate = "topk";
   EXPECT_EQ(why_not(point, backend), "engine loop refuses");
   backend.refuse_engine = false;

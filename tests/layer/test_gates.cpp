@@ -121,6 +121,18 @@ TEST(Gates, SoftmaxTopkRenormalisedIsTopk) {
   for (int j = 0; j < 4; ++j) EXPECT_NEAR(scores[j] / sum, topk->scores(logits, chosen)[j], 1e-15);
 }
 
+TEST(Gates, AffinitiesAreThoseOfTheChosenOverTheirSum) {
+  const Shape shape{.tokens = 1, .hidden = 1, .ffn = 1, .experts = 3, .top_k = 2};
+  const Values logits{0, std::log(3.0), -2};  // sigmoids 1/2 and 3/4, softplus ln 2 and ln 4
+  const std::vector<std::int32_t> chosen{1, 0}, one{1};
+  const auto sigmoid = find_gate("sigmoid").define(shape), root = find_gate("sqrtsoftplus").define(shape);
+  EXPECT_EQ(choice_of(*sigmoid, logits, 2), chosen);
+  EXPECT_NEAR(sigmoid->scores(logits, chosen)[0], 0.6, 1e-15);
+  EXPECT_NEAR(sigmoid->scores(logits, one)[0], 0.75, 1e-15);
+  EXPECT_NEAR(root->scores(logits, chosen)[0], std::sqrt(2) / (std::sqrt(2) + 1), 1e-15);
+  EXPECT_NEAR(root->scores(logits, one)[0], std::sqrt(2 * std::log(2)), 1e-15);
+}
+
 /// A step of the layer under kDroppingGate.
 struct DroppedStep {
   explicit DroppedStep(const std::string& engine)

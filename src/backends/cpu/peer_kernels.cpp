@@ -63,9 +63,7 @@ class CpuPeerKernels final : public PeerKernels {
     arrive(args.event, args.beside);
   }
 
-  void wait_for(PeerEvent event) override {
-    await(event, step_);
-  }
+  void wait_for(PeerEvent event) override { await(event, step_); }
 
   void sum(const PeerSum& args) override {
     each_token(args.y.rows, [&](std::int64_t t) {

@@ -8,5 +8,7 @@ namespace moebench {
 
 extern const GateEntry kTopkGate;
 extern const GateEntry kSoftmaxTopkGate;
+extern const GateEntry kSigmoidGate;
+extern const GateEntry kSqrtsoftplusGate;
 
 }  // namespace moebench

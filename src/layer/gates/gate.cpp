@@ -7,7 +7,7 @@
 namespace moebench {
 namespace {
 
-constexpr const GateEntry* kGates[] = {&kTopkGate, &kSoftmaxTopkGate};
+constexpr const GateEntry* kGates[] = {&kTopkGate, &kSoftmaxTopkGate, &kSigmoidGate, &kSqrtsoftplusGate};
 
 class RuleGate final : public Gate {
  public:

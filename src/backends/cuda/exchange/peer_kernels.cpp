@@ -106,9 +106,7 @@ class CudaPeerKernels final : public PeerKernels {
   void reduce(const PeerReduce& args) override {
     queue(args.event, args.beside, [&](const PeerLaunch& launch) { peer_reduce(launch, peers_, args); });
   }
-  void wait_for(PeerEvent event) override {
-    MB_CUDA(cudaStreamWaitEvent(stream(), beside_->done(event), 0));
-  }
+  void wait_for(PeerEvent event) override { MB_CUDA(cudaStreamWaitEvent(stream(), beside_->done(event), 0)); }
   void sum(const PeerSum& args) override { peer_sum(stream(), peers_, args); }
   void scale(const PeerScale& args) override { peer_scale(stream(), peers_, args); }
 

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gate `sqrtsoftplus`: a = √ln(1 + e^z), S = the K largest, p = a_S / Σ a_S; with K = 1 p = a.
+// Source: Megatron-LM's router, score function sqrtsoftplus, without bias, groups and scaling factor.
+#include <cmath>
+
+#include "layer/gates/affinity.h"
+#include "layer/gates/entries.h"
+
+namespace moebench {
+namespace {
+
+/// ln(1 + e^z), which does not overflow.
+double softplus(double z) { return z > 0 ? z + std::log1p(std::exp(-z)) : std::log1p(std::exp(z)); }
+
+struct SqrtSoftplus {
+  static double value(double z) { return std::sqrt(softplus(z)); }
+  /// σ(z) / (2 · softplus(z)), which tends to 1/2 as z falls.
+  static double relative_slope(double z) {
+    return z < -700 ? 0.5 : 1 / (1 + std::exp(-z)) / (2 * softplus(z));
+  }
+};
+
+std::unique_ptr<GateDefinition> define(const Shape& shape) {
+  return std::make_unique<AffinityDefinition<SqrtSoftplus>>(GateScore::sqrtsoftplus, shape.experts);
+}
+
+}  // namespace
+
+constinit const GateEntry kSqrtsoftplusGate{
+    .name = "sqrtsoftplus",
+    .help = "the k largest, weighted by the roots of their softplus over their sum",
+    .define = define,
+    .make = make_rule_gate,
+    .cost = affinity_cost,
+    .why_not = any_shape};
+
+}  // namespace moebench
