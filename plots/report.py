@@ -16,7 +16,7 @@ BACKWARD = ["combine", "collect", "experts", "dispatch", "pack", "gate"]
 STAGES = FORWARD + ["sync"]
 PASSES = ["total", "forward", "backward", "sync"]
 # Settings that older reports do not hold: at these values a case is what it was without them.
-DEFAULTS = {"graph": "off", "cache": "cold"}
+DEFAULTS = {"graph": "off", "cache": "cold", "overlap": "none"}
 # Settings that a subject does not read: they tell none of its points apart.
 NO_MATTER = {"linear": {"ep", "experts", "experts-per-rank", "top-k", "activation", "bias", "gate", "routing", "engine"},
              "dense": {"ep", "experts", "experts-per-rank", "gate", "routing", "engine"}}
