@@ -91,7 +91,7 @@ TEST_P(EveryBackend, PlanHoldsForManySlotsOfWhichSomeAreDropped) {
   }
 }
 
-/// Token 0 has no row, token 1 one, token 2 two; row 3 is nobody's.
+/// Token 0 has no row, token 1 one, token 2 two; row 3 is no token's.
 TEST_P(EveryBackend, PackAndCombineLeaveDroppedSlotsOut) {
   for (const std::int64_t hidden : {1, 24, 129}) {
     const Array<std::int32_t> row_of(*backend_, std::vector<std::int32_t>{-1, -1, -1, 1, 2, 0});

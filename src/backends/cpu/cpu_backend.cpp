@@ -149,8 +149,8 @@ class CpuBackend final : public OnCpu<Backend> {
   void gate(const GateBackward& args) override { cpu::gate_backward(pool_, args); }
   void plan(const PlanArgs& args) override { cpu::plan(args); }
   void pack(const PackForward& args) override { cpu::pack_forward(pool_, args); }
-  void regroup(const Regroup& args) override { cpu::regroup(pool_, args); }
   void pack(const PackBackward& args) override { cpu::pack_backward(pool_, args); }
+  void regroup(const Regroup& args) override { cpu::regroup(pool_, args); }
   void combine(const CombineForward& args) override { cpu::combine_forward(pool_, args); }
   void combine(const CombineBackward& args) override { cpu::combine_backward(pool_, args); }
 

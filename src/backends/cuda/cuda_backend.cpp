@@ -96,8 +96,8 @@ class CudaBackend final : public OnCuda<Backend> {
   void gate(const GateBackward& args) override;
   void plan(const PlanArgs& args) override;
   void pack(const PackForward& args) override { cuda::pack(gpu_.stream.get(), args); }
-  void regroup(const Regroup& args) override { cuda::regroup(gpu_.stream.get(), args); }
   void pack(const PackBackward& args) override { cuda::pack(gpu_.stream.get(), args); }
+  void regroup(const Regroup& args) override { cuda::regroup(gpu_.stream.get(), args); }
   void combine(const CombineForward& args) override { cuda::combine(gpu_.stream.get(), args); }
   void combine(const CombineBackward& args) override { cuda::combine(gpu_.stream.get(), args); }
 

@@ -41,11 +41,4 @@ class AffinityDefinition final : public GateDefinition {
   std::size_t experts_;
 };
 
-/// The products, and the logits, which forward keeps (4·T·E bytes) and backward reads.
-inline StageCost affinity_cost(const Shape& shape, const RankLoad& load, Pass pass) {
-  StageCost cost = gate_cost(shape, load, pass);
-  cost.bytes += 4.0 * static_cast<double>(load.tokens) * static_cast<double>(shape.experts);
-  return cost;
-}
-
 }  // namespace moebench

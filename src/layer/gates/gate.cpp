@@ -53,6 +53,12 @@ std::unique_ptr<Gate> make_rule_gate(const GateArgs& args, std::unique_ptr<GateD
   return std::make_unique<RuleGate>(args, std::move(definition));
 }
 
+StageCost gate_cost_with_logits(const Shape& shape, const RankLoad& load, Pass pass) {
+  StageCost cost = gate_cost(shape, load, pass);
+  cost.bytes += 4.0 * static_cast<double>(load.tokens) * static_cast<double>(shape.experts);
+  return cost;
+}
+
 std::string any_shape(const Shape&) { return {}; }
 
 std::span<const GateEntry* const> gates() { return kGates; }

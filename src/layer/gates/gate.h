@@ -80,7 +80,8 @@ struct GateEntry {
 
 /// A gate that is nothing but its rule: the backend's gate stage, forward and backward.
 std::unique_ptr<Gate> make_rule_gate(const GateArgs& args, std::unique_ptr<GateDefinition> definition);
-/// For the table.
+/// For the table: gate_cost() and the logits, which forward keeps (4·T·E bytes) and backward reads.
+StageCost gate_cost_with_logits(const Shape& shape, const RankLoad& load, Pass pass);
 std::string any_shape(const Shape& shape);
 
 /// The table, in the order of `moebench list gates`.

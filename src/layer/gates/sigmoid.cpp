@@ -24,7 +24,7 @@ constinit const GateEntry kSigmoidGate{.name = "sigmoid",
                                        .help = "the k largest, weighted by their sigmoids over their sum",
                                        .define = define,
                                        .make = make_rule_gate,
-                                       .cost = affinity_cost,
+                                       .cost = gate_cost_with_logits,
                                        .why_not = any_shape};
 
 }  // namespace moebench

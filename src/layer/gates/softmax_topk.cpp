@@ -41,12 +41,6 @@ class SoftmaxTopkDefinition final : public GateDefinition {
 
 std::unique_ptr<GateDefinition> define(const Shape&) { return std::make_unique<SoftmaxTopkDefinition>(); }
 
-StageCost cost(const Shape& shape, const RankLoad& load, Pass pass) {
-  StageCost cost = gate_cost(shape, load, pass);
-  cost.bytes += 4.0 * static_cast<double>(load.tokens) * static_cast<double>(shape.experts);
-  return cost;
-}
-
 }  // namespace
 
 constinit const GateEntry kSoftmaxTopkGate{
@@ -54,7 +48,7 @@ constinit const GateEntry kSoftmaxTopkGate{
     .help = "the k largest of a softmax over all experts, not renormalised (Switch with k = 1)",
     .define = define,
     .make = make_rule_gate,
-    .cost = cost,
+    .cost = gate_cost_with_logits,
     .why_not = any_shape};
 
 }  // namespace moebench

@@ -31,7 +31,7 @@ constinit const GateEntry kSqrtsoftplusGate{
     .help = "the k largest, weighted by the roots of their softplus over their sum",
     .define = define,
     .make = make_rule_gate,
-    .cost = affinity_cost,
+    .cost = gate_cost_with_logits,
     .why_not = any_shape};
 
 }  // namespace moebench

@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int j = lane_of_warp(); j < k; j += 32) {
     const int e = expert_of[t * k + j];
     if (e >= 0) ranks |= 1u << (e / local);
-    if (dscore)  // of a dropped slot: nobody has stored it
+    if (dscore)  // 0 of a dropped slot: no rank has stored it
       dscore[t * k + j] = e >= 0 ? peer_at<const float>(d, d.g.rank, d.g.at.dscore)[t * k + j] : 0;
   }
   ranks = __reduce_or_sync(0xFFFFFFFFu, ranks);
