@@ -20,7 +20,7 @@ class LayerSubject final : public Subject {
       : case_(measured),
         bench_(bench),
         backward_(measured.passes != PassSet::fwd),
-        workload_(measured.shape, measured.skew, measured.seed),
+        workload_(measured.shape, measured.routing, measured.seed),
         groups_(connect(bench, [&](auto comm) { return Groups(std::move(comm), measured.shape.ep); })),
         layer_(measured.shape, groups_, bench.backend,
                {.engine = measured.engine,

@@ -27,7 +27,7 @@ bool shares_a_gpu(const Document& document) {
 /// case's own.
 bool fits(const Case& point, const Shape& layer) {
   const Shape& shape = point.shape;
-  const bool even = point.skew.kind == Skew::Kind::random || point.skew.kind == Skew::Kind::balanced;
+  const bool even = point.routing.is_random() || name_of(point.routing) == "balanced";
   return even && point.cache == CacheState::cold && point.subject == SubjectKind::layer && shape.ranks == 1 &&
          shape.hidden == layer.hidden && shape.ffn == layer.ffn && shape.activation == layer.activation &&
          shape.bias == layer.bias && shape.dtype == layer.dtype;

@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/workplace.h"
 #include "layer/gates/gate.h"
+#include "moe/routing_distribution.h"
 #include "project/fabric.h"
 #include "suite/presets.h"
 #include "suite/suite_file.h"
@@ -33,6 +34,15 @@ void list_gates() {
   for (const GateEntry* gate : gates())
     std::cout << format("  %-14s ", std::string(gate->name).c_str()) << gate->help
               << (gate == &default_gate() ? " (default)" : "") << '\n';
+}
+
+void list_routings() {
+  for (const RoutingKind& kind : routing_kinds()) {
+    const std::string word = cat(kind.name, kind.parameter.empty() ? "" : ":", kind.parameter);
+    std::cout << format("  %-16s ", word.c_str()) << kind.help;
+    if (!kind.parameter.empty()) std::cout << "; " << kind.parameter << " up to " << kind.most;
+    std::cout << (&kind == &routing_kinds().front() ? " (default)" : "") << '\n';
+  }
 }
 
 void list_engines() {
@@ -69,9 +79,10 @@ struct Topic {
   std::string_view name;
   void (*list)();
 };
-constexpr Topic kTopics[] = {{"suites", list_suites},   {"presets", list_presets},   {"gates", list_gates},
-                             {"engines", list_engines}, {"backends", list_backends}, {"comms", list_comms},
-                             {"fabrics", list_fabrics}};
+constexpr Topic kTopics[] = {{"suites", list_suites},   {"presets", list_presets},
+                             {"gates", list_gates},     {"routings", list_routings},
+                             {"engines", list_engines}, {"backends", list_backends},
+                             {"comms", list_comms},     {"fabrics", list_fabrics}};
 
 }  // namespace
 

@@ -62,7 +62,7 @@ std::string caption(const Projection& all) {
   };
   std::string text =
       cat("tokens=", s.tokens, " per GPU hidden=", s.hidden, " ffn=", s.ffn, " experts=", s.experts,
-          " top-k=", s.top_k, " dtype=", name_of(s.dtype), " routing=", name_of(all.skew),
+          " top-k=", s.top_k, " dtype=", name_of(s.dtype), " routing=", name_of(all.routing),
           " pass=", all.backward ? "fwd+bwd" : "fwd", "\n", f.name, ": in a node ", tier(f.intra));
   if (f.inter) text += cat("; between nodes ", tier(*f.inter));
   text += cat(f.concurrent ? "; both at once" : "; one after the other", "; rows once per ",
@@ -134,7 +134,7 @@ ExitCode project_command(const Options& options) {
   const Fabric fabric = find_fabric(request.fabric);
   const ComputeTable compute =
       request.compute.empty() ? ComputeTable() : compute_from(request.compute, layer.shape, fabric);
-  const Projection all = project(layer.shape, layer.skew, layer.seed, request, fabric, compute);
+  const Projection all = project(layer.shape, layer.routing, layer.seed, request, fabric, compute);
   const int columns = terminal_columns(to_stdout ? STDERR_FILENO : STDOUT_FILENO);
   (to_stdout ? std::cerr : std::cout) << text_of(all, static_cast<std::size_t>(columns));
   if (to_stdout)

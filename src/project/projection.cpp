@@ -138,7 +138,7 @@ Projected projected(const Projection& all, std::int64_t nodes, const ComputeTabl
   Projected row{.nodes = nodes, .gpus = job.ranks, .ep = job.ep, .experts_per_gpu = job.experts_per_rank()};
   row.mean_rows = real(all.shape.tokens * all.shape.top_k);
   const int per_node = static_cast<int>(job.ranks / nodes);
-  add_traffic(row, draw_traffic(job, all.skew, all.seed, per_node, request.dedup), all.fabric);
+  add_traffic(row, draw_traffic(job, all.routing, all.seed, per_node, request.dedup), all.fabric);
   if (!compute.empty()) add_compute(row, all.shape, compute, request.what_if.experts_factor, all.backward);
   row.comm_us = row.exchange_us * (all.backward ? 4 : 2);
   row.serial_us = overlapped(row.compute_us, row.comm_us, 0);
@@ -213,9 +213,9 @@ double overlapped(double compute_us, double comm_us, double overlap) {
 
 double widening(double gpus, double largest) { return gpus > largest ? std::sqrt(gpus / largest) : 1; }
 
-Projection project(const Shape& layer, const Skew& skew, std::uint64_t seed, const ProjectRequest& request,
-                   const Fabric& fabric, const ComputeTable& compute) {
-  Projection all{.shape = layer, .skew = skew, .seed = seed, .request = request};
+Projection project(const Shape& layer, const RoutingDistribution& routing, std::uint64_t seed,
+                   const ProjectRequest& request, const Fabric& fabric, const ComputeTable& compute) {
+  Projection all{.shape = layer, .routing = routing, .seed = seed, .request = request};
   all.fabric = changed(fabric, request.what_if);
   all.backward = compute.empty() || compute.has_backward();
   for (const std::int64_t nodes : request.nodes)

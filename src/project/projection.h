@@ -61,7 +61,7 @@ struct Projected {
 
 struct Projection {
   Shape shape;  ///< tokens of one GPU; ranks and ep of one
-  Skew skew;
+  RoutingDistribution routing;
   std::uint64_t seed = 1;
   ProjectRequest request;
   Fabric fabric;  ///< with what --what-if changed
@@ -81,10 +81,10 @@ double overlapped(double compute_us, double comm_us, double overlap);
 /// By how much the error grows: √2 for each doubling beyond the largest number of GPUs that was fitted.
 double widening(double gpus, double largest);
 
-/// `layer` has the tokens, sizes and skew of one GPU's layer. Throws UsageError: layouts that do not divide, more nodes
+/// `layer` has the tokens, sizes and routing of one GPU's layer. Throws UsageError: layouts that do not divide, more nodes
 /// than the fabric has, more than 8 times what was fitted without --extrapolate, no row that can be computed.
-Projection project(const Shape& layer, const Skew& skew, std::uint64_t seed, const ProjectRequest& request,
-                   const Fabric& fabric, const ComputeTable& compute);
+Projection project(const Shape& layer, const RoutingDistribution& routing, std::uint64_t seed,
+                   const ProjectRequest& request, const Fabric& fabric, const ComputeTable& compute);
 
 /// As JSON of the schema moebench.projection/1 (docs/projection.schema.json).
 std::string json_of(const Projection& projection);

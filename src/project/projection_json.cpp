@@ -88,7 +88,7 @@ std::string json_of(const Projection& all) {
               {"activation", name_of(shape.activation)},
               {"bias", shape.bias},
               {"dtype", name_of(shape.dtype)},
-              {"routing", name_of(all.skew)},
+              {"routing", name_of(all.routing)},
               {"seed", all.seed}}},
             {"passes", all.backward ? "fwd+bwd" : "fwd"},
             {"dedup", name_of(all.request.dedup)},

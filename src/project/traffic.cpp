@@ -103,14 +103,15 @@ std::int64_t Traffic::median_rows() const {
   return *middle;
 }
 
-Traffic draw_traffic(const Shape& shape, const Skew& skew, std::uint64_t seed, int per_node, Dedup dedup) {
+Traffic draw_traffic(const Shape& shape, const RoutingDistribution& routing, std::uint64_t seed, int per_node,
+                     Dedup dedup) {
   if (shape.tokens > kMostChoices / shape.top_k)
     throw UsageError(cat("a job of ", shape.tokens, " tokens with top-k ", shape.top_k, " on ", shape.ranks,
                          " GPUs has more choices than the ", kMostChoices,
                          " that are drawn; give fewer --tokens or --nodes"));
-  const bool random = skew.kind == Skew::Kind::random;
+  const bool random = routing.is_random();
   std::optional<Workload> workload;
-  if (!random) workload.emplace(shape, skew, seed);
+  if (!random) workload.emplace(shape, routing, seed);
   Traffic traffic;
   traffic.ranks.resize(static_cast<std::size_t>(shape.ranks));
   Sender sender(shape, per_node, dedup, traffic);

@@ -18,7 +18,7 @@ std::string_view name_of(Dedup dedup);
 /// Throws UsageError naming the valid words.
 Dedup parse_dedup(std::string_view word);
 
-/// The K experts of a token for Skew::Kind::random: K of E without replacement, even, a pure function of seed and token.
+/// The K experts of a token for routing `random`: K of E without replacement, even, a pure function of seed and token.
 void draw_experts(std::uint64_t seed, std::int64_t token, std::int64_t experts,
                   std::span<std::int64_t> chosen);
 
@@ -38,7 +38,8 @@ struct Traffic {
 };
 
 /// Of one step of `shape` (ranks, ep and tokens of the whole job), rank r on node r / per_node. Throws UsageError if the
-/// skew cannot be planted or the job has more choices than can be drawn here.
-Traffic draw_traffic(const Shape& shape, const Skew& skew, std::uint64_t seed, int per_node, Dedup dedup);
+/// routing cannot be planted or the job has more choices than can be drawn here.
+Traffic draw_traffic(const Shape& shape, const RoutingDistribution& routing, std::uint64_t seed, int per_node,
+                     Dedup dedup);
 
 }  // namespace moebench

@@ -41,7 +41,8 @@ CacheState parse_cache(std::string_view word);
 struct Case {
   SubjectKind subject = SubjectKind::layer;
   Shape shape;
-  Skew skew;
+  RoutingDistribution routing;
+  double target_imbalance = 0;  ///< max / mean over experts that routing's parameter was found for; 0: none
   PassSet passes = PassSet::fwd_bwd;
   BackendName backend = "cpu";
   EngineName engine = "loop";

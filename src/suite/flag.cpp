@@ -26,6 +26,15 @@ bool parse_switch(std::string_view flag, std::string_view word) {
   return Words<bool, 2>{{{{false, "off"}, {true, "on"}}}}.parse(flag, word);
 }
 
+/// At least 1: all experts have as many rows.
+double parse_target(std::string_view word) {
+  if (word == "none") return 0;
+  const auto value = to_double(word);
+  if (!value || !(*value >= 1))
+    throw UsageError(cat("target-imbalance '", word, "' is not none or a number from 1 on"));
+  return *value;
+}
+
 std::string tokens_per_rank(const Case& c) {
   const auto& [tokens, ranks] = std::pair(c.shape.tokens, c.shape.ranks);
   return tokens % ranks == 0 ? cat(tokens / ranks) : std::string();
@@ -164,12 +173,38 @@ constexpr Flag kFlags[] = {
      .read = [](const Case& c) { return c.gate.text(); },
      .write = [](Case& c, std::string_view v) { c.gate = find_gate(v).name; }},
     {.name = "routing",
-     .value = "SKEW",
+     .value = "NAME",
      .standard = "random",
-     .help = "how tokens choose: random, balanced, zipf:S, hot:F, one",
+     .help = "how tokens choose: random, balanced, zipf:S, …; see 'moebench list routings'",
      .concerns = layer_only,
-     .read = [](const Case& c) { return name_of(c.skew); },
-     .write = [](Case& c, std::string_view v) { c.skew = parse_skew(v); }},
+     .read = [](const Case& c) { return name_of(c.routing); },
+     .write =
+         [](Case& c, std::string_view v) {
+           const Placement kept = c.routing.placement;
+           c.routing = parse_routing(v);
+           c.routing.placement = kept;
+         }},
+    {.name = "target-imbalance",
+     .value = "X",
+     .standard = "none",
+     .help = "find the routing's parameter: max/mean rows of experts, within 1 %",
+     .added = true,
+     .reader = "a routing with a parameter reads",
+     .concerns = layer_only,
+     .read = [](const Case& c) { return c.target_imbalance > 0 ? cat(c.target_imbalance) : std::string(); },
+     .write = [](Case& c, std::string_view v) { c.target_imbalance = parse_target(v); }},
+    {.name = "placement",
+     .value = "contiguous|shuffled",
+     .standard = "contiguous",
+     .help = "experts on ranks by number, or in an order drawn from the seed",
+     .added = true,
+     .reader = "a routing other than random reads",
+     .concerns = layer_only,
+     .read =
+         [](const Case& c) {
+           return c.routing.is_random() ? std::string() : std::string(name_of(c.routing.placement));
+         },
+     .write = [](Case& c, std::string_view v) { c.routing.placement = parse_placement(v); }},
     {.name = "engine",
      .value = "NAME",
      .standard = "auto",

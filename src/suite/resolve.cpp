@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "moe/target_imbalance.h"
 
 namespace moebench {
 namespace {
@@ -14,6 +15,14 @@ void check_words(const Case& point, const Available& machine) {
     const std::string word = find_flag(flag).read(point);
     if (std::find(words.begin(), words.end(), word) == words.end()) throw_unknown(flag, word, words);
   }
+}
+
+/// The parameter that --target-imbalance asks for; left out where there is none: why_not() says so.
+void find_routing(Case& point) {
+  if (point.subject != SubjectKind::layer || point.target_imbalance == 0) return;
+  if (!point.routing.lacks_parameter() || point.shape.tokens == 0 || !why_not(point.shape).empty()) return;
+  const FoundParameter found = find_parameter(point.shape, point.routing, point.seed, point.target_imbalance);
+  if (found.within) point.routing.parameter = found.parameter;
 }
 
 }  // namespace
@@ -38,12 +47,17 @@ Case resolve(const Settings& values, const Available& machine) {
   if (point.engine == kAuto)
     point.engine = machine.engine ? EngineName(machine.engine(point.shape)) : Case{}.engine;
   check_words(point, machine);
+  find_routing(point);
   return point;
 }
 
 std::string why_not(const Case& point) {
   if (std::string why = why_not(point.shape); !why.empty()) return why;
-  return why_not_planted(point.shape, point.skew);
+  if (point.subject != SubjectKind::layer) return {};
+  if (std::string why = why_not_target(point.shape, point.routing, point.seed, point.target_imbalance);
+      !why.empty())
+    return why;
+  return why_not_planted(point.shape, point.routing);
 }
 
 }  // namespace moebench

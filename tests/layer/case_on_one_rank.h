@@ -11,13 +11,13 @@
 namespace moebench {
 
 struct CaseOnOneRank {
-  CaseOnOneRank(const Shape& shape, const std::string& engine, Skew skew = {}, std::uint64_t seed = 1,
-                int threads = 2, const GateEntry* gate = &default_gate())
+  CaseOnOneRank(const Shape& shape, const std::string& engine, RoutingDistribution routing = {},
+                std::uint64_t seed = 1, int threads = 2, const GateEntry* gate = &default_gate())
       : world(make_self_world()),
         backend(make_cpu_backend(threads)),
         pool(threads),
         groups(world->make_comm(backend->memory(), backend->stream()), 1),
-        workload(shape, skew, seed),
+        workload(shape, routing, seed),
         layer(shape, groups, *backend, {.engine = engine, .gate = gate}) {}
 
   std::vector<CheckItem> verify_all() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shapes and skews on which every engine of every backend is held to the oracle.
+// The shapes and routings on which every engine of every backend is held to the oracle.
 #pragma once
 
 #include "moe/shape.h"
@@ -11,7 +11,7 @@ namespace moebench {
 struct NamedCase {
   const char* name;
   Shape shape;
-  Skew skew = {};
+  RoutingDistribution routing = {};
 };
 
 inline Shape with(Shape shape, auto change) {
@@ -69,10 +69,10 @@ inline const NamedCase kLayerCases[] = {
                                       s.hidden = 72;
                                       s.bias = true;
                                     })},
-    {"all_to_one", with(kSmall, [](Shape& s) { s.bias = true; }), {Skew::Kind::one}},
-    {"zipf", with(kSmall, [](Shape& s) { s.tokens = 200; }), {Skew::Kind::zipf, 1.5}},
-    {"hot", with(kSmall, [](Shape& s) { s.tokens = 200; }), {Skew::Kind::hot, 0.9}},
-    {"balanced", kSmall, {Skew::Kind::balanced}},
+    {"all_to_one", with(kSmall, [](Shape& s) { s.bias = true; }), parse_routing("one")},
+    {"zipf", with(kSmall, [](Shape& s) { s.tokens = 200; }), parse_routing("zipf:1.5")},
+    {"hot", with(kSmall, [](Shape& s) { s.tokens = 200; }), parse_routing("hot:0.9")},
+    {"balanced", kSmall, parse_routing("balanced")},
     {"wider", {.tokens = 300, .hidden = 256, .ffn = 512, .experts = 16, .top_k = 4}},
 };
 

@@ -41,7 +41,7 @@ struct Rig {
     shape.ranks = world.size();
     shape.ep = ep;
     groups = std::make_unique<Groups>(world.make_comm(backend.memory(), backend.stream()), ep);
-    workload = std::make_unique<Workload>(shape, Skew{}, 5);
+    workload = std::make_unique<Workload>(shape, RoutingDistribution{}, 5);
     layer = std::make_unique<Layer>(shape, *groups, backend, LayerOptions{.engine = engine});
   }
   /// Only the last rank makes mistakes.

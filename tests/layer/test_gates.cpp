@@ -68,7 +68,7 @@ TEST_P(EveryGate, AgreesWithTheOracleInEveryEngine) {
     for (const NamedCase& named : kLayerCases) {
       if (named.shape.hidden > 100) continue;
       SCOPED_TRACE(engine + ", " + named.name);
-      CaseOnOneRank rig(named.shape, engine, named.skew, 1, 2, GetParam());
+      CaseOnOneRank rig(named.shape, engine, named.routing, 1, 2, GetParam());
       for (const CheckItem& item : rig.verify_all())
         EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
     }

@@ -22,7 +22,7 @@ class EveryEngine : public testing::TestWithParam<std::tuple<std::string, NamedC
 
 TEST_P(EveryEngine, AgreesWithTheOracleInEveryOutputAndGradient) {
   const auto& [engine, named] = GetParam();
-  CaseOnOneRank rig(named.shape, engine, named.skew);
+  CaseOnOneRank rig(named.shape, engine, named.routing);
   const auto items = rig.verify_all();
   EXPECT_EQ(items.size(), named.shape.bias ? 10u : 8u);
   for (const CheckItem& item : items)

@@ -37,12 +37,13 @@ std::vector<float> download(Backend& backend, const TensorView& tensor) {
 
 /// Runs one step on the ranks of `world`. Gradients of experts come from the first expert-parallel group; `replicas_agree`
 /// says whether the others hold the same.
-Results run(Shape shape, int ep, const LayerOptions& options, Skew skew, World& world, bool& replicas_agree) {
+Results run(Shape shape, int ep, const LayerOptions& options, RoutingDistribution routing, World& world,
+            bool& replicas_agree) {
   shape.ranks = world.size();
   shape.ep = ep;
   const auto backend = make_backend();
   Groups groups(world.make_comm(backend->memory(), backend->stream()), ep);
-  const Workload workload(shape, skew, 3);
+  const Workload workload(shape, routing, 3);
   Layer layer(shape, groups, *backend, options);
   layer.load(workload);
   const std::int64_t first = shape.first_token(world.rank()), tokens = shape.tokens_of(world.rank());
@@ -78,7 +79,7 @@ Results run(Shape shape, int ep, const LayerOptions& options, Skew skew, World& 
 struct Named {
   const char* name;
   Shape shape;
-  Skew skew = {};
+  RoutingDistribution routing = {};
   std::string engine = "loop";
   Exchange exchange = Exchange::fused;
   Overlap overlap = Overlap::none;
@@ -93,8 +94,8 @@ const Named kCases[] = {
      {.tokens = 30, .hidden = 16, .ffn = 24, .experts = 8, .top_k = 2, .activation = Activation::swiglu}},
     {"ranks_without_tokens", {.tokens = 2, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 1}},
     {"no_tokens_at_all", {.tokens = 0, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 1}},
-    {"all_to_one", {.tokens = 21, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 1}, {Skew::Kind::one}},
-    {"zipf", {.tokens = 101, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 2}, {Skew::Kind::zipf, 2}},
+    {"all_to_one", {.tokens = 21, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 1}, parse_routing("one")},
+    {"zipf", {.tokens = 101, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 2}, parse_routing("zipf:2")},
     {"every_expert", {.tokens = 19, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 4}},
     {"naive_mask", {.tokens = 29, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2}, {}, "naive-mask"},
     {"naive_rau", {.tokens = 29, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2}, {}, "naive-rau"},
@@ -122,12 +123,12 @@ const Named kCases[] = {
      Exchange::direct},
     {"direct_zipf",
      {.tokens = 101, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 2},
-     {Skew::Kind::zipf, 2},
+     parse_routing("zipf:2"),
      "loop",
      Exchange::direct},
     {"direct_all_to_one",
      {.tokens = 21, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 1},
-     {Skew::Kind::one},
+     parse_routing("one"),
      "loop",
      Exchange::direct},
     {"direct_ranks_without_tokens",
@@ -177,19 +178,19 @@ const Named kCases[] = {
      Overlap::peer},
     {"wgrad_zipf",
      {.tokens = 101, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 2},
-     {Skew::Kind::zipf, 2},
+     parse_routing("zipf:2"),
      "loop",
      Exchange::direct,
      Overlap::wgrad},
     {"peer_zipf",
      {.tokens = 101, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 2},
-     {Skew::Kind::zipf, 2},
+     parse_routing("zipf:2"),
      "loop",
      Exchange::direct,
      Overlap::peer},
     {"peer_all_to_one",
      {.tokens = 21, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 1},
-     {Skew::Kind::one},
+     parse_routing("one"),
      "loop",
      Exchange::direct,
      Overlap::peer},
@@ -213,7 +214,7 @@ const Named kCases[] = {
      Overlap::peer},
     {"per_expert_zipf",
      {.tokens = 50, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 1},
-     {Skew::Kind::zipf, 3},
+     parse_routing("zipf:3"),
      "loop",
      Exchange::per_expert},
     {"dropped",
@@ -253,7 +254,7 @@ const Named kCases[] = {
      &kDroppingGate},
     {"dropped_direct_all_to_one",
      {.tokens = 21, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 1},
-     {Skew::Kind::one},
+     parse_routing("one"),
      "loop",
      Exchange::direct,
      Overlap::none,
@@ -291,15 +292,15 @@ const Named kCases[] = {
 class Ranks : public testing::TestWithParam<Named> {};
 
 TEST_P(Ranks, AgreeWithOneRankInOutputsAndGradients) {
-  const auto& [name, shape, skew, engine, exchange, overlap, gate] = GetParam();
+  const auto& [name, shape, routing, engine, exchange, overlap, gate] = GetParam();
   const LayerOptions options{.engine = engine, .exchange = exchange, .overlap = overlap, .gate = gate};
   World& world = world_under_test();
   const auto alone = make_self_world();
   bool replicas_agree = true;
-  const Results expected = run(shape, 1, options, skew, *alone, replicas_agree);
+  const Results expected = run(shape, 1, options, routing, *alone, replicas_agree);
   for (int ep = 1; ep <= world.size(); ++ep) {
     if (world.size() % ep != 0) continue;
-    const Results found = run(shape, ep, options, skew, world, replicas_agree);
+    const Results found = run(shape, ep, options, routing, world, replicas_agree);
     EXPECT_TRUE(replicas_agree) << "ep " << ep;
     ASSERT_EQ(found.size(), expected.size());
     for (const auto& [what, values] : expected) {

@@ -36,7 +36,7 @@ std::set<std::int64_t> top_k(const Workload& workload, const float* x) {
 }
 
 TEST(Workload, GivesATokenTheSameNumbersWhoeverAsks) {
-  const Workload workload(kShape, parse_skew("zipf:1"), 5);
+  const Workload workload(kShape, parse_routing("zipf:1"), 5);
   const auto all = input(workload, 3, 0, 64), part = input(workload, 3, 20, 7);
   EXPECT_TRUE(std::equal(part.begin(), part.end(), all.begin() + 20 * 32));
 }
@@ -56,10 +56,10 @@ TEST(Workload, HasUnitVariance) {
   EXPECT_NEAR(squares / x.size(), 1, 0.1);
 }
 
-class EverySkew : public testing::TestWithParam<std::string> {};
+class EveryRouting : public testing::TestWithParam<std::string> {};
 
-TEST_P(EverySkew, IsWhatTheGateThenChooses) {
-  const Workload workload(kShape, parse_skew(GetParam()), 9);
+TEST_P(EveryRouting, IsWhatTheGateThenChooses) {
+  const Workload workload(kShape, parse_routing(GetParam()), 9);
   const auto x = input(workload, 0, 0, kShape.tokens);
   for (std::int64_t t = 0; t < kShape.tokens; ++t) {
     const auto planted = workload.planted(0, t);
@@ -69,9 +69,10 @@ TEST_P(EverySkew, IsWhatTheGateThenChooses) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Workload, EverySkew,
-                         testing::Values("balanced", "zipf:0", "zipf:1.2", "zipf:10", "hot:0.5", "hot:1",
-                                         "one"),
+INSTANTIATE_TEST_SUITE_P(Workload, EveryRouting,
+                         testing::Values("balanced", "balanced:spread", "zipf:0", "zipf:1.2", "zipf:10",
+                                         "lognormal:1", "power-law:1.2", "hot:0.5", "hot:1", "hot-rank:0.5",
+                                         "one", "burst:1", "rotate:1", "W1", "W3", "W5", "W6", "W7"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::replace_if(
@@ -79,11 +80,11 @@ INSTANTIATE_TEST_SUITE_P(Workload, EverySkew,
                            return name;
                          });
 
-TEST(Skew, OfZipfFavoursTheFirstExperts) {
+TEST(Routing, OfZipfFavoursTheFirstExperts) {
   Shape shape = kShape;
   shape.tokens = 4000;
   shape.top_k = 1;
-  const Workload workload(shape, parse_skew("zipf:1"), 3);
+  const Workload workload(shape, parse_routing("zipf:1"), 3);
   std::vector<int> count(8);
   for (std::int64_t t = 0; t < shape.tokens; ++t) ++count[workload.planted(0, t)[0]];
   const double harmonic = 1 + 1 / 2.0 + 1 / 3.0 + 1 / 4.0 + 1 / 5.0 + 1 / 6.0 + 1 / 7.0 + 1 / 8.0;
@@ -93,32 +94,35 @@ TEST(Skew, OfZipfFavoursTheFirstExperts) {
   }
 }
 
-TEST(Skew, OfBalancedIsExactlyEven) {
-  const Workload workload(kShape, parse_skew("balanced"), 3);
+TEST(Routing, OfBalancedIsExactlyEven) {
+  const Workload workload(kShape, parse_routing("balanced"), 3);
   std::vector<int> count(8);
   for (std::int64_t t = 0; t < kShape.tokens; ++t)
     for (const auto e : workload.planted(0, t)) ++count[e];
   for (const int rows : count) EXPECT_EQ(rows, 16);
 }
 
-TEST(Skew, OfZipfStillFindsEveryExpertWhenAllAreWanted) {
+TEST(Routing, OfZipfStillFindsEveryExpertWhenAllAreWanted) {
   Shape shape = kShape;
   shape.top_k = 8;
-  EXPECT_EQ(Workload(shape, parse_skew("zipf:10"), 1).planted(0, 0).size(), 8u);
+  EXPECT_EQ(Workload(shape, parse_routing("zipf:10"), 1).planted(0, 0).size(), 8u);
 }
 
-TEST(Skew, IsReadStrictly) {
-  EXPECT_EQ(name_of(parse_skew("zipf:1.5")), "zipf:1.5");
-  EXPECT_EQ(name_of(parse_skew("random")), "random");
-  for (const char* bad :
-       {"zipf", "zipf:", "zipf:-1", "zipf:11", "hot:2", "one:1", "zipf:1:2", "zapf:1", "", "hot:nan"})
-    EXPECT_THROW(parse_skew(bad), UsageError) << bad;
+TEST(Routing, IsReadStrictly) {
+  EXPECT_EQ(name_of(parse_routing("zipf:1.5")), "zipf:1.5");
+  EXPECT_EQ(name_of(parse_routing("random")), "random");
+  EXPECT_EQ(name_of(parse_routing("balanced:spread")), "balanced:spread");
+  EXPECT_EQ(name_of(parse_routing("zipf")), "zipf");  // its parameter is to be found
+  EXPECT_THROW(Workload(kShape, parse_routing("zipf"), 1), UsageError);
+  for (const char* bad : {"zipf:", "zipf:-1", "zipf:11", "hot:2", "one:1", "zipf:1:2", "zapf:1", "",
+                          "hot:nan", "balanced:wide", "W8", "W1:2"})
+    EXPECT_THROW(parse_routing(bad), UsageError) << bad;
 }
 
-TEST(Skew, CannotBePlantedWithMoreExpertsThanWidth) {
+TEST(Routing, CannotBePlantedWithMoreExpertsThanWidth) {
   Shape shape = kShape;
   shape.hidden = 4;
-  EXPECT_THROW(Workload(shape, parse_skew("zipf:1"), 1), UsageError);
+  EXPECT_THROW(Workload(shape, parse_routing("zipf:1"), 1), UsageError);
   EXPECT_NO_THROW(Workload(shape, {}, 1));
 }
 

@@ -150,13 +150,13 @@ TEST(Traffic, StaysInsideTheGroupsThatShareTheExperts) {
   EXPECT_EQ(traffic.nodes_per_token, 1);
 }
 
-TEST(Traffic, FollowsTheSkew) {
-  const Traffic one = draw_traffic(a_job(4, 4), parse_skew("one"), 1, 4, Dedup::rank);
+TEST(Traffic, FollowsTheRouting) {
+  const Traffic one = draw_traffic(a_job(4, 4), parse_routing("one"), 1, 4, Dedup::rank);
   EXPECT_EQ(one.ranks[0].rows, 4 * 256 * 4);  // experts 0 to 3 are all on the first GPU
   EXPECT_EQ(one.ranks[1].rows, 0);
-  const Traffic even = draw_traffic(a_job(4, 4), parse_skew("balanced"), 1, 4, Dedup::rank);
+  const Traffic even = draw_traffic(a_job(4, 4), parse_routing("balanced"), 1, 4, Dedup::rank);
   for (const RankTraffic& rank : even.ranks) EXPECT_EQ(rank.rows, 256 * 4);
-  EXPECT_GT(draw_traffic(a_job(4, 4), parse_skew("zipf:1.2"), 1, 4, Dedup::rank).ranks[0].rows, 256 * 4);
+  EXPECT_GT(draw_traffic(a_job(4, 4), parse_routing("zipf:1.2"), 1, 4, Dedup::rank).ranks[0].rows, 256 * 4);
 }
 
 TEST(Exchange, TakesTheSlowerTierOrBoth) {

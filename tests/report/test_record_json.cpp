@@ -76,7 +76,7 @@ TEST(RecordJson, ReadsBackACaseWithUnusualSettings) {
   record.measured.shape.ranks = 3;
   record.measured.shape.tokens = 100;  // not even over the ranks: told as total-tokens
   record.measured.shape.bias = true;
-  record.measured.skew = {Skew::Kind::zipf, 1.25};
+  record.measured.routing = parse_routing("zipf:1.25");
   record.measured.axes = {{"routing", "zipf:1.25"}, {"top-k", "02"}, {"x", "0.50"}, {"y", "0.5"}};
   const Record again = read_back(record);
   EXPECT_EQ(again.measured.settings(), record.measured.settings());

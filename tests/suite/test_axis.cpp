@@ -104,7 +104,7 @@ TEST(Axis, RefusesMoreThanTenThousandValues) {
 TEST(Axis, RefusesUnknownWordsAndNamesTheNearest) {
   expect_usage_error([] { expand("activation", "gelu,swigul"); }, "did you mean 'swiglu'");
   expect_usage_error([] { expand("bias", "maybe"); }, "valid: off, on");
-  expect_usage_error([] { expand("routing", "zipf"); }, "zipf:S");
+  expect_usage_error([] { expand("routing", "zipf:"); }, "zipf:S");
 }
 
 TEST(Axis, RefusesMoreRanksThanCanExist) {

@@ -17,7 +17,7 @@ Case example() {
   point.shape.activation = Activation::swiglu;
   point.shape.bias = true;
   point.shape.dtype = DType::bf16;
-  point.skew = parse_skew("hot:0.5");
+  point.routing = parse_routing("hot:0.5");
   point.passes = PassSet::step;
   point.backend = "cuda";
   point.engine = "naive-rau";
@@ -43,6 +43,7 @@ TEST(Case, ListsEverySettingInTableOrder) {
                                          {"dtype", "bf16"},
                                          {"gate", "topk"},
                                          {"routing", "hot:0.5"},
+                                         {"placement", "contiguous"},
                                          {"engine", "naive-rau"},
                                          {"backend", "cuda"},
                                          {"comm", "mpi"},
@@ -75,7 +76,7 @@ TEST(Case, ComesBackFromItsSettings) {
     for (const auto& [flag, value] : point.settings()) set(settings, flag, value);
     const Case again = resolve(settings, {});
     EXPECT_EQ(again.shape, point.shape);
-    EXPECT_EQ(again.skew, point.skew);
+    EXPECT_EQ(again.routing, point.routing);
     EXPECT_EQ(again.settings(), point.settings());
   }
 }

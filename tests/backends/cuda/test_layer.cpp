@@ -14,12 +14,12 @@ namespace {
 
 /// A layer on the one rank of a self world.
 struct Rig {
-  Rig(Backend& gpu, const Shape& shape, const std::string& engine, Skew skew = {},
+  Rig(Backend& gpu, const Shape& shape, const std::string& engine, RoutingDistribution routing = {},
       const GateEntry* gate = &default_gate())
       : backend(gpu),
         world(make_self_world()),
         groups(world->make_comm(gpu.memory(), gpu.stream()), 1),
-        workload(shape, skew, 1),
+        workload(shape, routing, 1),
         layer(shape, groups, gpu, {.engine = engine, .gate = gate}) {}
 
   std::vector<CheckItem> verify_all() {
@@ -60,10 +60,10 @@ TEST_P(EveryEngine, AgreesWithTheOracleInEveryOutputAndGradient) {
     // magnify it.
     if (shape.hidden == 1 && size_of(shape.dtype) == 2) continue;
     if (is_refused(engine(), shape)) {
-      EXPECT_THROW(Rig(*gpu_, shape, engine(), named.skew), UsageError);
+      EXPECT_THROW(Rig(*gpu_, shape, engine(), named.routing), UsageError);
       continue;
     }
-    Rig rig(*gpu_, shape, engine(), named.skew);
+    Rig rig(*gpu_, shape, engine(), named.routing);
     const auto items = rig.verify_all();
     EXPECT_EQ(items.size(), shape.bias ? 10u : 8u);
     for (const CheckItem& item : items)

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "suite/expect_usage_error.h"
+#include "suite/sweep.h"
+
+namespace moebench {
+namespace {
+
+Sweep sweep_of(const Settings& command_line, int ranks = 1) {
+  SweepRequest request;
+  request.command_line = command_line;
+  return expand_sweep(request, {.ranks = ranks});
+}
+
+Case only_case(const Settings& command_line, int ranks = 1) {
+  const Sweep sweep = sweep_of(command_line, ranks);
+  EXPECT_EQ(sweep.cases.size(), 1u);
+  return sweep.cases.front();
+}
+
+TEST(RoutingFlags, FindsTheParameterThatATargetImbalanceAsksFor) {
+  const Settings asked{{"routing", "zipf"}, {"target-imbalance", "1.5,2"}, {"tokens", "512"}};
+  const Sweep sweep = sweep_of(asked);
+  ASSERT_EQ(sweep.cases.size(), 2u);
+  for (const Case& point : sweep.cases) {
+    EXPECT_FALSE(point.routing.lacks_parameter());
+    Settings again;  // as --repro says it
+    for (const auto& [flag, value] : point.settings()) set(again, flag, value);
+    EXPECT_EQ(only_case(again).routing, point.routing);
+  }
+  EXPECT_LT(sweep.cases[0].routing.parameter, sweep.cases[1].routing.parameter);
+  expect_usage_error([] { only_case({{"routing", "zipf"}, {"target-imbalance", "7"}}); }, "comes as near as");
+  expect_usage_error([] { only_case({{"routing", "zipf"}}); }, "lacks its parameter; valid: zipf:S");
+  expect_usage_error([] { only_case({{"target-imbalance", "0.5"}}); }, "from 1 on");
+}
+
+TEST(RoutingFlags, PlacesTheExpertsOfARoutingThatHasSome) {
+  EXPECT_EQ(only_case({{"routing", "one"}, {"placement", "shuffled"}}).routing.placement,
+            Placement::shuffled);
+  for (const auto& [flag, value] : only_case({}).settings()) EXPECT_NE(flag, "placement");
+}
+
+}  // namespace
+}  // namespace moebench
