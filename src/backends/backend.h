@@ -21,6 +21,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/tensor.h"
+#include "moe/capacity.h"
 
 namespace moebench {
 
@@ -57,6 +58,18 @@ struct GateBackward {
   std::int64_t top_k;
   GateRule rule = {};
   std::span<const float> logits = {};  // [T, E] of the forward pass, only if rule.differentiates_logits()
+};
+
+/// Of the slots that each group of `group` tokens sends to an expert, `rows` stay, by `policy`; the others get -1. A slot that
+/// comes with -1 keeps it.
+struct LimitRows {
+  std::span<const std::int32_t> from;  // [T, K], the experts of a token different or -1
+  std::span<std::int32_t> to;          // [T, K], may be the same array
+  std::span<const float> score;        // [T, K]
+  std::span<std::int32_t> scratch;     // capacity_scratch() words
+  std::int64_t top_k, experts;
+  std::int64_t group, rows;  // group divides T
+  DropPolicy policy;
 };
 
 // A slot may be dropped: its expert is -1. It has no row, and its row_of is -1.
@@ -172,6 +185,7 @@ class Backend : public Capabilities {
 
   virtual void gate(const GateForward& args) = 0;
   virtual void gate(const GateBackward& args) = 0;
+  virtual void limit(const LimitRows& args) = 0;
   virtual void plan(const PlanArgs& args) = 0;
   virtual void pack(const PackForward& args) = 0;
   virtual void pack(const PackBackward& args) = 0;

@@ -255,10 +255,21 @@ class DenseSubject final : public Subject {
 
 namespace {
 
+/// Where slots go, apart from what was chosen, and what the backend works in.
+double memory_of(const Capacity& capacity, const Shape& shape) {
+  if (!capacity.limits()) return 0;
+  const std::int64_t tokens = shape.tokens_of(shape.ranks - 1);
+  return 4 * static_cast<double>(tokens * shape.top_k + capacity_scratch(capacity, shape, tokens));
+}
+
 MemoryEstimate estimate_subject(const Case& measured, std::size_t cache_bytes) {
   const int input_sets = input_sets_of(measured, cache_bytes);
   const bool backward = measured.passes != PassSet::fwd;
-  if (measured.subject == SubjectKind::layer) return estimate_memory(measured.shape, backward, input_sets);
+  if (measured.subject == SubjectKind::layer) {
+    MemoryEstimate estimate = estimate_memory(measured.shape, backward, input_sets);
+    estimate.activations += memory_of(measured.gate_options.capacity, measured.shape);
+    return estimate;
+  }
   if (measured.subject == SubjectKind::dense)
     return estimate_memory(dense_shape(measured.shape), backward, input_sets);
   const Shape& shape = measured.shape;

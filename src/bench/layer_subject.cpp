@@ -29,7 +29,8 @@ class LayerSubject final : public Subject {
                 .exchange = measured.exchange,
                 .overlap = measured.overlap,
                 .comm_sms = measured.comm_sms,
-                .gate = &find_gate(measured.gate)}) {
+                .gate = &find_gate(measured.gate),
+                .gate_options = measured.gate_options}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
     const MadeFor peers(bench.backend.memory(), Use::workspace);
@@ -95,6 +96,9 @@ class LayerSubject final : public Subject {
     return work;
   }
   std::vector<std::int64_t> rows_of_experts() const override { return layer_.rows_of_experts(); }
+  std::optional<Drops> drops() const override {
+    return layer_.may_drop() ? std::optional(layer_.drops()) : std::nullopt;
+  }
 
  private:
   /// As the iterations left weights and inputs, or fresh ones.

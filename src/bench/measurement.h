@@ -55,6 +55,7 @@ class Measurement {
   void sample_stages();
   StageRecord describe_stage(const StageWork& work, const Summary& time);
   void describe_load();
+  void describe_drops();
   void describe_times();
   void describe_device();
   void describe_host();

@@ -47,6 +47,21 @@ void Measurement::describe_load() {
   record_.rows_per_expert = load_stats(experts);
   record_.rows_per_rank = load_stats(ranks);
   record_.ranks.rows.assign(ranks.begin(), ranks.end());
+  describe_drops();
+}
+
+void Measurement::describe_drops() {
+  const auto drops = subject_->drops();
+  if (!drops) return;
+  Drops all;
+  for (const Drops& of_rank : gather_all(bench_.ranks, std::vector<Drops>{*drops})) {
+    all.slots += of_rank.slots, all.dropped += of_rank.dropped, all.lost_tokens += of_rank.lost_tokens;
+    all.weight += of_rank.weight, all.kept_weight += of_rank.kept_weight;
+  }
+  const auto percent = [](double part, double whole) { return whole > 0 ? 100 * part / whole : 0; };
+  record_.drops = {.dropped_pct = percent(static_cast<double>(all.dropped), static_cast<double>(all.slots)),
+                   .lost_tokens = all.lost_tokens,
+                   .kept_weight_pct = percent(all.kept_weight, all.weight)};
 }
 
 void Measurement::describe_times() {

@@ -86,6 +86,13 @@ struct StopRecord {
   std::vector<std::string> flags;                                 ///< of correlated, drift, bimodal
 };
 
+/// What an iteration dropped, of all ranks' tokens; nothing where none can be dropped.
+struct DropsRecord {
+  double dropped_pct = 0;        ///< of the slots
+  std::int64_t lost_tokens = 0;  ///< tokens with no slot left
+  double kept_weight_pct = 0;    ///< of the sum of all slots' scores, that of the slots that were not dropped
+};
+
 struct RanksRecord {
   std::optional<int> slowest;  ///< the rank that was slowest most often, if that is more than chance
   std::vector<double>
@@ -134,6 +141,7 @@ struct Record {
   std::string reason;  ///< why it is not ok
   CheckRecord check;
   LoadStats rows_per_expert, rows_per_rank;
+  std::optional<DropsRecord> drops;
   std::map<std::string, TimeRecord> time;  ///< "total" and each pass: "forward", "backward", "sync"
   Summary host;                            ///< host clock around the whole iteration, microseconds
   std::vector<StageRecord> stages;

@@ -63,6 +63,8 @@ class Subject {
   virtual std::vector<StageWork> stages() const { return {}; }
   /// Rows of each expert on this rank in the last iteration; none without experts.
   virtual std::vector<std::int64_t> rows_of_experts() const { return {}; }
+  /// What became of the slots of this rank's tokens in the last iteration; nothing where none can be dropped.
+  virtual std::optional<Drops> drops() const { return std::nullopt; }
   /// Of the time that building it took: connecting the ranks.
   double comm_us() const { return comm_us_; }
 

@@ -37,7 +37,8 @@ std::string why_unknown(std::string_view flag, std::string_view word) {
 std::string why_not_gate(const Question& q) {
   if (std::string why = why_unknown("gate", q.measured.gate); !why.empty()) return why;
   if (q.measured.subject != SubjectKind::layer) return {};
-  return find_gate(q.measured.gate).why_not(q.measured.shape);
+  if (std::string why = find_gate(q.measured.gate).why_not(q.measured.shape); !why.empty()) return why;
+  return why_not(q.measured.gate_options.capacity, q.measured.shape);
 }
 
 std::string why_not_exchange(const Question& q) {

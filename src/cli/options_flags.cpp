@@ -167,7 +167,7 @@ std::vector<OptionFlag> output_flags() {
        "write a timeline of a few iterations of one case for Perfetto; time nothing", kRun,
        [](Options& o, std::string_view v) { o.trace = v; }},
       {kGroup, "columns", "NAME", "",
-       "more columns: imbalance, memory, min, max, p95, n, tokens (per second)", kRun,
+       "more columns: imbalance, dropped, memory, min, max, p95, n, tokens (per second)", kRun,
        [](Options& o, std::string_view v) { o.columns = parse_columns(v); }, true},
       {kGroup, "samples", "", "", "keep every sample in the report", kRun,
        [](Options& o, std::string_view v) { o.samples = on(v); }},

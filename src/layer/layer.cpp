@@ -2,9 +2,21 @@
 // One layer of the FastMoE paper (arXiv 2103.13262, algorithm 1 and section 3): read forward() first.
 #include "layer/layer.h"
 
+#include "layer/gates/capacity.h"
 #include "layer/run_stage.h"
 
 namespace moebench {
+namespace {
+
+/// `tokens`: of this rank.
+std::unique_ptr<Gate> make_gate(const GateEntry& entry, const GateArgs& args, const GateOptions& options,
+                                std::int64_t tokens) {
+  auto gate = entry.make(args, entry.define(args.shape));
+  if (!options.capacity.limits()) return gate;
+  return limit_gate(args, options.capacity, tokens, std::move(gate));
+}
+
+}  // namespace
 
 void Layer::forward(const TensorView& x, const TensorView& y, Trace& trace) {
   run_stage(Stage::gate, Pass::forward, trace,  // which experts, with what weights
@@ -48,10 +60,12 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
       engine_(backend.make_engine(options.engine, engine_shape_of(shape, options.backward, options.streams))),
       parameters_(shape, groups.world().rank(), backend, options.backward),
       gate_entry_(*options.gate),
-      gate_(gate_entry_.make(
+      gate_options_(options.gate_options),
+      gate_(make_gate(
+          gate_entry_,
           {.shape = shape, .first_token = shape.first_token(groups.world().rank()), .backend = backend},
-          gate_entry_.define(shape))),
-      routing_(shape, shape.tokens_of(groups.world().rank()), backend.memory(), gate().may_drop()),
+          gate_options_, shape.tokens_of(groups.world().rank()))),
+      routing_(shape, shape.tokens_of(groups.world().rank()), backend.memory(), may_drop()),
       dispatcher_(make_dispatcher(options.exchange, {.shape = shape,
                                                      .rank = groups.world().rank(),
                                                      .tokens = shape.tokens_of(groups.world().rank()),
@@ -63,7 +77,19 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
                                                      .comm_sms = options.comm_sms})) {}
 
 StageCost Layer::cost(const RankLoad& load, Stage stage, Pass pass) const {
-  return stage == Stage::gate ? gate_entry_.cost(shape_, load, pass) : cost_of(shape_, load, stage, pass);
+  if (stage != Stage::gate) return cost_of(shape_, load, stage, pass);
+  StageCost cost = gate_entry_.cost(shape_, load, pass);
+  if (pass == Pass::forward) cost.bytes += capacity_bytes(capacity(), shape_, load.tokens);
+  return cost;
+}
+
+Drops Layer::drops() const {
+  std::vector<std::int32_t> expert_of(routing_.expert_of.size());
+  std::vector<float> score(routing_.score.size());
+  backend_.memory().copy_to_host(expert_of.data(), routing_.expert_of.data(),
+                                 routing_.expert_of.size_bytes());
+  backend_.memory().copy_to_host(score.data(), routing_.score.data(), routing_.score.size_bytes());
+  return count_drops(expert_of, score, shape_.top_k);
 }
 
 std::string Layer::why_no_graph() const {

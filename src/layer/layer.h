@@ -15,6 +15,8 @@
 #include "layer/parameters.h"
 #include "layer/routing.h"
 #include "layer/trace.h"
+#include "moe/gate_options.h"
+#include "moe/load.h"
 #include "moe/workload.h"
 
 namespace moebench {
@@ -28,6 +30,7 @@ struct LayerOptions {
   Overlap overlap = Overlap::none;  ///< of exchange direct
   int comm_sms = 16;                ///< multiprocessors of an exchange beside the experts
   const GateEntry* gate = &default_gate();
+  GateOptions gate_options = {};
 };
 
 /// T, H … below are this rank's. All tensors live in the backend's memory and all work goes to its stream. No call
@@ -50,6 +53,9 @@ class Layer {
   Parameters& parameters() { return parameters_; }
   const Routing& routing() const { return routing_; }
   const GateDefinition& gate() const { return gate_->definition(); }
+  const Capacity& capacity() const { return gate_options_.capacity; }
+  /// Whether a slot may go to no expert.
+  bool may_drop() const { return capacity().limits() || gate().may_drop(); }
   /// Least work of a stage for this load.
   StageCost cost(const RankLoad& load, Stage stage, Pass pass) const;
   /// The stage that does the work of `stage`; none if it runs by itself.
@@ -66,6 +72,8 @@ class Layer {
   bool waits_for_device() const { return dispatcher_->waits_for_device() || !why_no_graph().empty(); }
   /// The work of the last forward pass on this rank. Waits for the device.
   RankLoad load() const { return dispatcher_->load(); }
+  /// What became of the slots of this rank's tokens in the last forward pass. Waits for the device.
+  Drops drops() const;
   /// Rows of each local expert in the last forward pass. Waits for the device.
   std::vector<std::int64_t> rows_of_experts() const { return dispatcher_->rows_of_experts(); }
 
@@ -77,6 +85,7 @@ class Layer {
   std::unique_ptr<Engine> engine_;
   Parameters parameters_;
   const GateEntry& gate_entry_;
+  GateOptions gate_options_;
   std::unique_ptr<Gate> gate_;
   Routing routing_;
   std::unique_ptr<Dispatcher> dispatcher_;

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "layer/gates/capacity.h"
 #include "layer/gradient_rows.h"
 #include "layer/oracle.h"
 #include "layer/row_errors.h"
@@ -59,6 +60,7 @@ class Verification {
     const bool lawful = is_lawful();
     items_.push_back({"gate", lawful ? 0 : std::numeric_limits<double>::quiet_NaN(), 0});
     if (!lawful) return;  // the rest would be computed for experts that do not exist
+    if (layer_.capacity().limits() && !layer_.gate().may_drop()) compare_drops();
     const Oracle oracle(workload_, options_.step, selection_, pool_, &layer_.gate());
     compare_tokens(oracle);
     if (options_.backward) compare_gate_gradient(oracle);
@@ -106,7 +108,7 @@ class Verification {
   /// to none. The same on every rank.
   bool is_lawful() const {
     const std::int64_t k = shape_.top_k;
-    const bool may_drop = layer_.gate().may_drop();
+    const bool may_drop = layer_.may_drop();
     for (std::int64_t slot = 0; slot < std::ssize(selection_.chosen); ++slot) {
       const std::int32_t expert = selection_.chosen[slot], goes_to = selection_.expert_of[slot];
       if (expert < 0 || expert >= shape_.experts) return false;
@@ -115,6 +117,18 @@ class Verification {
         if (selection_.chosen[other] == expert) return false;
     }
     return true;
+  }
+
+  /// Which slots went nowhere, exactly: by the choice and the scores that the layer found. How many of all differ.
+  void compare_drops() {
+    CheckItem item{"drops", 0, 0};
+    const auto expected = limited(layer_.capacity(), shape_, selection_.chosen, selection_.score);
+    for (std::int64_t slot = 0; slot < std::ssize(expected); ++slot) {
+      if (selection_.expert_of[slot] == expected[slot]) continue;
+      if (item.error++ == 0)
+        item.where = cat("token ", slot / shape_.top_k, ", choice ", slot % shape_.top_k);
+    }
+    items_.push_back(item);
   }
 
   /// Errors of rows that each belong to a token.

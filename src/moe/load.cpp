@@ -21,4 +21,20 @@ LoadStats load_stats(std::span<const std::int64_t> rows) {
           .empty = std::count(sorted.begin(), sorted.end(), 0)};
 }
 
+Drops count_drops(std::span<const std::int32_t> expert_of, std::span<const float> score, std::int64_t top_k) {
+  Drops drops{.slots = std::ssize(expert_of)};
+  for (std::int64_t token = 0; token < drops.slots / top_k; ++token) {
+    std::int64_t of_token = 0;
+    for (std::int64_t slot = token * top_k; slot < (token + 1) * top_k; ++slot) {
+      const bool dropped = expert_of[slot] < 0;
+      of_token += dropped;
+      drops.weight += score[slot];
+      if (!dropped) drops.kept_weight += score[slot];
+    }
+    drops.dropped += of_token;
+    drops.lost_tokens += of_token == top_k;
+  }
+  return drops;
+}
+
 }  // namespace moebench

@@ -15,6 +15,16 @@ struct LoadStats {
   std::int64_t empty = 0;  ///< how many have no row
 };
 
+/// What became of the slots of some tokens.
+struct Drops {
+  std::int64_t slots = 0, dropped = 0;
+  std::int64_t lost_tokens = 0;  ///< all of whose slots were dropped
+  double weight = 0,
+         kept_weight = 0;  ///< sums of the scores: of all slots, and of those that were not dropped
+};
+
 LoadStats load_stats(std::span<const std::int64_t> rows);
+/// expert_of [T, K], −1: dropped; score [T, K].
+Drops count_drops(std::span<const std::int32_t> expert_of, std::span<const float> score, std::int64_t top_k);
 
 }  // namespace moebench

@@ -42,6 +42,8 @@ std::vector<std::string> column_names() {
                            "load.rows_per_rank.imbalance",
                            "load.rows_per_expert.max_over_mean",
                            "load.rows_per_rank.max_over_mean",
+                           "load.drops.dropped_pct",
+                           "load.drops.kept_weight_pct",
                            "memory.estimated_bytes",
                            "memory.peak_bytes",
                            "device.sm_min_mhz",

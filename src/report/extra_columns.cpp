@@ -25,6 +25,8 @@ constexpr ExtraColumn kColumns[] = {
      [](const Record& r) {
        return r.rows_per_expert.mean > 0 ? format("%.2f", r.rows_per_expert.imbalance + 1) : std::string("–");
      }},
+    {"dropped", "dropped",
+     [](const Record& r) { return r.drops ? format("%.1f %%", r.drops->dropped_pct) : std::string("–"); }},
     {"memory", "peak memory",
      [](const Record& r) {
        return r.memory.peak_bytes > 0 ? size_text(r.memory.peak_bytes) : std::string("–");

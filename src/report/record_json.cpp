@@ -88,6 +88,20 @@ void load_fields(Io& io, L& load) {
   io("empty", load.empty);
 }
 
+/// Only where slots can be dropped.
+template <class Io, class R>
+void drops_fields(Io& io, R& record) {
+  const auto fields = [](auto& inner, auto& drops) {
+    inner("dropped_pct", drops.dropped_pct);
+    inner("lost_tokens", drops.lost_tokens);
+    inner("kept_weight_pct", drops.kept_weight_pct);
+  };
+  if constexpr (Io::kReads) {
+    if (io.find("drops")) record.drops.emplace();
+  }
+  if (record.drops) io.object("drops", [&](auto& inner) { fields(inner, *record.drops); });
+}
+
 template <class Io, class I>
 void check_item_fields(Io& io, I& item) {
   io("name", item.name);
@@ -264,6 +278,7 @@ void record_fields(Io& io, R& record, bool timed) {
   io.object("load", [&](auto& load) {
     load.object("rows_per_expert", [&](auto& rows) { load_fields(rows, record.rows_per_expert); });
     load.object("rows_per_rank", [&](auto& rows) { load_fields(rows, record.rows_per_rank); });
+    drops_fields(load, record);
   });
   timing_fields(io, record, timed);
   io.object("memory", [&](auto& memory) { memory_fields(memory, record.memory); });

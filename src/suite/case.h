@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "moe/exchange.h"
+#include "moe/gate_options.h"
 #include "moe/shape.h"
 #include "moe/stage.h"
 #include "moe/workload.h"
@@ -52,6 +53,7 @@ struct Case {
   Overlap overlap = Overlap::none;
   int comm_sms = 16;  ///< multiprocessors of an exchange that runs beside the experts
   GateName gate = "topk";
+  GateOptions gate_options;
   bool graph = false;  ///< passes are replayed as graphs of the device, not queued call by call
   CacheState cache = CacheState::cold;
   std::uint64_t seed = 1;

@@ -42,6 +42,13 @@ std::string tokens_per_rank(const Case& c) {
 
 bool layer_only(SubjectKind subject) { return subject == SubjectKind::layer; }
 bool not_linear(SubjectKind subject) { return subject != SubjectKind::linear; }
+const Capacity& capacity_of(const Case& c) { return c.gate_options.capacity; }
+
+std::string gate_group_of(const Case& c) {
+  const std::int64_t group = capacity_of(c).group_of(c.shape);
+  return capacity_of(c).limits() && group > 0 ? cat(group) : std::string();
+}
+
 bool is_direct(const Case& c) { return c.shape.ep > 1 && c.exchange == Exchange::direct; }
 
 // Defaults: the single-GPU experiment of the FastMoE paper (arXiv 2103.13262, section 5.2).
@@ -172,6 +179,49 @@ constexpr Flag kFlags[] = {
      .concerns = layer_only,
      .read = [](const Case& c) { return c.gate.text(); },
      .write = [](Case& c, std::string_view v) { c.gate = find_gate(v).name; }},
+    {.name = "capacity",
+     .value = "none|F",
+     .standard = "none",
+     .help = "an expert takes F times its even share of a group's rows, the rest is dropped",
+     .added = true,
+     .concerns = layer_only,
+     .read = [](const Case& c) { return capacity_text(capacity_of(c)); },
+     .write = [](Case& c, std::string_view v) { c.gate_options.capacity.factor = parse_capacity(v); }},
+    {.name = "capacity-min",
+     .value = "N",
+     .standard = "0",
+     .help = "but at least so many rows of a group",
+     .number = true,
+     .added = true,
+     .reader = "a capacity reads",
+     .concerns = layer_only,
+     .read =
+         [](const Case& c) { return capacity_of(c).limits() ? cat(capacity_of(c).least) : std::string(); },
+     .write = [](Case& c, std::string_view v) { c.gate_options.capacity.least = number(v); }},
+    {.name = "drop-policy",
+     .value = "WORD",
+     .standard = "position",
+     .help = "which rows stay: position, probs, choice or priority",
+     .added = true,
+     .reader = "a capacity reads",
+     .concerns = layer_only,
+     .read =
+         [](const Case& c) {
+           return capacity_of(c).limits() ? std::string(name_of(capacity_of(c).policy)) : std::string();
+         },
+     .write = [](Case& c, std::string_view v) { c.gate_options.capacity.policy = parse_drop_policy(v); }},
+    {.name = "gate-group",
+     .value = "N",
+     .standard = "",
+     .help = "consecutive tokens that a capacity is counted over; default: those of a rank",
+     .number = true,
+     .least = 1,
+     .added = true,
+     .scaled_to = 1,
+     .reader = "a capacity reads",
+     .concerns = layer_only,
+     .read = gate_group_of,
+     .write = [](Case& c, std::string_view v) { c.gate_options.capacity.group = number(v); }},
     {.name = "routing",
      .value = "NAME",
      .standard = "random",

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "contract/backend_contract.h"
-#include "layer/gates/gate.h"
+#include "layer/gates/capacity.h"
 
 namespace moebench {
 namespace {
@@ -49,6 +49,50 @@ TEST_P(EveryBackend, GatesOfTheTableScoreAndDifferentiateAsTheirDefinitions) {
                       2e-6);
         }
       }
+    }
+}
+
+/// Choices of different experts, some slots dropped before; scores of which many are equal.
+TEST_P(EveryBackend, LimitKeepsTheSlotsOfTheDefinition) {
+  struct Some {
+    std::int64_t tokens, experts, k, group;
+    double factor;
+  };
+  for (const Some& some : {Some{6, 1, 1, 3, 0.5},
+                           {40, 5, 3, 8, 0.7},
+                           {4096, 8, 2, 4096, 1.0},
+                           {3000, 64, 6, 1000, 0.9},
+                           {700, 1200, 2, 70, 1.0},
+                           {96, 4, 4, 32, 0.5},
+                           {64, 100, 40, 64, 0.25},
+                           {5, 3, 2, 5, 9.0}})
+    for (const DropPolicy policy :
+         {DropPolicy::position, DropPolicy::probs, DropPolicy::choice, DropPolicy::priority}) {
+      const auto& [tokens, experts, k, group, factor] = some;
+      SCOPED_TRACE(std::to_string(tokens) + " tokens, " + std::to_string(experts) + " experts, " +
+                   std::string(name_of(policy)));
+      const Shape shape{.tokens = tokens, .experts = experts, .top_k = k};
+      const Capacity capacity{.factor = factor, .policy = policy, .group = group};
+      std::vector<std::int32_t> choice(tokens * k);
+      std::vector<float> scores(tokens * k);
+      for (std::int64_t slot = 0; slot < tokens * k; ++slot) {
+        const auto first =
+            static_cast<std::int64_t>(mix(9, slot / k) % 4 == 0 ? 0 : mix(9, slot / k) % experts);
+        choice[slot] = mix(8, slot) % 10 == 0 ? -1 : static_cast<std::int32_t>((first + slot % k) % experts);
+        scores[slot] = static_cast<float>(mix(7, slot) % 50) / 100;
+      }
+      const auto expected = limited(capacity, shape, choice, scores);
+      const Array<std::int32_t> from(*backend_, choice);
+      const Array<float> score(*backend_, scores);
+      Array<std::int32_t> apart(*backend_, std::vector<std::int32_t>(choice.size(), 77)),
+          in_place(*backend_, choice),
+          scratch(*backend_, static_cast<std::size_t>(capacity_scratch(capacity, shape, tokens)));
+      LimitRows args{from, apart, score, scratch, k, experts, group, capacity.rows_of(shape), policy};
+      backend_->limit(args);
+      EXPECT_TRUE(apart.host() == expected);
+      args.from = args.to = in_place;
+      backend_->limit(args);
+      EXPECT_TRUE(in_place.host() == expected);
     }
 }
 

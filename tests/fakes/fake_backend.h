@@ -139,6 +139,7 @@ class FakeBackend final : public Backend {
   void download(std::span<float> host, TensorView tensor) override { inner_->download(host, tensor); }
   void gate(const GateForward& args) override { inner_->gate(args); }
   void gate(const GateBackward& args) override { inner_->gate(args); }
+  void limit(const LimitRows& args) override { inner_->limit(args); }
   void plan(const PlanArgs& args) override { inner_->plan(args); }
   void pack(const PackForward& args) override { inner_->pack(args); }
   void regroup(const Regroup& args) override { inner_->regroup(args); }

@@ -160,6 +160,7 @@ class FaultyBackend final : public Backend {
     dx.write_back();
     dweight.write_back();
   }
+  void limit(const LimitRows& args) override { inner_->limit(args); }
   void plan(const PlanArgs& args) override { inner_->plan(args); }
   void pack(const PackForward& args) override {
     const Widened x(memory(), args.x), rows(memory(), args.rows), before(memory(), args.rows);

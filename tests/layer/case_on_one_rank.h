@@ -12,13 +12,14 @@ namespace moebench {
 
 struct CaseOnOneRank {
   CaseOnOneRank(const Shape& shape, const std::string& engine, RoutingDistribution routing = {},
-                std::uint64_t seed = 1, int threads = 2, const GateEntry* gate = &default_gate())
+                std::uint64_t seed = 1, int threads = 2, const GateEntry* gate = &default_gate(),
+                const GateOptions& gate_options = {})
       : world(make_self_world()),
         backend(make_cpu_backend(threads)),
         pool(threads),
         groups(world->make_comm(backend->memory(), backend->stream()), 1),
         workload(shape, routing, seed),
-        layer(shape, groups, *backend, {.engine = engine, .gate = gate}) {}
+        layer(shape, groups, *backend, {.engine = engine, .gate = gate, .gate_options = gate_options}) {}
 
   std::vector<CheckItem> verify_all() {
     return verify(layer, workload, *world, *backend, pool, {.full = true});

@@ -42,6 +42,7 @@ TEST(Case, ListsEverySettingInTableOrder) {
                                          {"bias", "on"},
                                          {"dtype", "bf16"},
                                          {"gate", "topk"},
+                                         {"capacity", "none"},
                                          {"routing", "hot:0.5"},
                                          {"placement", "contiguous"},
                                          {"engine", "naive-rau"},

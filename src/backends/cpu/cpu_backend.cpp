@@ -147,6 +147,7 @@ class CpuBackend final : public OnCpu<Backend> {
 
   void gate(const GateForward& args) override { cpu::gate_forward(pool_, args); }
   void gate(const GateBackward& args) override { cpu::gate_backward(pool_, args); }
+  void limit(const LimitRows& args) override { cpu::limit(pool_, args); }
   void plan(const PlanArgs& args) override { cpu::plan(args); }
   void pack(const PackForward& args) override { cpu::pack_forward(pool_, args); }
   void pack(const PackBackward& args) override { cpu::pack_backward(pool_, args); }

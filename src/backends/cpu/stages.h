@@ -9,6 +9,8 @@ namespace moebench::cpu {
 
 void gate_forward(ThreadPool& pool, const GateForward& args);
 void gate_backward(ThreadPool& pool, const GateBackward& args);
+/// In capacity.cpp.
+void limit(ThreadPool& pool, const LimitRows& args);
 void plan(const PlanArgs& args);
 void pack_forward(ThreadPool& pool, const PackForward& args);
 void pack_backward(ThreadPool& pool, const PackBackward& args);

@@ -94,6 +94,7 @@ class CudaBackend final : public OnCuda<Backend> {
 
   void gate(const GateForward& args) override;
   void gate(const GateBackward& args) override;
+  void limit(const LimitRows& args) override { cuda::limit(gpu_.stream.get(), args); }
   void plan(const PlanArgs& args) override;
   void pack(const PackForward& args) override { cuda::pack(gpu_.stream.get(), args); }
   void pack(const PackBackward& args) override { cuda::pack(gpu_.stream.get(), args); }

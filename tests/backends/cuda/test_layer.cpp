@@ -15,12 +15,12 @@ namespace {
 /// A layer on the one rank of a self world.
 struct Rig {
   Rig(Backend& gpu, const Shape& shape, const std::string& engine, RoutingDistribution routing = {},
-      const GateEntry* gate = &default_gate())
+      const GateEntry* gate = &default_gate(), const GateOptions& gate_options = {})
       : backend(gpu),
         world(make_self_world()),
         groups(world->make_comm(gpu.memory(), gpu.stream()), 1),
         workload(shape, routing, 1),
-        layer(shape, groups, gpu, {.engine = engine, .gate = gate}) {}
+        layer(shape, groups, gpu, {.engine = engine, .gate = gate, .gate_options = gate_options}) {}
 
   std::vector<CheckItem> verify_all() {
     return verify(layer, workload, *world, backend, pool, {.full = true});
@@ -86,6 +86,22 @@ TEST_P(EveryEngine, AgreesWithTheOracleForEveryGateAndDroppedSlots) {
       Rig rig(*gpu_, shape, engine(), {}, gate);
       for (const CheckItem& item : rig.verify_all())
         EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
+    }
+}
+
+TEST_P(EveryEngine, AgreesWithTheOracleUnderACapacity) {
+  const Shape wide{.tokens = 300, .hidden = 256, .ffn = 512, .experts = 16, .top_k = 4};
+  const Shape shape = in_format(wide);
+  if (is_refused(engine(), shape)) GTEST_SKIP();
+  for (const GateEntry* gate : gates())
+    for (const DropPolicy policy :
+         {DropPolicy::position, DropPolicy::probs, DropPolicy::choice, DropPolicy::priority}) {
+      SCOPED_TRACE(cat(gate->name, ", ", name_of(policy)));
+      Rig rig(*gpu_, shape, engine(), {}, gate,
+              {.capacity = {.factor = 0.9, .policy = policy, .group = 100}});
+      for (const CheckItem& item : rig.verify_all())
+        EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
+      EXPECT_GT(rig.layer.drops().dropped, 0);
     }
 }
 

@@ -26,6 +26,9 @@ void choose_experts(cudaStream_t stream, const GateForward& args);
 /// score, dscore → the gradient of every logit, `dlogits` [T, E]: zero where an expert was not chosen.
 void gate_softmax_backward(cudaStream_t stream, const GateBackward& args, const TensorView& dlogits);
 
+// gates/capacity.cu
+void limit(cudaStream_t stream, const LimitRows& args);
+
 // plan.cu
 /// 32-bit words that plan() needs to work in.
 std::int64_t plan_scratch(std::int64_t slots, std::int64_t experts);
