@@ -68,7 +68,7 @@ def draw(reports, holds, _):
     page.legends = [words, marks + [
         Line2D([], [], color="#222222", linestyle="none", marker="|", markersize=11, markeredgewidth=2.2,
                label="least time at the measured peaks"),
-        Line2D([], [], color="#222222", linestyle="none", marker="v", label="whole layer, timed without stage marks")]]
+        Line2D([], [], color="#222222", linestyle="none", marker="v", label="whole layer, timed without timestamps between stages")]]
     page.notes = ["In %: the least time, as a part of the whole layer's time."]
     if any(point.ranks > 1 for point in points):
         page.notes[0] += " Each stage is that of its slowest rank, waiting included: together they may exceed the whole."

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// moebench_kernels [--backend NAME]: each stage of the layer alone, under Google Benchmark, by the backend's own marks. For
+// moebench_kernels [--backend NAME]: each stage of the layer alone, under Google Benchmark, by the backend's own timestamps. For
 // work on one kernel; the layer as a whole is what moebench measures.
 #include <benchmark/benchmark.h>
 
@@ -23,15 +23,15 @@ namespace moebench {
 namespace {
 
 /// A layer on one rank, and the one stage of it that is timed.
-class StageAlone final : public Trace {
+class StageRun final : public Trace {
  public:
-  StageAlone(Backend& backend, const Shape& shape, const std::string& engine, Stage stage, Pass pass)
+  StageRun(Backend& backend, const Shape& shape, const std::string& engine, Stage stage, Pass pass)
       : backend_(backend),
         stage_(stage),
         pass_(pass),
         groups_(world_->make_comm(backend.memory(), backend.stream()), 1),
         layer_(shape, groups_, backend, {.engine = engine}),
-        marks_(backend.make_marks(2)) {
+        timestamps_(backend.make_timestamps(2)) {
     layer_.load(Workload(shape, {}, 1));
     const auto tensor = [&] { return Tensor(backend.memory(), shape.dtype, shape.tokens, shape.hidden); };
     x_ = tensor(), y_ = tensor(), dy_ = tensor(), dx_ = tensor();
@@ -46,14 +46,14 @@ class StageAlone final : public Trace {
     if (pass_ == Pass::backward) layer_.backward(x_, dy_, dx_, *this);
     if (may_hold) backend_.release();
     backend_.synchronize();
-    return marks_->elapsed_us(0, 1) * 1e-6;
+    return timestamps_->elapsed_us(0, 1) * 1e-6;
   }
   RankLoad load() const { return layer_.load(); }
   void begin(Stage stage, Pass pass) override {
-    if (stage == stage_ && pass == pass_) marks_->record(0);
+    if (stage == stage_ && pass == pass_) timestamps_->record(0);
   }
   void end(Stage stage, Pass pass) override {
-    if (stage == stage_ && pass == pass_) marks_->record(1);
+    if (stage == stage_ && pass == pass_) timestamps_->record(1);
   }
 
  private:
@@ -63,7 +63,7 @@ class StageAlone final : public Trace {
   std::unique_ptr<World> world_ = make_self_world();
   Groups groups_;
   Layer layer_;
-  std::unique_ptr<Marks> marks_;
+  std::unique_ptr<Timestamps> timestamps_;
   Tensor x_, y_, dy_, dx_;
 };
 
@@ -84,10 +84,10 @@ void time_stage(benchmark::State& state, const Timed& timed) try {
                     .experts = state.range(2),
                     .top_k = 2,
                     .dtype = dtype};
-  StageAlone alone(backend, shape, engine, stage, pass);
-  alone.run();
-  for (auto _ : state) state.SetIterationTime(alone.run());
-  const StageCost cost = cost_of(shape, alone.load(), stage, pass);
+  StageRun stage_run(backend, shape, engine, stage, pass);
+  stage_run.run();
+  for (auto _ : state) state.SetIterationTime(stage_run.run());
+  const StageCost cost = cost_of(shape, stage_run.load(), stage, pass);
   state.SetBytesProcessed(static_cast<std::int64_t>(cost.bytes) * state.iterations());
   if (cost.flops > 0)
     state.counters["FLOP/s"] = benchmark::Counter(cost.flops, benchmark::Counter::kIsIterationInvariantRate,

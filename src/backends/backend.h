@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who computes: the stages of the layer that need no other rank.
+// Backend: computes the stages of the layer that need no other rank.
 //
 // Every function queues work on the backend's one stream and may return before it is done; none
 // synchronises unless it says so, none allocates. All tensors live in memory().
@@ -130,12 +130,12 @@ struct CombineBackward {
 };
 
 /// Points on the backend's time line. Recording is as cheap as the device allows.
-class Marks {
+class Timestamps {
  public:
-  virtual ~Marks() = default;
-  /// Marks the moment when all work queued so far is done. 0 <= mark < the count it was made with.
-  virtual void record(int mark) = 0;
-  /// Microseconds from mark `from` to mark `to`. Only after Backend::synchronize().
+  virtual ~Timestamps() = default;
+  /// Takes timestamp `index`, 0 <= index < count, at the moment when all work queued so far is done.
+  virtual void record(int index) = 0;
+  /// Microseconds from timestamp `from` to timestamp `to`. Only after Backend::synchronize().
   virtual double elapsed_us(int from, int to) const = 0;
 };
 
@@ -158,7 +158,7 @@ class Backend : public Capabilities {
   /// Throws UsageError naming the engines it has, or saying what why_not() says.
   virtual std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) = 0;
 
-  virtual std::unique_ptr<Marks> make_marks(int count) = 0;
+  virtual std::unique_ptr<Timestamps> make_timestamps(int count) = 0;
   /// Returns when all queued work is done; throws DeviceError if any of it failed.
   virtual void synchronize() = 0;
   /// Called before each sample, outside the timed region (a GPU holds its stream here until release()).

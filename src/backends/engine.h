@@ -21,7 +21,7 @@ struct EngineShape {
   DType dtype;
   bool backward;  ///< whether backward() will be called: activations must be kept
   std::int64_t top_k = 1;
-  bool alone = false;  ///< every expert and every token is on this rank: rows do not travel
+  bool single_rank = false;  ///< every expert and every token is on this rank: rows are not exchanged
   int streams = 16;
 
   std::int64_t w1_cols() const { return activation == Activation::swiglu ? 2 * ffn : ffn; }
@@ -37,7 +37,7 @@ inline EngineShape engine_shape_of(const Shape& shape, bool backward, int stream
           .dtype = shape.dtype,
           .backward = backward,
           .top_k = shape.top_k,
-          .alone = shape.ep == 1,
+          .single_rank = shape.ep == 1,
           .streams = streams};
 }
 
@@ -47,18 +47,18 @@ struct ExpertTensors {
   TensorView w1, b1, w2, b2;
 };
 
-/// What of a pass one call runs, so that rows can travel meanwhile: which rows of each expert, and which products.
+/// The part of a pass that one call runs, so that rows can be exchanged meanwhile: rows of each expert, and products.
 /// A pass is all of its parts, in an order in which no product is asked for before what it reads. An engine may run a
 /// product in an earlier part of the same rows than it was asked for.
 struct ExpertsPart {
   std::span<const std::int32_t> begin,
       end;              // [e] rows of expert i are [begin[i], end[i]); empty: all of them
-  double share = 1;     ///< of all rows, as far as is foreseen; only speed depends on it
+  double share = 1;     ///< of all rows, an estimate; only speed depends on it
   bool first = true;    ///< forward the product with W1 and the activation, backward the gradient of the rows
   bool second = true;   ///< forward the product with W2, backward the gradient through it and the activation
   bool weights = true;  ///< backward, of all rows whatever begin and end say: the weights' gradients
   int spare_units = 0;  ///< multiprocessors that other kernels hold when the part begins,
-  double spare_us = 0;  ///< and for how long, as far as is foreseen; only speed depends on them
+  double spare_us = 0;  ///< and for how long, an estimate; only speed depends on them
 };
 
 /// Rows in, rows out. `x` and `out` are in the order of the engine's traits; by_token needs one rank. Rows from

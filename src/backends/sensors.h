@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a device says of its own state while it works.
+// Sensors of a device, read while it works.
 #pragma once
 
 #include <cstdint>
@@ -11,18 +11,18 @@
 namespace moebench {
 
 /// Why clocks are below what they could be.
-enum class ClockLimit {
+enum class ThrottleReason {
   power_cap,
   hardware_slowdown,
   software_thermal,
   hardware_thermal,
   power_brake,
   sync_boost,
-  application_clocks,  ///< somebody set them: lower, but steady
+  application_clocks,  ///< set by the user or administrator: lower, but steady
   display_clocks,      ///< the same
 };
 
-constexpr std::uint32_t bit_of(ClockLimit limit) { return std::uint32_t{1} << static_cast<int>(limit); }
+constexpr std::uint32_t bit_of(ThrottleReason limit) { return std::uint32_t{1} << static_cast<int>(limit); }
 
 /// "power cap", in the order of the enumerators.
 inline std::vector<std::string> names_of_limits(std::uint32_t bits) {
@@ -37,23 +37,23 @@ inline std::vector<std::string> names_of_limits(std::uint32_t bits) {
 
 /// Whether one of them makes clocks vary: any but a setting.
 constexpr bool is_throttled(std::uint32_t bits) {
-  return (bits & ~(bit_of(ClockLimit::application_clocks) | bit_of(ClockLimit::display_clocks))) != 0;
+  return (bits & ~(bit_of(ThrottleReason::application_clocks) | bit_of(ThrottleReason::display_clocks))) != 0;
 }
 
-/// One moment; NaN for what the device does not tell.
+/// One reading; NaN for what the device does not report.
 struct SensorReading {
   static constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
   double sm_mhz = kUnknown, memory_mhz = kUnknown;
   double temperature_c = kUnknown;
   double power_w = kUnknown;   ///< over a time that the device chooses: up to a second
   double energy_j = kUnknown;  ///< counted since some moment of the past, in steps that the device chooses
-  std::uint32_t limits = 0;    ///< bits of ClockLimit
+  std::uint32_t limits = 0;    ///< bits of ThrottleReason
 };
 
 class Sensors {
  public:
   virtual ~Sensors() = default;
-  /// Tells this device from all others anywhere.
+  /// Unique among all devices of all hosts.
   virtual std::string device_id() const = 0;
   /// From any thread, one at a time, also while the device works; changes nothing, never throws.
   virtual SensorReading read() noexcept = 0;

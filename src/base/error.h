@@ -23,7 +23,7 @@ enum class ExitCode : int {
   interrupted = 130,
 };
 
-/// An error with the exit code it ends in when nobody recovers from it.
+/// An error with the exit code it ends in unless it is caught.
 class Error : public std::runtime_error {
  public:
   Error(ExitCode code, const std::string& what) : std::runtime_error(what), code_(code) {}
@@ -45,7 +45,7 @@ class EnvironmentError : public Error {
   explicit EnvironmentError(const std::string& what) : Error(ExitCode::environment, what) {}
 };
 
-/// A device or library call failed. Recorded per case; the sweep goes on unless `sticky`.
+/// A device or library call failed. Recorded per case; ends the sweep if `sticky` (the device context is lost).
 class DeviceError : public Error {
  public:
   explicit DeviceError(const std::string& what, bool sticky = false)

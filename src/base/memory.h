@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory of a backend: who allocates, who owns, who merely looks.
+// Memory of a backend: the allocator, owning buffers and views.
 #pragma once
 
 #include <array>
@@ -12,9 +12,9 @@
 
 namespace moebench {
 
-/// What memory is for. `workspace` is whatever nobody has claimed for something else: libraries' scratch, the check's
-/// tensors.
-enum class Use { workspace, weights, gradients, activations, inputs };
+/// What memory is for. `workspace`: any allocation without a more specific tag, such as scratch of libraries and
+/// tensors of the check.
+enum class MemoryTag { workspace, weights, gradients, activations, inputs };
 
 /// Where rows and weights live. One per backend; outlives every Buffer made from it.
 class Memory {
@@ -45,24 +45,24 @@ class Memory {
   std::size_t peak_bytes() const { return peak_; }
   /// How often allocate() ran: a timed region must leave it unchanged.
   std::uint64_t allocations() const { return allocations_; }
-  /// Of peak_bytes(), those for `use`: at that moment, not the most there ever was of it.
-  std::size_t peak_bytes(Use use) const {
-    if (use != Use::workspace) return at_peak_[static_cast<std::size_t>(use)];
+  /// Of peak_bytes(), those for `tag`: at that moment, not the peak of this tag.
+  std::size_t peak_bytes(MemoryTag tag) const {
+    if (tag != MemoryTag::workspace) return at_peak_[static_cast<std::size_t>(tag)];
     return peak_ - std::accumulate(at_peak_.begin() + 1, at_peak_.end(), std::size_t{0});
   }
   void reset_peak() {
     peak_ = used_;
-    at_peak_ = by_use_;
+    at_peak_ = by_tag_;
   }
-  /// What buffers made from now on are for.
-  Use use() const { return use_; }
-  void set_use(Use use) { use_ = use; }
-  /// Buffer's: an allocation that allocate() has counted, or one that deallocate() is about to.
-  void count_use(Use use, std::size_t bytes) {
-    by_use_[static_cast<std::size_t>(use)] += bytes;
-    if (used_ == peak_) at_peak_ = by_use_;
+  /// The tag of buffers allocated from now on.
+  MemoryTag tag() const { return tag_; }
+  void set_tag(MemoryTag tag) { tag_ = tag; }
+  /// For Buffer only: adjusts the totals per tag after allocate() or before deallocate().
+  void count_tagged(MemoryTag tag, std::size_t bytes) {
+    by_tag_[static_cast<std::size_t>(tag)] += bytes;
+    if (used_ == peak_) at_peak_ = by_tag_;
   }
-  void uncount_use(Use use, std::size_t bytes) { by_use_[static_cast<std::size_t>(use)] -= bytes; }
+  void uncount_tagged(MemoryTag tag, std::size_t bytes) { by_tag_[static_cast<std::size_t>(tag)] -= bytes; }
 
  protected:
   void count_allocation(std::size_t bytes) {
@@ -75,28 +75,30 @@ class Memory {
  private:
   std::size_t used_ = 0, peak_ = 0;
   std::uint64_t allocations_ = 0;
-  Use use_ = Use::workspace;
-  std::array<std::size_t, 5> by_use_{}, at_peak_{};  // workspace's first, unused
+  MemoryTag tag_ = MemoryTag::workspace;
+  std::array<std::size_t, 5> by_tag_{}, at_peak_{};  // workspace's first, unused
 };
 
-/// Until it goes out of scope, buffers are made for this use.
-class MadeFor {
+/// Buffers allocated while it is in scope get this tag.
+class ScopedMemoryTag {
  public:
-  MadeFor(Memory& memory, Use use) : memory_(memory), before_(memory.use()) { memory.set_use(use); }
-  ~MadeFor() { memory_.set_use(before_); }
-  MadeFor(const MadeFor&) = delete;
+  ScopedMemoryTag(Memory& memory, MemoryTag tag) : memory_(memory), before_(memory.tag()) {
+    memory.set_tag(tag);
+  }
+  ~ScopedMemoryTag() { memory_.set_tag(before_); }
+  ScopedMemoryTag(const ScopedMemoryTag&) = delete;
 
  private:
   Memory& memory_;
-  Use before_;
+  MemoryTag before_;
 };
 
 /// Move-only owner of one allocation. Contents are undefined until written.
 class Buffer {
  public:
   Buffer() = default;
-  Buffer(Memory& memory, std::size_t bytes) : Buffer(memory, bytes, memory.use()) {}
-  Buffer(Memory& memory, std::size_t bytes, Use use) : memory_(&memory), use_(use) { reserve(bytes); }
+  Buffer(Memory& memory, std::size_t bytes) : Buffer(memory, bytes, memory.tag()) {}
+  Buffer(Memory& memory, std::size_t bytes, MemoryTag tag) : memory_(&memory), tag_(tag) { reserve(bytes); }
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     swap(other);
@@ -110,7 +112,7 @@ class Buffer {
     release();
     data_ = memory_->allocate(bytes);
     bytes_ = bytes;
-    memory_->count_use(use_, bytes_);
+    memory_->count_tagged(tag_, bytes_);
   }
   void* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
@@ -121,7 +123,7 @@ class Buffer {
 
  private:
   void release() noexcept {
-    if (bytes_ > 0) memory_->uncount_use(use_, bytes_);
+    if (bytes_ > 0) memory_->uncount_tagged(tag_, bytes_);
     if (data_) memory_->deallocate(data_, bytes_);
     data_ = nullptr;
     bytes_ = 0;
@@ -130,13 +132,13 @@ class Buffer {
     std::swap(memory_, other.memory_);
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
-    std::swap(use_, other.use_);
+    std::swap(tag_, other.tag_);
   }
 
   Memory* memory_ = nullptr;
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
-  Use use_ = Use::workspace;
+  MemoryTag tag_ = MemoryTag::workspace;
 };
 
 /// Owner of host memory to copy through. Contents are undefined until written.
@@ -169,7 +171,7 @@ class HostBuffer {
   std::size_t bytes_ = 0;
 };
 
-/// Names a backend's queue of work without naming its type: a cudaStream_t, or null on the CPU.
+/// A backend's stream without its type: a cudaStream_t, or null on the CPU.
 struct StreamView {
   void* handle = nullptr;
 };

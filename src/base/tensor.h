@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A look at a row-major matrix somebody else owns.
+// Row-major matrices: a non-owning view and an owner.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +39,7 @@ class Tensor {
       : buffer_(memory, static_cast<std::size_t>(rows * cols) * size_of(dtype)),
         view_{buffer_.data(), dtype, rows, cols} {}
 
-  /// Makes room for `rows`; contents are lost when it grows.
+  /// Reserves `rows`; contents are lost when it grows.
   void set_rows(std::int64_t rows) {
     buffer_.reserve(static_cast<std::size_t>(rows) * view_.row_bytes());
     view_.data = buffer_.data();

@@ -65,7 +65,7 @@ class ThreadPool {
   std::vector<std::thread> workers_;
 };
 
-/// Cores this process may run on; their numbers, if the system says.
+/// Cores this process may run on; their numbers, if the system reports them.
 int usable_cores();
 std::vector<int> usable_core_numbers();
 

@@ -20,32 +20,32 @@ constexpr int kRounds = 2;  // of work that is collective: all ranks do as many
 /// Least time of `work` in microseconds: a ceiling is what the machine can do undisturbed. Rounds of repeats go on until
 /// the two best agree, or for as many as `rounds` says.
 template <class Work>
-Best least_us(Backend& backend, Work work, int rounds = 0) {
-  constexpr int kMostRounds = 5, kRepeats = 15, kFewest = 2;
+Best min_us(Backend& backend, Work work, int rounds = 0) {
+  constexpr int kMaxRounds = 5, kRepeats = 15, kFewest = 2;
   constexpr double kRound_us = 1e5, kAgree_pct = 2;
-  const auto marks = backend.make_marks(2);
+  const auto timestamps = backend.make_timestamps(2);
   const auto timed = [&] {
-    marks->record(0);
+    timestamps->record(0);
     work();
-    marks->record(1);
+    timestamps->record(1);
     backend.synchronize();
-    return marks->elapsed_us(0, 1);
+    return timestamps->elapsed_us(0, 1);
   };
   timed();  // warms up
   std::vector<double> best;
   for (;;) {
-    double least = std::numeric_limits<double>::infinity(), spent = 0;
+    double min = std::numeric_limits<double>::infinity(), spent = 0;
     for (int repeat = 0; repeat < kRepeats && (rounds > 0 || repeat < kFewest || spent < kRound_us);
          ++repeat) {
       const double us = timed();
       spent += us;
-      least = std::min(least, us);
+      min = std::min(min, us);
     }
-    best.push_back(least);
+    best.push_back(min);
     std::sort(best.begin(), best.end());
     const auto count = static_cast<int>(best.size());
     const double apart = count > 1 && best[0] > 0 ? 100 * (best[1] - best[0]) / best[0] : 0;
-    if (rounds > 0 ? count == rounds : count > 1 && (apart <= kAgree_pct || count == kMostRounds))
+    if (rounds > 0 ? count == rounds : count > 1 && (apart <= kAgree_pct || count == kMaxRounds))
       return {best[0], apart};
   }
 }
@@ -64,7 +64,7 @@ Best gemm_tflops(Backend& backend, DType dtype) {
   for (std::int64_t n = kSmallest; n <= kLargest && 3.0 * static_cast<double>(n * n * 4) <= room; n *= 2) {
     const Tensor a = random_tensor(backend, dtype, n, n, 1), b = random_tensor(backend, dtype, n, n, 2);
     const Tensor c(backend.memory(), dtype, n, n);
-    const auto [us, spread_pct] = least_us(backend, [&] { backend.gemm(a, b, c); });
+    const auto [us, spread_pct] = min_us(backend, [&] { backend.gemm(a, b, c); });
     const double tflops = 2.0 * static_cast<double>(n * n * n) / us * 1e-6;
     if (tflops > best.value) best = {tflops, spread_pct};
     constexpr double kLongEnough = 5e4;  // a product twice as wide would take 8 times this
@@ -80,13 +80,13 @@ Best copy_gbs(Backend& backend) {
   const auto rows = static_cast<std::int64_t>(bytes / 4096);
   const Tensor from = random_tensor(backend, DType::fp32, rows, 1024, 3),
                to(backend.memory(), DType::fp32, rows, 1024);
-  const auto [us, spread_pct] = least_us(backend, [&] { backend.copy(from, to); });
+  const auto [us, spread_pct] = min_us(backend, [&] { backend.copy(from, to); });
   return {2.0 * static_cast<double>(from.view().bytes()) / us * 1e-3, spread_pct};
 }
 
 double launch_us(Backend& backend) {
   const Tensor from = random_tensor(backend, DType::fp32, 1, 1, 4), to(backend.memory(), DType::fp32, 1, 1);
-  return least_us(backend, [&] { backend.copy(from, to); }).value;
+  return min_us(backend, [&] { backend.copy(from, to); }).value;
 }
 
 /// Time of an all-to-all in which every rank sends `rows` rows of 4 KiB to each other rank.
@@ -96,7 +96,7 @@ Best exchange_us(Bench bench, Comm& comm, std::int64_t rows) {
   const Tensor recv(bench.backend.memory(), DType::fp32, rows * peers, 1024);
   std::vector<Segment> segments;
   for (std::int64_t p = 0; p < peers; ++p) segments.push_back({p * rows, p == comm.rank() ? 0 : rows});
-  return least_us(
+  return min_us(
       bench.backend,
       [&] {
         comm.exchange_rows(
@@ -115,7 +115,7 @@ double peer_copy_us(Bench bench, const PeerMemory& peers, int rank, std::size_t 
         bench.backend.memory().queue_copy(blocks[p] + static_cast<std::size_t>(rank) * bytes,
                                           blocks[static_cast<std::size_t>(rank)], bytes);
   };
-  return least_us(bench.backend, all_copy, kRounds).value;
+  return min_us(bench.backend, all_copy, kRounds).value;
 }
 
 /// GPUs of one host also reach each other without messages: the link's ceiling is the faster of both ways.

@@ -21,28 +21,28 @@ std::vector<float> download(Backend& backend, const TensorView& tensor) {
 }
 
 /// How many copies of W [H, F] iterations rotate over, as if it were an input.
-int weights_of(const Case& measured, std::size_t cache_bytes) {
-  const Shape& shape = measured.shape;
-  return input_sets_of(
-      {.shape = {.tokens = shape.hidden, .hidden = shape.ffn, .dtype = shape.dtype}, .cache = measured.cache},
-      cache_bytes);
+int weights_of(const Case& bench_case, std::size_t cache_bytes) {
+  const Shape& shape = bench_case.shape;
+  return input_sets_of({.shape = {.tokens = shape.hidden, .hidden = shape.ffn, .dtype = shape.dtype},
+                        .cache = bench_case.cache},
+                       cache_bytes);
 }
 
 /// y [T, F] = x [T, H] · W [H, F] on every rank: the paper's Figure 3.
 class LinearSubject final : public Subject {
  public:
-  LinearSubject(const Case& measured, Bench bench)
-      : shape_(measured.shape),
+  LinearSubject(const Case& bench_case, Bench bench)
+      : shape_(bench_case.shape),
         bench_(bench),
-        workload_(shape_, {}, measured.seed),
+        workload_(shape_, {}, bench_case.seed),
         y_(bench.backend.memory(), shape_.dtype, shape_.tokens_of(bench.ranks.rank()), shape_.ffn) {
     const std::size_t cache_bytes = bench.backend.device().cache_bytes;
-    const MadeFor scope(bench.backend.memory(), Use::weights);
-    for (int i = 0; i < weights_of(measured, cache_bytes); ++i) {
+    const ScopedMemoryTag scope(bench.backend.memory(), MemoryTag::weights);
+    for (int i = 0; i < weights_of(bench_case, cache_bytes); ++i) {
       weights_.emplace_back(bench.backend.memory(), shape_.dtype, shape_.hidden, shape_.ffn);
       bench.backend.fill(weights_.back(), workload_.field(Parameter::w1), 0);
     }
-    inputs_ = make_inputs(workload_, bench.ranks.rank(), false, input_sets_of(measured, cache_bytes),
+    inputs_ = make_inputs(workload_, bench.ranks.rank(), false, input_sets_of(bench_case, cache_bytes),
                           bench.backend);
   }
 
@@ -62,9 +62,9 @@ class LinearSubject final : public Subject {
     const auto x = download(bench_.backend, inputs_[at % inputs_.size()].x),
                w = download(bench_.backend, weights_[at % weights_.size()]), y = download(bench_.backend, y_);
     const bool full = mode == CheckMode::full;
-    const auto columns = spread(shape_.ffn, full ? shape_.ffn : 64);
+    const auto columns = evenly_spaced(shape_.ffn, full ? shape_.ffn : 64);
     RowErrors errors(std::ssize(columns), shape_.tokens);
-    for (const std::int64_t t : spread(y_.view().rows, full ? y_.view().rows : kSampledTokens)) {
+    for (const std::int64_t t : evenly_spaced(y_.view().rows, full ? y_.view().rows : kSampledTokens)) {
       RowSums row;
       double terms = 0;
       for (const std::int64_t j : columns) {
@@ -81,7 +81,7 @@ class LinearSubject final : public Subject {
     CheckItem item{"y", 0, error_bound(shape_.dtype)};
     errors.merge_into(item);
     std::vector<CheckItem> items{item};
-    take_largest(bench_.ranks, items);
+    all_reduce_max(bench_.ranks, items);
     return record_of(mode, std::move(items));
   }
 
@@ -104,12 +104,12 @@ class LinearSubject final : public Subject {
 /// One dense network on all tokens of the rank, by the engine `loop` with a single expert.
 class DenseSubject final : public Subject {
  public:
-  DenseSubject(const Case& measured, Bench bench)
-      : case_(measured),
-        shape_(dense_shape(measured.shape)),
+  DenseSubject(const Case& bench_case, Bench bench)
+      : case_(bench_case),
+        shape_(dense_shape(bench_case.shape)),
         bench_(bench),
-        backward_(measured.passes != PassSet::fwd),
-        workload_(shape_, {}, measured.seed),
+        backward_(bench_case.passes != PassSet::fwd),
+        workload_(shape_, {}, bench_case.seed),
         parameters_(shape_, bench.ranks.rank(), bench.backend, backward_),
         engine_(bench.backend.make_engine(kDenseEngine, {.hidden = shape_.hidden,
                                                          .ffn = shape_.ffn,
@@ -127,9 +127,9 @@ class DenseSubject final : public Subject {
     host_offsets_ = {0, tokens};
     parameters_.load(workload_, bench.backend);
     engine_->reserve(tokens);
-    const int sets = input_sets_of(measured, bench.backend.device().cache_bytes);
+    const int sets = input_sets_of(bench_case, bench.backend.device().cache_bytes);
     inputs_ = make_inputs(workload_, bench.ranks.rank(), backward_, sets, bench.backend);
-    const MadeFor scope(memory, Use::inputs);
+    const ScopedMemoryTag scope(memory, MemoryTag::inputs);
     y_ = Tensor(memory, shape_.dtype, tokens, shape_.hidden);
     if (backward_) dx_ = Tensor(memory, shape_.dtype, tokens, shape_.hidden);
   }
@@ -172,7 +172,7 @@ class DenseSubject final : public Subject {
     std::vector<CheckItem> items;
     compare_tokens(oracle, mode, items);
     if (backward_) add_weight_gradients(oracle, mode, items);
-    take_largest(bench_.ranks, items);
+    all_reduce_max(bench_.ranks, items);
     return record_of(mode, std::move(items));
   }
 
@@ -184,7 +184,7 @@ class DenseSubject final : public Subject {
 
  private:
   /// What the gate of a layer with one expert would choose.
-  Selection all_to_one_expert() const {
+  GateOutput all_to_one_expert() const {
     const auto tokens = static_cast<std::size_t>(shape_.tokens);
     return {std::vector<std::int32_t>(tokens), std::vector<float>(tokens, 1.0f),
             std::vector<float>(tokens, 1.0f)};
@@ -200,7 +200,7 @@ class DenseSubject final : public Subject {
     const auto y = download(bench_.backend, y_), dx = download(bench_.backend, dx_);
     const std::int64_t h = shape_.hidden, first = shape_.first_token(bench_.ranks.rank());
     const std::int64_t tokens = y_.view().rows;
-    auto sample = spread(tokens, mode == CheckMode::full ? tokens : kSampledTokens);
+    auto sample = evenly_spaced(tokens, mode == CheckMode::full ? tokens : kSampledTokens);
     for (std::int64_t& token : sample) token += first;
     const auto expected = oracle.tokens(sample);
     RowErrors y_off(h, shape_.tokens), dx_off(h, shape_.tokens);
@@ -220,7 +220,7 @@ class DenseSubject final : public Subject {
   }
 
   void add_weight_gradients(const Oracle& oracle, CheckMode mode, std::vector<CheckItem>& items) {
-    const auto units = spread(shape_.ffn, mode == CheckMode::full ? shape_.ffn : kSampledUnits);
+    const auto units = evenly_spaced(shape_.ffn, mode == CheckMode::full ? shape_.ffn : kSampledUnits);
     const auto gradient = [&](Parameter id) {
       const TensorView tensor = parameters_.gradient(id);
       return tensor.data ? download(bench_.backend, tensor) : std::vector<float>();
@@ -262,21 +262,21 @@ double memory_of(const Capacity& capacity, const Shape& shape) {
   return 4 * static_cast<double>(tokens * shape.top_k + capacity_scratch(capacity, shape, tokens));
 }
 
-MemoryEstimate estimate_subject(const Case& measured, std::size_t cache_bytes) {
-  const int input_sets = input_sets_of(measured, cache_bytes);
-  const bool backward = measured.passes != PassSet::fwd;
-  if (measured.subject == SubjectKind::layer) {
-    MemoryEstimate estimate = estimate_memory(measured.shape, backward, input_sets);
-    estimate.activations += memory_of(measured.gate_options.capacity, measured.shape);
+MemoryEstimate estimate_subject(const Case& bench_case, std::size_t cache_bytes) {
+  const int input_sets = input_sets_of(bench_case, cache_bytes);
+  const bool backward = bench_case.passes != PassSet::fwd;
+  if (bench_case.subject == SubjectKind::layer) {
+    MemoryEstimate estimate = estimate_memory(bench_case.shape, backward, input_sets);
+    estimate.activations += memory_of(bench_case.gate_options.capacity, bench_case.shape);
     return estimate;
   }
-  if (measured.subject == SubjectKind::dense)
-    return estimate_memory(dense_shape(measured.shape), backward, input_sets);
-  const Shape& shape = measured.shape;
+  if (bench_case.subject == SubjectKind::dense)
+    return estimate_memory(dense_shape(bench_case.shape), backward, input_sets);
+  const Shape& shape = bench_case.shape;
   const auto s = static_cast<double>(size_of(shape.dtype)),
              t = static_cast<double>(shape.tokens_of(shape.ranks - 1));
   const auto h = static_cast<double>(shape.hidden), f = static_cast<double>(shape.ffn);
-  return {.weights = weights_of(measured, cache_bytes) * h * f * s,
+  return {.weights = weights_of(bench_case, cache_bytes) * h * f * s,
           .activations = t * f * s,
           .inputs = input_sets * t * h * s};
 }
@@ -290,23 +290,23 @@ Shape dense_shape(Shape shape) {
   return shape;
 }
 
-std::string why_no_graph_of_sync(const Case& measured) {
-  if (!syncs_ranks(measured)) return {};
-  if (sync_waits(measured)) return "the gradient sync between ranks waits for the device";
+std::string why_no_graph_of_sync(const Case& bench_case) {
+  if (!syncs_ranks(bench_case)) return {};
+  if (sync_waits(bench_case)) return "the gradient sync between ranks waits for the device";
   return "a replayed gradient sync over NCCL would wait for other ranks without a limit";
 }
 
-MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes) {
-  MemoryEstimate estimate = estimate_subject(measured, cache_bytes);
-  if (measured.cache == CacheState::flushed) estimate.workspace += Flush::bytes(cache_bytes);
+MemoryEstimate estimate_memory(const Case& bench_case, std::size_t cache_bytes) {
+  MemoryEstimate estimate = estimate_subject(bench_case, cache_bytes);
+  if (bench_case.cache == CacheState::flushed) estimate.workspace += Flush::bytes(cache_bytes);
   return estimate;
 }
 
-std::unique_ptr<Subject> make_linear_subject(const Case& measured, Bench bench) {
-  return std::make_unique<LinearSubject>(measured, bench);
+std::unique_ptr<Subject> make_linear_subject(const Case& bench_case, Bench bench) {
+  return std::make_unique<LinearSubject>(bench_case, bench);
 }
-std::unique_ptr<Subject> make_dense_subject(const Case& measured, Bench bench) {
-  return std::make_unique<DenseSubject>(measured, bench);
+std::unique_ptr<Subject> make_dense_subject(const Case& bench_case, Bench bench) {
+  return std::make_unique<DenseSubject>(bench_case, bench);
 }
 
 }  // namespace moebench

@@ -91,7 +91,7 @@ double variance_growth(std::span<const double> signs, double lag1) {
     if (found < 1 + kZOneSided95 * std::sqrt(2 / free)) continue;
     growth = std::max(growth, found * (batches.t / kZ95) * (batches.t / kZ95));
   }
-  // Too few samples for batches: as if each depended on the one before it alone.
+  // Too few samples for batches: assume that each depends on the previous one only.
   if (lag1 > 2 / std::sqrt(n)) growth = std::max(growth, (1 + lag1) / std::max(1 - lag1, 1 / n));
   return std::min(growth, n);
 }
@@ -114,7 +114,7 @@ bool level_changes(std::span<const double> ranks) {
 }  // namespace
 
 Dependence dependence_of(std::span<const double> samples) {
-  constexpr std::size_t kFewest = 30;      // below, a change of level cannot be told from chance
+  constexpr std::size_t kFewest = 30;      // below, a change of level cannot be distinguished from chance
   constexpr double kFewIndependent = 15;   // fewer: what varies does so about as slowly as the series is long
   constexpr double kSlowBeyondChance = 5;  // growth that uncorrelated neighbours do not explain
   const auto n = static_cast<double>(samples.size());
@@ -126,14 +126,13 @@ Dependence dependence_of(std::span<const double> samples) {
   if (samples.size() >= kFewest && mean_square(ranks) > 0)
     found.drift = n / growth < kFewIndependent || level_changes(ranks) ||
                   (found.lag1 < kUncorrelated && growth > kSlowBeyondChance);
-  if (found.lag1 < kUncorrelated)
-    growth = std::min(growth, kMostUncorrelatedGrowth * kMostUncorrelatedGrowth);
+  if (found.lag1 < kUncorrelated) growth = std::min(growth, kMaxUncorrelatedGrowth * kMaxUncorrelatedGrowth);
   found.effective_n = n / growth;
   return found;
 }
 
 bool is_bimodal(std::span<const double> samples) {
-  constexpr double kShareBetween = 0.85, kLeastShare = 0.1, kMostBetween = 0.05, kApart = 1.01;
+  constexpr double kShareBetween = 0.85, kMinShare = 0.1, kMaxBetween = 0.05, kApart = 1.01;
   if (samples.size() < 20) return false;
   std::vector<double> all(samples.begin(), samples.end());
   std::sort(all.begin(), all.end());
@@ -153,13 +152,13 @@ bool is_bimodal(std::span<const double> samples) {
     if (between > best) best = between, split = i;
   }
   if (squares == 0 || best < kShareBetween * squares) return false;
-  if (std::min(static_cast<double>(split), n - static_cast<double>(split)) < kLeastShare * n) return false;
+  if (std::min(static_cast<double>(split), n - static_cast<double>(split)) < kMinShare * n) return false;
   const double low = sorted[split / 2], high = sorted[split + (sorted.size() - split) / 2];
   if (high < kApart * low) return false;
   const auto between = std::count_if(sorted.begin(), sorted.end(), [&](double x) {
     return x > low + 0.4 * (high - low) && x < low + 0.6 * (high - low);
   });
-  return static_cast<double>(between) < kMostBetween * n;
+  return static_cast<double>(between) < kMaxBetween * n;
 }
 
 }  // namespace moebench

@@ -13,10 +13,10 @@ struct Dependence {
   bool drift = false;      ///< the level changes more slowly than the series can average over
 };
 
-/// Below this lag-1 autocorrelation samples count as uncorrelated: an interval grows by at most kMostUncorrelatedGrowth,
+/// Below this lag-1 autocorrelation samples count as uncorrelated: an interval grows by at most kMaxUncorrelatedGrowth,
 /// and what is slower than that is said as drift.
 inline constexpr double kUncorrelated = 0.1;
-inline constexpr double kMostUncorrelatedGrowth = 1.2;
+inline constexpr double kMaxUncorrelatedGrowth = 1.2;
 
 /// The samples must be finite.
 Dependence dependence_of(std::span<const double> samples);

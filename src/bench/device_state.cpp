@@ -11,7 +11,7 @@ namespace moebench {
 namespace {
 
 /// The energy counter of a GPU moves in steps of 20 to 100 ms: below this, energy would be mostly a guess.
-constexpr double kLeastRound_s = 0.5;
+constexpr double kMinRound_s = 0.5;
 
 double known(double value) { return std::isnan(value) ? 0 : value; }
 
@@ -44,7 +44,7 @@ void DeviceState::add(std::span<const TimedReading> readings, int iterations, do
                 .power_readings = std::isnan(power) ? 0.0 : 1.0,
                 .limits = static_cast<double>(reading.limits)});
   }
-  const auto power = mean_power(readings, kLeastRound_s);
+  const auto power = mean_power(readings, kMinRound_s);
   if (!power) return;
   seen_.joules += power->watts * round_s;
   seen_.seconds += round_s;
@@ -61,33 +61,33 @@ DeviceRecord DeviceState::describe(World& ranks, const Sensors* sensors, const s
   for (const std::string& reason : reasons)
     if (!reason.empty() && record.unknown.empty()) record.unknown = reason;
   if (!record.unknown.empty()) return record;
-  Seen most;
+  Seen max;
   std::set<std::string> devices;
   double joules_per_iteration = 0, power_mean = 0;
   bool all_long_enough = true;
   for (std::size_t rank = 0; rank < all.size(); ++rank) {
     const Seen& seen = all[rank];
-    most.fold(seen);
+    max.fold(seen);
     if (seen.power_readings > 0) power_mean = std::fmax(power_mean, seen.power_sum / seen.power_readings);
     if (!devices.insert(ids[rank]).second) continue;
     all_long_enough = all_long_enough && seen.iterations > 0;
     if (seen.iterations > 0) joules_per_iteration += seen.joules / seen.iterations;
-    most.seconds = std::fmax(most.seconds, seen.seconds);
-    most.counted = std::fmin(most.counted, seen.counted);
+    max.seconds = std::fmax(max.seconds, seen.seconds);
+    max.counted = std::fmin(max.counted, seen.counted);
   }
-  record.readings = static_cast<int>(most.readings);
-  record.sm_min_mhz = known(most.sm_min), record.sm_max_mhz = known(most.sm_max);
-  record.memory_min_mhz = known(most.memory_min), record.memory_max_mhz = known(most.memory_max);
-  record.temperature_max_c = known(most.temperature_max);
-  record.power_mean_w = power_mean, record.power_max_w = known(most.power_max);
-  record.clock_limits = names_of_limits(static_cast<std::uint32_t>(most.limits));
+  record.readings = static_cast<int>(max.readings);
+  record.sm_min_mhz = known(max.sm_min), record.sm_max_mhz = known(max.sm_max);
+  record.memory_min_mhz = known(max.memory_min), record.memory_max_mhz = known(max.memory_max);
+  record.temperature_max_c = known(max.temperature_max);
+  record.power_mean_w = power_mean, record.power_max_w = known(max.power_max);
+  record.clock_limits = names_of_limits(static_cast<std::uint32_t>(max.limits));
   if (!all_long_enough) {
     record.energy_unknown = format(
-        "no round of samples was read for %.1f s; a longer --min-time gives longer rounds", kLeastRound_s);
+        "no round of samples was read for %.1f s; a longer --min-time gives longer rounds", kMinRound_s);
   } else if (tokens > 0) {
     record.energy_uj_per_token = joules_per_iteration / tokens * 1e6;
-    record.energy_s = most.seconds;
-    record.energy_from = most.counted > 0 ? "counter" : "power";
+    record.energy_s = max.seconds;
+    record.energy_from = max.counted > 0 ? "counter" : "power";
   }
   return record;
 }

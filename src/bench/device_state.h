@@ -6,7 +6,7 @@
 #include <string>
 
 #include "bench/record.h"
-#include "bench/watch.h"
+#include "bench/sensor_sampler.h"
 #include "comm/world.h"
 
 namespace moebench {
@@ -22,7 +22,7 @@ class DeviceState {
                         double tokens) const;
 
  private:
-  /// In this order when ranks tell each other; NaN where unknown.
+  /// Gathered over ranks in this order; NaN where unknown.
   struct Seen {
     double readings = 0;
     double sm_min = kUnknown, sm_max = kUnknown, memory_min = kUnknown, memory_max = kUnknown;

@@ -179,11 +179,11 @@ Environment read_environment(const fs::path& root) {
   environment.load_average = to_double(load.substr(0, load.find(' '))).value_or(0);
   environment.variables = allowed_variables(environ);
   environment.cpu = read_cpu(root, system.machine);
-  environment.warnings = doubts(environment, tool_facts());
+  environment.warnings = environment_warnings(environment, tool_facts());
   return environment;
 }
 
-std::vector<std::string> doubts(const Environment& environment, const ToolFacts& tool) {
+std::vector<std::string> environment_warnings(const Environment& environment, const ToolFacts& tool) {
   const auto& cpu = environment.cpu;
   std::vector<std::string> warnings;
   if (!tool.build_type.starts_with("Rel") && tool.build_type != "MinSizeRel")

@@ -31,7 +31,7 @@ struct CacheInfo {
   int shared_by = 0;  ///< hardware threads
 };
 
-/// Zero or empty where the system does not tell.
+/// Zero or empty where the system does not report it.
 struct CpuInfo {
   std::string model, architecture;
   int sockets = 0, cores = 0, threads = 0, numa_nodes = 0;
@@ -57,8 +57,8 @@ struct Environment {
 /// throws for what it cannot read.
 Environment read_environment(const std::filesystem::path& root = "/");
 
-/// What should make a reader doubt figures taken here.
-std::vector<std::string> doubts(const Environment& environment, const ToolFacts& tool);
+/// Reasons why times taken on this host and build may be unreliable, as sentences.
+std::vector<std::string> environment_warnings(const Environment& environment, const ToolFacts& tool);
 
 /// Whether a report may hold an environment variable: those that steer libraries, launchers and moebench.
 bool is_allowed_variable(std::string_view name);

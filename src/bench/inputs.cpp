@@ -9,18 +9,18 @@ namespace moebench {
 int input_sets_needed(const Shape& shape, std::size_t cache_bytes) {
   const double set_bytes = static_cast<double>(shape.tokens_of(shape.ranks - 1) * shape.hidden) *
                            static_cast<double>(size_of(shape.dtype));
-  constexpr double kMost = 16;  // tiny inputs: the weights and activations between two uses evict them anyway
+  constexpr double kMax = 16;  // tiny inputs: the weights and activations between two uses evict them anyway
   return static_cast<int>(
-      std::clamp(std::ceil(2.0 * static_cast<double>(cache_bytes) / std::max(set_bytes, 1.0)), 1.0, kMost));
+      std::clamp(std::ceil(2.0 * static_cast<double>(cache_bytes) / std::max(set_bytes, 1.0)), 1.0, kMax));
 }
 
-int input_sets_of(const Case& measured, std::size_t cache_bytes) {
-  return measured.cache == CacheState::hot ? 1 : input_sets_needed(measured.shape, cache_bytes);
+int input_sets_of(const Case& bench_case, std::size_t cache_bytes) {
+  return bench_case.cache == CacheState::hot ? 1 : input_sets_needed(bench_case.shape, cache_bytes);
 }
 
 std::vector<InputSet> make_inputs(const Workload& workload, int rank, bool backward, int count,
                                   Backend& backend) {
-  const MadeFor scope(backend.memory(), Use::inputs);
+  const ScopedMemoryTag scope(backend.memory(), MemoryTag::inputs);
   const Shape& shape = workload.shape();
   const std::int64_t first = shape.first_token(rank), tokens = shape.tokens_of(rank);
   std::vector<float> host(static_cast<std::size_t>(tokens * shape.hidden));

@@ -19,7 +19,7 @@ struct InputSet {
 int input_sets_needed(const Shape& shape, std::size_t cache_bytes);
 
 /// The same for a case: one if its inputs shall be found in the cache.
-int input_sets_of(const Case& measured, std::size_t cache_bytes);
+int input_sets_of(const Case& bench_case, std::size_t cache_bytes);
 
 /// Sets 0 … n-1 hold this rank's tokens of steps 0 … n-1.
 std::vector<InputSet> make_inputs(const Workload& workload, int rank, bool backward, int count,

@@ -16,28 +16,28 @@ namespace {
 
 class LayerSubject final : public Subject {
  public:
-  LayerSubject(const Case& measured, Bench bench)
-      : case_(measured),
+  LayerSubject(const Case& bench_case, Bench bench)
+      : case_(bench_case),
         bench_(bench),
-        backward_(measured.passes != PassSet::fwd),
-        workload_(measured.shape, measured.routing, measured.seed),
-        groups_(connect(bench, [&](auto comm) { return Groups(std::move(comm), measured.shape.ep); })),
-        layer_(measured.shape, groups_, bench.backend,
-               {.engine = measured.engine,
+        backward_(bench_case.passes != PassSet::fwd),
+        workload_(bench_case.shape, bench_case.routing, bench_case.seed),
+        groups_(connect(bench, [&](auto comm) { return Groups(std::move(comm), bench_case.shape.ep); })),
+        layer_(bench_case.shape, groups_, bench.backend,
+               {.engine = bench_case.engine,
                 .backward = backward_,
-                .streams = measured.streams,
-                .exchange = measured.exchange,
-                .overlap = measured.overlap,
-                .comm_sms = measured.comm_sms,
-                .gate = &find_gate(measured.gate),
-                .gate_options = measured.gate_options}) {
+                .streams = bench_case.streams,
+                .exchange = bench_case.exchange,
+                .overlap = bench_case.overlap,
+                .comm_sms = bench_case.comm_sms,
+                .gate = &find_gate(bench_case.gate),
+                .gate_options = bench_case.gate_options}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
-    const MadeFor peers(bench.backend.memory(), Use::workspace);
+    const ScopedMemoryTag peers(bench.backend.memory(), MemoryTag::workspace);
     start_.emplace(groups_.world(), bench.backend);
-    const int sets = input_sets_of(measured, bench.backend.device().cache_bytes);
+    const int sets = input_sets_of(bench_case, bench.backend.device().cache_bytes);
     inputs_ = make_inputs(workload_, rank, backward_, sets, bench.backend);
-    const MadeFor scope(bench.backend.memory(), Use::inputs);
+    const ScopedMemoryTag scope(bench.backend.memory(), MemoryTag::inputs);
     y_ = Tensor(bench.backend.memory(), case_.shape.dtype, case_.shape.tokens_of(rank), case_.shape.hidden);
     if (backward_)
       dx_ = Tensor(bench.backend.memory(), case_.shape.dtype, y_.view().rows, case_.shape.hidden);
@@ -129,8 +129,8 @@ class LayerSubject final : public Subject {
 
 }  // namespace
 
-std::unique_ptr<Subject> make_layer_subject(const Case& measured, Bench bench) {
-  return std::make_unique<LayerSubject>(measured, bench);
+std::unique_ptr<Subject> make_layer_subject(const Case& bench_case, Bench bench) {
+  return std::make_unique<LayerSubject>(bench_case, bench);
 }
 
 CheckRecord record_of(CheckMode mode, std::vector<CheckItem> items) {
@@ -139,14 +139,14 @@ CheckRecord record_of(CheckMode mode, std::vector<CheckItem> items) {
   return {.mode = std::string(name_of(mode)), .passed = passed, .items = std::move(items)};
 }
 
-std::unique_ptr<Subject> make_subject(const Case& measured, Bench bench) {
-  switch (measured.subject) {
+std::unique_ptr<Subject> make_subject(const Case& bench_case, Bench bench) {
+  switch (bench_case.subject) {
     case SubjectKind::layer:
-      return make_layer_subject(measured, bench);
+      return make_layer_subject(bench_case, bench);
     case SubjectKind::linear:
-      return make_linear_subject(measured, bench);
+      return make_linear_subject(bench_case, bench);
     case SubjectKind::dense:
-      return make_dense_subject(measured, bench);
+      return make_dense_subject(bench_case, bench);
   }
   MB_ASSERT(false);
 }

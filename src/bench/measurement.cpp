@@ -21,15 +21,15 @@ double us_since(Clock::time_point start) {
 
 }  // namespace
 
-Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks,
+Measurement::Measurement(const Case& bench_case, const Sampling& sampling, Bench bench, const Peaks& peaks,
                          const MemoryRecord& estimated)
-    : case_(measured),
+    : case_(bench_case),
       sampling_(sampling),
       bench_(bench),
       peaks_(peaks),
-      passes_(passes_of(measured.passes)),
-      ranges_(measured, bench.ranks.rank()),
-      watch_(sensors()),
+      passes_(passes_of(bench_case.passes)),
+      ranges_(bench_case, bench.ranks.rank()),
+      sampler_(sensors()),
       stopping_(sampling),
       slowest_(columns()),
       rank_total_(static_cast<std::size_t>(bench.ranks.size())),
@@ -37,16 +37,16 @@ Measurement::Measurement(const Case& measured, const Sampling& sampling, Bench b
   bench.backend.memory().reset_peak();
   const auto start = Clock::now();
   {
-    const MadeFor scope(bench.backend.memory(), Use::activations);
-    subject_ = make_subject(measured, bench);
+    const ScopedMemoryTag scope(bench.backend.memory(), MemoryTag::activations);
+    subject_ = make_subject(bench_case, bench);
   }
-  if (measured.cache == CacheState::flushed) flush_.emplace(bench.backend);
-  marks_ = bench.backend.make_marks(static_cast<int>(passes_.size()) + 1);
+  if (bench_case.cache == CacheState::flushed) flush_.emplace(bench.backend);
+  timestamps_ = bench.backend.make_timestamps(static_cast<int>(passes_.size()) + 1);
   bench.backend.synchronize();
   record_.setup_us = us_since(start);
   record_.comm_us = subject_->comm_us();
-  record_.math = bench.backend.math(measured.shape.dtype);
-  record_.measured = measured;
+  record_.math = bench.backend.math(bench_case.shape.dtype);
+  record_.bench_case = bench_case;
   record_.memory = estimated;
 }
 
@@ -110,11 +110,11 @@ void Measurement::record_graphs() {
   record_.capture_us = us_since(start);
   if (sampling_.check == CheckMode::none) return;
   std::vector<CheckItem> items{{"graph", replay_->distance(graph_bytes()), error_bound(case_.shape.dtype)}};
-  take_largest(bench_.ranks, items);
+  all_reduce_max(bench_.ranks, items);
   record_.check.items.push_back(items.front());
 }
 
-/// Runs all passes once. Ranks start together, their devices too where they share memory; nothing but the passes lies between the first and last mark.
+/// Runs all passes once. Ranks start together, their devices too where they share memory; nothing but the passes lies between the first and last timestamp.
 std::vector<double> Measurement::iterate(int step, Trace* trace) {
   throw_if_interrupted();
   if (flush_) flush_->run();
@@ -123,10 +123,10 @@ std::vector<double> Measurement::iterate(int step, Trace* trace) {
   if (may_hold) bench_.backend.hold();
   const auto start = Clock::now();
   subject_->start_together();
-  marks_->record(0);
+  timestamps_->record(0);
   for (std::size_t p = 0; p < passes_.size(); ++p) {
     queue(p, step, trace);
-    marks_->record(static_cast<int>(p) + 1);
+    timestamps_->record(static_cast<int>(p) + 1);
   }
   const double queue_us = us_since(start);
   if (may_hold) bench_.backend.release();
@@ -134,14 +134,14 @@ std::vector<double> Measurement::iterate(int step, Trace* trace) {
   const double host_us = us_since(start);
   std::vector<double> us;
   const int last = static_cast<int>(passes_.size());
-  for (int p = 0; p < last; ++p) us.push_back(marks_->elapsed_us(p, p + 1));
-  us.push_back(marks_->elapsed_us(0, last));
+  for (int p = 0; p < last; ++p) us.push_back(timestamps_->elapsed_us(p, p + 1));
+  us.push_back(timestamps_->elapsed_us(0, last));
   us.push_back(host_us);
   us.push_back(queue_us);
   return us;
 }
 
-/// A replayed pass has no stages that a profiler could be told of.
+/// A replayed pass has no ranges per stage for a profiler.
 void Measurement::queue(std::size_t pass, int step, Trace* trace) {
   ranges_.begin(passes_[pass]);
   if (replay_ && !trace)
@@ -155,16 +155,16 @@ bool Measurement::sample() {
   const auto allocations = bench_.backend.memory().allocations();
   std::vector<std::vector<double>> mine;
   std::vector<Clock::time_point> between{Clock::now()};
-  watch_.begin();
+  sampler_.begin();
   for (int i = stopping_.next_round(); i > 0; --i) {
     mine.push_back(iterate(step_++));
     between.push_back(Clock::now());
   }
-  watch_.end();
-  device_state_.add(watch_.readings(), static_cast<int>(mine.size()),
+  sampler_.end();
+  device_state_.add(sampler_.readings(), static_cast<int>(mine.size()),
                     std::chrono::duration<double>(between.back() - between.front()).count());
   for (std::size_t i = 0; i < mine.size(); ++i)
-    mine[i].push_back(throttled_between(watch_.readings(), between[i], between[i + 1]));
+    mine[i].push_back(throttled_between(sampler_.readings(), between[i], between[i + 1]));
   record_.memory.timed_allocations +=
       static_cast<std::int64_t>(bench_.backend.memory().allocations() - allocations);
   keep_round(mine);
@@ -182,9 +182,9 @@ void Measurement::keep_round(const std::vector<std::vector<double>>& mine) {
       return all[rank * flat.size() + i * columns() + column];
     };
     for (std::size_t column = 0; column < columns(); ++column) {
-      double most = 0;
-      for (std::size_t rank = 0; rank < ranks; ++rank) most = std::max(most, at(rank, column));
-      slowest_[column].push_back(most);
+      double max = 0;
+      for (std::size_t rank = 0; rank < ranks; ++rank) max = std::max(max, at(rank, column));
+      slowest_[column].push_back(max);
     }
     std::size_t slowest_rank = 0, as_slow = 0;
     for (std::size_t rank = 0; rank < ranks; ++rank) {
@@ -222,7 +222,7 @@ void Measurement::recheck() {
   check.rechecked_sets = subject_->input_sets();
   if (!replay_) return;
   std::vector<CheckItem> items{{"graph", replay_->distance(graph_bytes()), error_bound(case_.shape.dtype)}};
-  take_largest(bench_.ranks, items);
+  all_reduce_max(bench_.ranks, items);
   check.recheck_items.push_back(items.front());
 }
 

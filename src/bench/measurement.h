@@ -24,7 +24,7 @@ class StageClock;
 class Measurement {
  public:
   /// Builds the subject. `estimated` goes into the record. Throws what building throws.
-  Measurement(const Case& measured, const Sampling& sampling, Bench bench, const Peaks& peaks,
+  Measurement(const Case& bench_case, const Sampling& sampling, Bench bench, const Peaks& peaks,
               const MemoryRecord& estimated);
 
   /// Why the case cannot be measured as it asks to be; empty if it can. The same on every rank.
@@ -43,7 +43,7 @@ class Measurement {
 
  private:
   /// One iteration on this rank, microseconds: each pass, then their total, the host's view of it, and how long the
-  /// host took to queue it. Replayed if graphs were recorded and nobody watches the stages.
+  /// host took to queue it. Replayed if graphs were recorded and stages are not traced.
   std::vector<double> iterate(int step, Trace* trace = nullptr);
   void queue(std::size_t pass, int step, Trace* trace);
   bool judge_check();
@@ -76,11 +76,11 @@ class Measurement {
   Peaks peaks_;
   std::vector<Pass> passes_;
   std::unique_ptr<Subject> subject_;
-  std::unique_ptr<Marks> marks_;
+  std::unique_ptr<Timestamps> timestamps_;
   Ranges ranges_;
   std::optional<Flush> flush_;
   std::optional<Replay> replay_;
-  Watch watch_;
+  SensorSampler sampler_;
   DeviceState device_state_;
   Stopping stopping_;
   int step_ = 0;

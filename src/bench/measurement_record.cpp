@@ -13,16 +13,16 @@ namespace moebench {
 namespace {
 
 MemoryEstimate split_of_peak(const Memory& memory) {
-  const auto part = [&](Use use) { return static_cast<double>(memory.peak_bytes(use)); };
-  return {.weights = part(Use::weights),
-          .gradients = part(Use::gradients),
-          .activations = part(Use::activations),
-          .inputs = part(Use::inputs),
-          .workspace = part(Use::workspace)};
+  const auto part = [&](MemoryTag tag) { return static_cast<double>(memory.peak_bytes(tag)); };
+  return {.weights = part(MemoryTag::weights),
+          .gradients = part(MemoryTag::gradients),
+          .activations = part(MemoryTag::activations),
+          .inputs = part(MemoryTag::inputs),
+          .workspace = part(MemoryTag::workspace)};
 }
 
 /// The rank that was slowest in the most iterations, if it was so more often than the next one by more than chance
-/// (a sign test at 95 %, of as many iterations as the samples are worth); nothing where it cannot be told.
+/// (a sign test at 95 %, of as many iterations as the samples are worth); nothing where there is no significant one.
 std::optional<int> slowest_rank(const std::vector<int>& times_slowest, double effective_share) {
   if (times_slowest.size() == 1) return 0;
   std::vector<int> sorted = times_slowest;
@@ -152,11 +152,11 @@ std::vector<double> Measurement::time_stages(const std::vector<StageWork>& work,
   return mine;
 }
 
-/// A pass of its own: the marks between stages would disturb the whole-layer times, so those are taken without them.
+/// A pass of its own: the timestamps between stages would disturb the whole-layer times, so those are taken without them.
 /// A quarter of the samples, since stages need less precision than the whole, but as many as an interval needs: more
 /// where samples are correlated, up to a limit.
 void Measurement::sample_stages() {
-  constexpr int kFewest = 6, kRound = 6, kMostWithoutInterval = 30, kMost = 50;
+  constexpr int kFewest = 6, kRound = 6, kMaxWithoutInterval = 30, kMax = 50;
   const auto work = subject_->stages();
   if (work.empty()) return;
   StageClock clock(bench_.backend);
@@ -164,16 +164,16 @@ void Measurement::sample_stages() {
   const auto lacks_interval = [&](const std::vector<double>& samples) {
     return samples.empty() || std::isinf(summarize(samples).ci95_high);
   };
-  int next = std::clamp(record_.stop.samples / 4, kFewest, kMost);
-  for (int taken = 0; next > 0; next = std::min(kRound, kMostWithoutInterval - taken)) {
+  int next = std::clamp(record_.stop.samples / 4, kFewest, kMax);
+  for (int taken = 0; next > 0; next = std::min(kRound, kMaxWithoutInterval - taken)) {
     const auto all = bench_.ranks.gather(time_stages(work, clock, next));
     const auto count = static_cast<std::size_t>(next);
     for (std::size_t s = 0; s < work.size(); ++s)
       for (std::size_t i = 0; i < count; ++i) {
-        double most = 0;
+        double max = 0;
         for (std::size_t rank = 0; rank < rank_total_.size(); ++rank)
-          most = std::max(most, all[(rank * work.size() + s) * count + i]);
-        slowest[s].push_back(most);
+          max = std::max(max, all[(rank * work.size() + s) * count + i]);
+        slowest[s].push_back(max);
       }
     taken += next;
     if (std::none_of(slowest.begin(), slowest.end(), lacks_interval)) break;

@@ -13,7 +13,7 @@ namespace moebench {
 #if MOEBENCH_HAVE_NVTX
 namespace {
 
-/// What every range carries, as the profiler is told by kFields.
+/// The payload of every range; kFields describes its layout to the profiler.
 struct Payload {
   std::uint64_t case_id;
   std::int64_t rank, tokens, hidden, ffn, experts, top_k;
@@ -90,20 +90,20 @@ struct Ranges::Open {
 };
 
 bool Ranges::built() { return true; }
-bool Ranges::heard() { return domain() != nullptr; }
+bool Ranges::profiler_attached() { return domain() != nullptr; }
 
-Ranges::Ranges(const Case& measured, int rank) {
-  if (!heard()) return;
-  const Shape& shape = measured.shape;
+Ranges::Ranges(const Case& bench_case, int rank) {
+  if (!profiler_attached()) return;
+  const Shape& shape = bench_case.shape;
   open_ = std::make_unique<Open>();
-  open_->payload = {std::stoull(id_of(measured), nullptr, 16),
+  open_->payload = {std::stoull(id_of(bench_case), nullptr, 16),
                     rank,
                     shape.tokens,
                     shape.hidden,
                     shape.ffn,
                     shape.experts,
                     shape.top_k};
-  open_->range = open_->with(name_of(measured.subject), [](const nvtxEventAttributes_t* attributes) {
+  open_->range = open_->with(name_of(bench_case.subject), [](const nvtxEventAttributes_t* attributes) {
     return nvtxDomainRangeStartEx(domain(), attributes);
   });
 }
@@ -132,7 +132,7 @@ void Ranges::end(Stage, Pass) {
 struct Ranges::Open {};
 
 bool Ranges::built() { return false; }
-bool Ranges::heard() { return false; }
+bool Ranges::profiler_attached() { return false; }
 Ranges::Ranges(const Case&, int) {}
 Ranges::~Ranges() = default;
 void Ranges::begin(Pass) {}

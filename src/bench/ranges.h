@@ -15,7 +15,7 @@ namespace moebench {
 class Ranges final : public Trace {
  public:
   /// Opens the case's range; it closes with this object.
-  Ranges(const Case& measured, int rank);
+  Ranges(const Case& bench_case, int rank);
   ~Ranges() override;
 
   void begin_iteration() {}
@@ -28,11 +28,11 @@ class Ranges final : public Trace {
   /// Whether this build has NVTX.
   static bool built();
   /// Whether a profiler listens to the domain.
-  static bool heard();
+  static bool profiler_attached();
 
  private:
   struct Open;
-  std::unique_ptr<Open> open_;  ///< null if nobody listens
+  std::unique_ptr<Open> open_;  ///< null without a profiler
 };
 
 }  // namespace moebench

@@ -31,10 +31,11 @@ Status parse_status(std::string_view word) { return kStatuses.parse("status", wo
 std::string_view name_of(Bound bound) { return kBounds.name(bound); }
 Bound parse_bound(std::string_view word) { return kBounds.parse("bound", word); }
 
-std::string id_of(const Case& measured) {
+std::string id_of(const Case& bench_case) {
   std::uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a, 64 bits
-  for (const auto& [flag, value] : measured.settings()) {
-    if (const Flag& known = find_flag(flag); known.added && value == known.standard) continue;
+  for (const auto& [flag, value] : bench_case.settings()) {
+    if (const Flag& known = find_flag(flag); known.omitted_from_id_at_default && value == known.default_value)
+      continue;
     for (const char character : cat(flag, '=', value, '\n')) {
       hash ^= static_cast<unsigned char>(character);
       hash *= 0x100000001B3ull;

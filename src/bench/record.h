@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "bench/statistics.h"
-#include "layer/difference.h"
+#include "layer/relative_error.h"
 #include "moe/cost.h"
 #include "moe/load.h"
 #include "moe/stage.h"
@@ -59,7 +59,7 @@ struct StageRecord {
 
 /// Times of one pass, or of all passes of the case together.
 struct TimeRecord {
-  Summary device;               ///< microseconds between device marks, max over ranks per iteration
+  Summary device;               ///< microseconds between device timestamps, max over ranks per iteration
   std::vector<double> samples;  ///< the same, one per iteration; kept in the report with --samples
   double flops = 0, bytes = 0;  ///< all ranks
   double tflops = 0;            ///< all ranks, from the median
@@ -101,7 +101,7 @@ struct RanksRecord {
   std::vector<double> median_us;  ///< per rank, whole iteration
 };
 
-/// What the devices' sensors said while the case was sampled: extremes over ranks. Zero where they do not tell.
+/// What the devices' sensors said while the case was sampled: extremes over ranks. Zero where they report nothing.
 struct DeviceRecord {
   std::string unknown;  ///< why nothing is known; then all else is empty
   int readings = 0;
@@ -136,7 +136,7 @@ struct MemoryRecord {
 struct Record {
   std::string id;   ///< stable hash of the case's settings
   std::string run;  ///< id of the run that measured it: a resumed report holds points of several
-  Case measured;
+  Case bench_case;
   Status status = Status::ok;
   std::string reason;  ///< why it is not ok
   CheckRecord check;
@@ -163,8 +163,8 @@ struct Record {
 };
 
 /// A hash of the case's settings as 16 hexadecimal digits, the same on every machine and in every build: a setting that
-/// was added later counts only where it is not at its standard value.
-std::string id_of(const Case& measured);
+/// was added later counts only where it is not at its default.
+std::string id_of(const Case& bench_case);
 
 /// Whether nothing compared the point's result with anything.
 bool is_unchecked(const Record& record);

@@ -33,16 +33,16 @@ Replay::Replay(Subject& subject, Backend& backend, std::span<const Pass> passes)
       }));
 }
 
-double Replay::distance(std::size_t most_bytes) {
+double Replay::distance(std::size_t max_bytes) {
   double largest = 0;
   NoTrace trace;
   for (const int step : {0, subject_.input_sets() - 1}) {
     poison_outputs();
     for (const Pass pass : passes_) subject_.run(pass, step, trace);
-    const auto expected = outputs(most_bytes);
+    const auto expected = outputs(max_bytes);
     poison_outputs();
     for (std::size_t p = 0; p < passes_.size(); ++p) run(p, step);
-    const auto replayed = outputs(most_bytes);
+    const auto replayed = outputs(max_bytes);
     for (std::size_t i = 0; i < expected.size(); ++i) {
       const double error = worst_row(replayed[i].values, expected[i].values, expected[i].columns);
       if (!(error <= largest) && !std::isnan(largest)) largest = error;
@@ -55,10 +55,10 @@ void Replay::poison_outputs() {
   for (const TensorView& output : subject_.outputs()) backend_.poison(output);
 }
 
-std::vector<Replay::Output> Replay::outputs(std::size_t most_bytes) {
+std::vector<Replay::Output> Replay::outputs(std::size_t max_bytes) {
   std::vector<Output> all;
   for (const TensorView& output : subject_.outputs()) {
-    if (output.bytes() > most_bytes) continue;
+    if (output.bytes() > max_bytes) continue;
     all.push_back({output.cols, std::vector<float>(static_cast<std::size_t>(output.size()))});
     backend_.download(all.back().values, output);
   }

@@ -23,7 +23,7 @@ class Replay {
   /// How far the outputs of replayed iterations are from those of the same iterations queued call by call: the
   /// largest relative error of a row or element over outputs and over the first and last input set; NaN if an
   /// element was not written. Looks at outputs up to `most_bytes` each.
-  double distance(std::size_t most_bytes);
+  double distance(std::size_t max_bytes);
 
  private:
   std::size_t index(std::size_t pass, int step) const {
@@ -34,7 +34,7 @@ class Replay {
     std::int64_t columns;
     std::vector<float> values;
   };
-  std::vector<Output> outputs(std::size_t most_bytes);
+  std::vector<Output> outputs(std::size_t max_bytes);
 
   Subject& subject_;
   Backend& backend_;

@@ -22,17 +22,17 @@ struct CaseEnded {
   bool device_lost = false;  ///< then the sweep cannot go on
 };
 
-/// Who is told how the sweep goes could not take it in (a full disk): the sweep ends, and no case is to blame.
+/// Thrown when the observer fails, e.g. on a full disk. Ends the sweep without marking a case as failed.
 class ObserverError : public Error {
   using Error::Error;
 };
 
-/// A rank died: whatever the others were told or waited for follows from that.
+/// A rank died. Timeouts and errors of the other ranks follow from that.
 class RankLost : public CommError {
   using CommError::CommError;
 };
 
-/// The device will not do anything any more in this process: the sweep ends, on all ranks.
+/// The device context is lost: the sweep ends, on all ranks.
 class DeviceLost : public Error {
   using Error::Error;
 };
@@ -40,7 +40,7 @@ class DeviceLost : public Error {
 /// Runs `work` on every rank. If it failed on any, ends the case on all of them, naming the first that failed. What
 /// breaks the ranks' agreement (a lost peer, an interrupt) passes through.
 template <class Work>
-void together(World& ranks, Work work) {
+void run_on_all_ranks(World& ranks, Work work) {
   constexpr char kLost = '\a';  // in front of the failure of a device that is lost
   std::string failure;
   try {
@@ -66,8 +66,8 @@ void together(World& ranks, Work work) {
   }
 }
 
-MemoryRecord estimate(const Case& measured, const Bench& bench) {
-  const MemoryEstimate need = estimate_memory(measured, bench.backend.device().cache_bytes);
+MemoryRecord estimate(const Case& bench_case, const Bench& bench) {
+  const MemoryEstimate need = estimate_memory(bench_case, bench.backend.device().cache_bytes);
   return {.estimated_bytes = need.total(),
           .weights_bytes = need.weights,
           .gradients_bytes = need.gradients,
@@ -121,9 +121,9 @@ class Runner {
   void run_group(std::span<const Case> cases) {
     const int ranks = cases[0].shape.ranks;
     if (ranks > bench_.ranks.size()) {
-      for (const Case& measured : cases) {
-        tell([&] { observer_.begin(measured); });
-        end({.measured = measured,
+      for (const Case& bench_case : cases) {
+        tell([&] { observer_.begin(bench_case); });
+        end({.bench_case = bench_case,
              .status = Status::skipped,
              .reason = why_few_ranks(ranks, bench_.ranks.size())});
       }
@@ -156,21 +156,22 @@ class Runner {
     }
   }
 
-  void prepare(Turn& turn, const Case& measured, Bench bench) {
+  void prepare(Turn& turn, const Case& bench_case, Bench bench) {
     throw_if_interrupted();
-    turn.record.measured = measured;
-    turn.record.memory = estimate(measured, bench);
+    turn.record.bench_case = bench_case;
+    turn.record.memory = estimate(bench_case, bench);
     require_memory(turn.record.memory, bench);
-    const Peaks peaks = sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, measured);
-    const auto phase = [&](std::string_view what) { tell_phase(measured, what); };
+    const Peaks peaks = sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, bench_case);
+    const auto phase = [&](std::string_view what) { tell_phase(bench_case, what); };
     phase("setting up");
-    together(bench.ranks, [&] {
-      turn.measurement = std::make_unique<Measurement>(measured, sampling_, bench, peaks, turn.record.memory);
+    run_on_all_ranks(bench.ranks, [&] {
+      turn.measurement =
+          std::make_unique<Measurement>(bench_case, sampling_, bench, peaks, turn.record.memory);
     });
     if (const std::string why = turn.measurement->why_not(); !why.empty())
       throw CaseEnded{Status::skipped, cat("cannot be replayed as a graph: ", why)};
     bool right = true;
-    together(bench.ranks, [&] { right = turn.measurement->prepare(phase); });
+    run_on_all_ranks(bench.ranks, [&] { right = turn.measurement->prepare(phase); });
     const Record& found = turn.measurement->record();
     turn.record.check = found.check;
     turn.record.warnings = found.warnings;
@@ -178,26 +179,27 @@ class Runner {
     if (sampling_.check_only) throw CaseEnded{Status::ok, ""};
   }
 
-  const Peaks& peaks_of(Bench bench, const Case& measured) {
+  const Peaks& peaks_of(Bench bench, const Case& bench_case) {
     const auto known = ceilings_.all();
     const auto is_known = [&](const Peaks& peaks) {
-      return peaks.dtype == measured.shape.dtype && peaks.ranks == bench.ranks.size();
+      return peaks.dtype == bench_case.shape.dtype && peaks.ranks == bench.ranks.size();
     };
-    if (std::none_of(known.begin(), known.end(), is_known)) tell_phase(measured, "measuring peaks");
-    const Peaks& peaks = ceilings_.of(bench, measured.shape.dtype);
+    if (std::none_of(known.begin(), known.end(), is_known)) tell_phase(bench_case, "measuring peaks");
+    const Peaks& peaks = ceilings_.of(bench, bench_case.shape.dtype);
     if (told_.emplace(peaks.dtype, peaks.ranks).second) tell([&] { observer_.peaks(peaks); });
     return peaks;
   }
 
   /// One round of samples. True if the case wants another.
-  bool take_turn(Turn& turn, const Case& measured, Bench bench) {
+  bool take_turn(Turn& turn, const Case& bench_case, Bench bench) {
     bool more = false;
-    together(bench.ranks, [&] { more = turn.measurement->sample(); });
-    tell([&] { observer_.sampled(measured, turn.measurement->median_us(), turn.measurement->error_pct()); });
+    run_on_all_ranks(bench.ranks, [&] { more = turn.measurement->sample(); });
+    tell(
+        [&] { observer_.sampled(bench_case, turn.measurement->median_us(), turn.measurement->error_pct()); });
     if (more) return true;
     Record record;
-    const auto phase = [&](std::string_view what) { tell_phase(measured, what); };
-    together(bench.ranks, [&] { record = turn.measurement->finish(phase); });
+    const auto phase = [&](std::string_view what) { tell_phase(bench_case, what); };
+    run_on_all_ranks(bench.ranks, [&] { record = turn.measurement->finish(phase); });
     turn.measurement.reset();
     end(std::move(record));
     return false;
@@ -205,10 +207,10 @@ class Runner {
 
   /// Does `step` of a case; whatever ends the case is recorded. What ends the run is recorded and thrown on.
   template <class Step>
-  void attempt(Turn& turn, const Case& measured, Step step) {
+  void attempt(Turn& turn, const Case& bench_case, Step step) {
     const auto end_with = [&](Status status, const std::string& reason) {
       turn.measurement.reset();
-      turn.record.measured = measured;
+      turn.record.bench_case = bench_case;
       turn.record.status = status;
       turn.record.reason = reason;
       end(turn.record);
@@ -245,8 +247,8 @@ class Runner {
     throw RankLost(lost);
   }
 
-  void tell_phase(const Case& measured, std::string_view what) {
-    tell([&] { observer_.phase(measured, what); });
+  void tell_phase(const Case& bench_case, std::string_view what) {
+    tell([&] { observer_.phase(bench_case, what); });
   }
   template <class Call>
   void tell(Call call) {
@@ -267,15 +269,17 @@ class Runner {
 
   /// What remains to be said when the sweep cannot go on.
   RunOutcome stop(const Error& error) const {
-    const bool alone = bench_.ranks.size() == 1;
+    const bool one_rank = bench_.ranks.size() == 1;
     if (const auto* lost = dynamic_cast<const DeviceLost*>(&error))
       return {lost->code(), lost->what(), false};
     const bool follows = dynamic_cast<const Interrupted*>(&error) || dynamic_cast<const CommError*>(&error);
     const std::string lost = follows && bench_.ranks.rank() == 0 ? observer_.lost_rank() : std::string();
     if (!lost.empty()) return {ExitCode::communicator, lost, true};
-    const bool says_who = dynamic_cast<const TimeoutError*>(&error) || dynamic_cast<const RankLost*>(&error);
+    const bool names_rank =
+        dynamic_cast<const TimeoutError*>(&error) || dynamic_cast<const RankLost*>(&error);
     return {error.code(),
-            alone || says_who ? error.what() : cat("rank ", bench_.ranks.rank(), ": ", error.what()), !alone};
+            one_rank || names_rank ? error.what() : cat("rank ", bench_.ranks.rank(), ": ", error.what()),
+            !one_rank};
   }
 
   Sampling sampling_;
@@ -291,8 +295,8 @@ class Runner {
 
 RunOutcome run_cases(std::span<const Case> cases, const Sampling& sampling, Bench bench,
                      RunObserver& observer) {
-  for (const Case& measured : cases)
-    if (const std::string why = why_not(measured, bench.backend); !why.empty()) throw UsageError(why);
+  for (const Case& bench_case : cases)
+    if (const std::string why = why_not(bench_case, bench.backend); !why.empty()) throw UsageError(why);
   return Runner(sampling, bench, observer).run(cases);
 }
 

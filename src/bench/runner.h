@@ -13,7 +13,7 @@
 
 namespace moebench {
 
-/// Who is told how the sweep goes. Called on rank 0 only.
+/// Receives progress and results. Called on rank 0 only.
 class RunObserver {
  public:
   virtual ~RunObserver() = default;

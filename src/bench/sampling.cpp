@@ -18,7 +18,7 @@ constexpr Words<CheckMode, 3> kCheckModes{{{
 }}};
 
 /// More tell nothing new about a median, and a clock that stands still must not sample for ever.
-constexpr int kMostSamples = 1'000'000;
+constexpr int kMaxSamples = 1'000'000;
 
 /// Samples worth less than half as many independent ones are worth saying so.
 std::vector<std::string> flags_of(const Dependence& dependence, std::span<const double> samples) {
@@ -43,7 +43,7 @@ void Stopping::add(double sample_us) {
 }
 
 bool Stopping::out_of_budget() const {
-  return count() >= kMostSamples || (count() > 0 && total_us_ >= sampling_.max_time_s * 1e6);
+  return count() >= kMaxSamples || (count() > 0 && total_us_ >= sampling_.max_time_s * 1e6);
 }
 
 bool Stopping::quiet() const {
@@ -73,7 +73,7 @@ StopRecord Stopping::verdict() const {
   MB_ASSERT(done());
   const double error = median_error_pct(samples_);
   StopRecord stop{.warmup = sampling_.warmup, .samples = count(), .noise_target_pct = sampling_.noise_pct};
-  const bool counted = sampling_.iters > 0 || (count() >= kMostSamples && !quiet());
+  const bool counted = sampling_.iters > 0 || (count() >= kMaxSamples && !quiet());
   stop.reason = counted ? "samples" : quiet() ? "noise" : "time";
   std::vector<std::string> unmet;
   if (sampling_.iters == 0 && count() < sampling_.min_samples)

@@ -68,7 +68,7 @@ Shift shift_of(std::vector<double> shifts, const Tail& tail) {
   for (const double x : shifts) above += x > 0 ? 1 : x == 0 ? 0.5 : 0;
   const double statistic = std::min(above, static_cast<double>(shifts.size()) - above);
   shift.p = std::min(1.0, 2 * tail[static_cast<std::size_t>(std::ceil(statistic))]);
-  shift.least_p = std::min(1.0, 2 * tail[0]);
+  shift.min_p = std::min(1.0, 2 * tail[0]);
   return shift;
 }
 

@@ -13,7 +13,7 @@ struct Shift {
   double low = 0, high = 0;      ///< 95 %; -inf and inf where too few values can give one
   double low90 = 0, high90 = 0;  ///< 90 %: within two bounds, it rejects both at 5 % (two one-sided tests)
   double p = 1;                  ///< two-sided, of no shift
-  double least_p = 1;            ///< what so many values can give at best
+  double min_p = 1;              ///< what so many values can give at best
 };
 
 /// Wilcoxon's signed-rank test of differences b - a in pairs: every assignment of signs is as likely if the two are alike.

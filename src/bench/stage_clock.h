@@ -14,33 +14,33 @@ namespace moebench {
 /// A stage that runs in several pieces, because rows travel meanwhile, takes the sum of their times.
 class StageClock final : public Trace {
  public:
-  explicit StageClock(Backend& backend) : marks_(backend.make_marks(2 * kMostPieces)) {}
+  explicit StageClock(Backend& backend) : timestamps_(backend.make_timestamps(2 * kMaxPieces)) {}
 
   /// Forgets the last iteration.
   void begin_iteration() { pieces_.clear(); }
   void begin(Stage stage, Pass pass) override {
-    MB_ASSERT(pieces_.size() < kMostPieces);
-    marks_->record(2 * static_cast<int>(pieces_.size()));
+    MB_ASSERT(pieces_.size() < kMaxPieces);
+    timestamps_->record(2 * static_cast<int>(pieces_.size()));
     pieces_.push_back({stage, pass});
   }
-  void end(Stage, Pass) override { marks_->record(2 * static_cast<int>(pieces_.size()) - 1); }
+  void end(Stage, Pass) override { timestamps_->record(2 * static_cast<int>(pieces_.size()) - 1); }
   /// Microseconds of a stage in the last iteration, after Backend::synchronize(); 0 if it never ran.
   double us(Stage stage, Pass pass) const {
     double sum = 0;
     for (std::size_t i = 0; i < pieces_.size(); ++i)
       if (pieces_[i].stage == stage && pieces_[i].pass == pass)
-        sum += marks_->elapsed_us(2 * static_cast<int>(i), 2 * static_cast<int>(i) + 1);
+        sum += timestamps_->elapsed_us(2 * static_cast<int>(i), 2 * static_cast<int>(i) + 1);
     return sum;
   }
 
  private:
-  static constexpr std::size_t kMostPieces =
+  static constexpr std::size_t kMaxPieces =
       32;  ///< 8 stages forward, 6 backward, sync; up to 3 pieces of some
   struct Piece {
     Stage stage;
     Pass pass;
   };
-  std::unique_ptr<Marks> marks_;
+  std::unique_ptr<Timestamps> timestamps_;
   std::vector<Piece> pieces_;
 };
 

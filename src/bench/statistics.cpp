@@ -44,8 +44,8 @@ std::pair<double, double> median_interval(std::span<const double> sorted, const 
   const double wide_low = percentile(sorted, 50 - reach), wide_high = percentile(sorted, 50 + reach);
   if (dependence.lag1 >= kUncorrelated) return {wide_low, wide_high};
   const double median = percentile(sorted, 50);
-  return {std::max(wide_low, median - kMostUncorrelatedGrowth * (median - low)),
-          std::min(wide_high, median + kMostUncorrelatedGrowth * (high - median))};
+  return {std::max(wide_low, median - kMaxUncorrelatedGrowth * (median - low)),
+          std::min(wide_high, median + kMaxUncorrelatedGrowth * (high - median))};
 }
 
 /// 100 · part / whole, where a spread of zero is none even around zero.

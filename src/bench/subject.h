@@ -72,7 +72,7 @@ class Subject {
   /// What `make` makes of a comm over all ranks.
   template <class Make>
   auto connect(Bench bench, Make make) {
-    const MadeFor scope(bench.backend.memory(), Use::workspace);
+    const ScopedMemoryTag scope(bench.backend.memory(), MemoryTag::workspace);
     const Stopwatch watch(comm_us_);
     return make(bench.ranks.make_comm(bench.backend.memory(), bench.backend.stream()));
   }
@@ -82,17 +82,17 @@ class Subject {
 };
 
 /// Bytes that one rank of the case needs on a device with this last-level cache, without building it.
-MemoryEstimate estimate_memory(const Case& measured, std::size_t cache_bytes);
+MemoryEstimate estimate_memory(const Case& bench_case, std::size_t cache_bytes);
 /// Whether an iteration of the case sums gradients over ranks.
-inline bool syncs_ranks(const Case& measured) {
-  return measured.passes == PassSet::step && measured.shape.ranks > 1;
+inline bool syncs_ranks(const Case& bench_case) {
+  return bench_case.passes == PassSet::step && bench_case.shape.ranks > 1;
 }
 /// Whether summing them makes the host wait.
-inline bool sync_waits(const Case& measured) {
-  return syncs_ranks(measured) && sums_wait_for_device(measured.comm);
+inline bool sync_waits(const Case& bench_case) {
+  return syncs_ranks(bench_case) && sums_wait_for_device(bench_case.comm);
 }
 /// Why the sums cannot be replayed in a graph; empty if there are none.
-std::string why_no_graph_of_sync(const Case& measured);
+std::string why_no_graph_of_sync(const Case& bench_case);
 /// What a check found: it passed if every item did.
 CheckRecord record_of(CheckMode mode, std::vector<CheckItem> items);
 
@@ -102,9 +102,9 @@ Shape dense_shape(Shape shape);
 inline constexpr std::string_view kDenseEngine = "loop";
 
 /// The case must be one for which why_not() (bench/why_not.h) says nothing.
-std::unique_ptr<Subject> make_subject(const Case& measured, Bench bench);
-std::unique_ptr<Subject> make_layer_subject(const Case& measured, Bench bench);
-std::unique_ptr<Subject> make_linear_subject(const Case& measured, Bench bench);
-std::unique_ptr<Subject> make_dense_subject(const Case& measured, Bench bench);
+std::unique_ptr<Subject> make_subject(const Case& bench_case, Bench bench);
+std::unique_ptr<Subject> make_layer_subject(const Case& bench_case, Bench bench);
+std::unique_ptr<Subject> make_linear_subject(const Case& bench_case, Bench bench);
+std::unique_ptr<Subject> make_dense_subject(const Case& bench_case, Bench bench);
 
 }  // namespace moebench

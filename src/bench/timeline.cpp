@@ -11,14 +11,14 @@ namespace moebench {
 void SliceTrace::open(std::optional<Pass> pass, std::optional<Stage> stage) {
   open_.push_back(entries_.size());
   entries_.push_back({.slice = {.iteration = iteration_, .pass = pass, .stage = stage}, .begin = next_mark_});
-  marks_->record(next_mark_++);
+  timestamps_->record(next_mark_++);
 }
 
 void SliceTrace::close() {
   MB_ASSERT(!open_.empty());
   entries_[open_.back()].end = next_mark_;
   open_.pop_back();
-  marks_->record(next_mark_++);
+  timestamps_->record(next_mark_++);
 }
 
 std::vector<Slice> SliceTrace::slices() const {
@@ -26,17 +26,17 @@ std::vector<Slice> SliceTrace::slices() const {
   std::vector<Slice> slices;
   for (const Entry& entry : entries_) {
     slices.push_back(entry.slice);
-    slices.back().begin_us = marks_->elapsed_us(0, entry.begin);
-    slices.back().end_us = marks_->elapsed_us(0, entry.end);
+    slices.back().begin_us = timestamps_->elapsed_us(0, entry.begin);
+    slices.back().end_us = timestamps_->elapsed_us(0, entry.end);
   }
   return slices;
 }
 
-Timeline timeline_of(const Case& traced, World& ranks, const std::vector<Slice>& mine) {
+Timeline timeline_of(const Case& bench_case, World& ranks, const std::vector<Slice>& mine) {
   std::vector<double> times;  // every rank runs the same stages, so only the times differ
   for (const Slice& slice : mine) times.insert(times.end(), {slice.begin_us, slice.end_us});
   const auto all = ranks.gather(times);
-  Timeline timeline{traced, {}};
+  Timeline timeline{bench_case, {}};
   double earliest = 0;
   for (std::size_t first = 0; first < all.size(); first += times.size()) {
     std::vector<double> ahead;  // of rank 0, at the beginning of each iteration

@@ -22,7 +22,7 @@ struct Slice {
 };
 
 struct Timeline {
-  Case traced;
+  Case bench_case;
   /// Outer slices before those inside them. Each rank has its own clock, set to rank 0's by one shift: the median over
   /// the iterations of how far apart the two begin. They leave the barrier before an iteration together, but for a
   /// message's time and for one that its host lets wait. Time begins with the first slice of all.
@@ -32,7 +32,8 @@ struct Timeline {
 /// Takes down the slices of one rank in the order in which they begin.
 class SliceTrace final : public Trace {
  public:
-  SliceTrace(Backend& backend, int iterations) : marks_(backend.make_marks(iterations * kMarks)) {}
+  SliceTrace(Backend& backend, int iterations)
+      : timestamps_(backend.make_timestamps(iterations * kTimestamps)) {}
 
   void begin_iteration() { open(std::nullopt, std::nullopt); }
   void end_iteration() { close(), ++iteration_; }
@@ -45,22 +46,22 @@ class SliceTrace final : public Trace {
   std::vector<Slice> slices() const;
 
  private:
-  static constexpr int kMarks =
+  static constexpr int kTimestamps =
       2 * (1 + 3 + 32);  ///< of an iteration: itself, its passes, its stages or pieces of them
   void open(std::optional<Pass> pass, std::optional<Stage> stage);
   void close();
 
-  std::unique_ptr<Marks> marks_;
+  std::unique_ptr<Timestamps> timestamps_;
   int next_mark_ = 0, iteration_ = 0;
   struct Entry {
     Slice slice;
-    int begin = 0, end = 0;  ///< marks
+    int begin = 0, end = 0;  ///< timestamps
   };
   std::vector<Entry> entries_;
   std::vector<std::size_t> open_;  ///< those that have not ended, innermost last
 };
 
 /// The slices of all ranks, on every rank. Collective.
-Timeline timeline_of(const Case& traced, World& ranks, const std::vector<Slice>& mine);
+Timeline timeline_of(const Case& bench_case, World& ranks, const std::vector<Slice>& mine);
 
 }  // namespace moebench

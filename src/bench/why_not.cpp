@@ -16,12 +16,12 @@ namespace {
 
 /// Every question of the chain is asked with all of this.
 struct Question {
-  const Case& measured;
+  const Case& bench_case;
   const Capabilities& backend;
   std::span<const OtherBackend> others;
 };
 
-std::string why_not_shape(const Question& q) { return why_not(q.measured); }
+std::string why_not_shape(const Question& q) { return why_not(q.bench_case); }
 
 /// A case that was not made by resolve() may hold any word.
 std::string why_unknown(std::string_view flag, std::string_view word) {
@@ -35,29 +35,30 @@ std::string why_unknown(std::string_view flag, std::string_view word) {
 }
 
 std::string why_not_gate(const Question& q) {
-  if (std::string why = why_unknown("gate", q.measured.gate); !why.empty()) return why;
-  if (q.measured.subject != SubjectKind::layer) return {};
-  if (std::string why = find_gate(q.measured.gate).why_not(q.measured.shape); !why.empty()) return why;
-  return why_not(q.measured.gate_options.capacity, q.measured.shape);
+  if (std::string why = why_unknown("gate", q.bench_case.gate); !why.empty()) return why;
+  if (q.bench_case.subject != SubjectKind::layer) return {};
+  if (std::string why = find_gate(q.bench_case.gate).why_not(q.bench_case.shape); !why.empty()) return why;
+  return why_not(q.bench_case.gate_options.capacity, q.bench_case.shape);
 }
 
 std::string why_not_exchange(const Question& q) {
-  if (q.measured.exchange != Exchange::direct || q.measured.shape.ep == 1) return {};
-  if (q.measured.subject != SubjectKind::layer) return {};
-  if (q.measured.shape.ep > kMaxPeers)
-    return cat("exchange direct joins at most ", kMaxPeers, " ranks, not ", q.measured.shape.ep);
-  if (q.measured.engine.text().starts_with("naive-"))
-    return cat("exchange direct brings rows by expert, and engine ", q.measured.engine,
+  if (q.bench_case.exchange != Exchange::direct || q.bench_case.shape.ep == 1) return {};
+  if (q.bench_case.subject != SubjectKind::layer) return {};
+  if (q.bench_case.shape.ep > kMaxPeers)
+    return cat("exchange direct joins at most ", kMaxPeers, " ranks, not ", q.bench_case.shape.ep);
+  if (q.bench_case.engine.text().starts_with("naive-"))
+    return cat("exchange direct brings rows by expert, and engine ", q.bench_case.engine,
                " reads them by token");
-  if (q.measured.overlap != Overlap::none &&
-      !q.backend.takes_parts(q.measured.engine, q.measured.shape.dtype))
-    return cat("overlap ", name_of(q.measured.overlap), " needs an engine that runs a pass in parts; engine ",
-               q.measured.engine, " of backend ", q.backend.name(), " does not");
+  if (q.bench_case.overlap != Overlap::none &&
+      !q.backend.takes_parts(q.bench_case.engine, q.bench_case.shape.dtype))
+    return cat("overlap ", name_of(q.bench_case.overlap),
+               " needs an engine that runs a pass in parts; engine ", q.bench_case.engine, " of backend ",
+               q.backend.name(), " does not");
   return {};
 }
 
 std::string why_unknown_engine(const Question& q, const std::vector<std::string>& engines) {
-  const std::string& engine = q.measured.engine;
+  const std::string& engine = q.bench_case.engine;
   for (const OtherBackend& other : q.others) {
     if (std::find(other.engines.begin(), other.engines.end(), engine) == other.engines.end()) continue;
     const std::string why = other.why_not_here();
@@ -69,43 +70,45 @@ std::string why_unknown_engine(const Question& q, const std::vector<std::string>
 }
 
 std::string why_not_engine(const Question& q) {
-  if (q.measured.subject != SubjectKind::layer) return {};
+  if (q.bench_case.subject != SubjectKind::layer) return {};
   const auto engines = q.backend.engines();
-  if (std::find(engines.begin(), engines.end(), q.measured.engine.text()) == engines.end())
+  if (std::find(engines.begin(), engines.end(), q.bench_case.engine.text()) == engines.end())
     return why_unknown_engine(q, engines);
-  const bool backward = q.measured.passes != PassSet::fwd;
-  return q.backend.why_not(q.measured.engine,
-                           engine_shape_of(q.measured.shape, backward, q.measured.streams));
+  const bool backward = q.bench_case.passes != PassSet::fwd;
+  return q.backend.why_not(q.bench_case.engine,
+                           engine_shape_of(q.bench_case.shape, backward, q.bench_case.streams));
 }
 
 std::string why_not_subject(const Question& q) {
-  const PassSet passes = q.measured.passes;
-  switch (q.measured.subject) {
+  const PassSet passes = q.bench_case.passes;
+  switch (q.bench_case.subject) {
     case SubjectKind::layer:
       return {};
     case SubjectKind::linear:
       return passes == PassSet::fwd ? std::string()
                                     : cat("subject linear has no ", name_of(passes), " pass; valid: fwd");
     case SubjectKind::dense:
-      return q.backend.why_not(kDenseEngine, engine_shape_of(dense_shape(q.measured.shape),
+      return q.backend.why_not(kDenseEngine, engine_shape_of(dense_shape(q.bench_case.shape),
                                                              passes != PassSet::fwd, Case{}.streams));
   }
   MB_ASSERT(false);
 }
 
 std::string why_not_backend(const Question& q) {
-  Shape shape = q.measured.shape;
-  if (q.measured.subject != SubjectKind::layer) shape.experts = shape.top_k = 1;  // there is nothing to route
+  Shape shape = q.bench_case.shape;
+  if (q.bench_case.subject != SubjectKind::layer)
+    shape.experts = shape.top_k = 1;  // there is nothing to route
   if (std::string why = q.backend.why_not(shape); !why.empty()) return why;
-  if (q.measured.graph && !q.backend.has_graphs())
+  if (q.bench_case.graph && !q.backend.has_graphs())
     return cat("backend ", q.backend.name(), " has no graphs to replay; valid: --graph off");
   return {};
 }
 
 }  // namespace
 
-std::string why_not(const Case& measured, const Capabilities& backend, std::span<const OtherBackend> others) {
-  const Question question{measured, backend, others};
+std::string why_not(const Case& bench_case, const Capabilities& backend,
+                    std::span<const OtherBackend> others) {
+  const Question question{bench_case, backend, others};
   for (const auto ask :
        {why_not_shape, why_not_gate, why_not_exchange, why_not_engine, why_not_subject, why_not_backend})
     if (std::string why = ask(question); !why.empty()) return why;

@@ -22,7 +22,7 @@ struct OtherBackend {
 /// Asks the sizes, the gate, the engine, the subject and the backend, in this order (no dispatcher refuses a case), and returns the first
 /// reason against the case in one line: what was given and what is valid. Empty if it can run. Allocates nothing and
 /// needs no device. Memory and the number of ranks are asked by the runner: a case that lacks them is skipped.
-std::string why_not(const Case& measured, const Capabilities& backend,
+std::string why_not(const Case& bench_case, const Capabilities& backend,
                     std::span<const OtherBackend> others = {});
 
 /// "needs 24.3 GB on each rank, 16.1 GB are available"; empty if it fits.

@@ -38,9 +38,9 @@ std::vector<std::string> command_of(const std::string& given, const std::vector<
 std::vector<std::string> compared_settings(const Document& a, const Document& b) {
   std::map<std::string, std::pair<std::set<std::string>, std::set<std::string>>> values;
   for (const Record& record : a.points)
-    for (const auto& [name, value] : record.measured.settings()) values[name].first.insert(value);
+    for (const auto& [name, value] : record.bench_case.settings()) values[name].first.insert(value);
   for (const Record& record : b.points)
-    for (const auto& [name, value] : record.measured.settings()) values[name].second.insert(value);
+    for (const auto& [name, value] : record.bench_case.settings()) values[name].second.insert(value);
   std::vector<std::string> names;
   for (const auto& [name, sides] : values)
     if (sides.first != sides.second) names.push_back(name);

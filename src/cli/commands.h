@@ -8,15 +8,15 @@
 
 #include "base/error.h"
 #include "cli/options.h"
-#include "cli/workplace.h"
+#include "cli/run_context.h"
 #include "report/comparison.h"
 
 namespace moebench {
 
 /// `run` and `verify`. `argv` goes into the report.
 ExitCode run_command(const Options& options, const std::vector<std::string>& argv);
-/// `run --profile` and `run --trace FILE`: one case, looked at and not timed. Collective over the workplace's ranks.
-ExitCode inspect_command(const Options& options, Workplace& workplace, std::span<const Case> cases);
+/// `run --profile` and `run --trace FILE`: one case, looked at and not timed. Collective over the context's ranks.
+ExitCode trace_command(const Options& options, RunContext& context, std::span<const Case> cases);
 ExitCode compare_command(const Options& options);
 /// Two programs in turns, process by process.
 ExitCode ab_command(const Options& options);

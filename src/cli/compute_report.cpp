@@ -34,7 +34,7 @@ bool fits(const Case& point, const Shape& layer) {
 }
 
 ComputePoint point_of(const Record& record) {
-  const Shape& shape = record.measured.shape;
+  const Shape& shape = record.bench_case.shape;
   ComputePoint point{.experts = shape.experts,
                      .tokens = shape.tokens,
                      .top_k = shape.top_k,
@@ -63,11 +63,11 @@ ComputeTable compute_from(const std::string& path, const Shape& layer, const Fab
   std::vector<ComputePoint> points;
   std::size_t fitting = 0;
   for (const Record& record : document.points) {
-    if (!fits(record.measured, layer)) continue;
+    if (!fits(record.bench_case, layer)) continue;
     ++fitting;
     if (record.status != Status::ok || verdict_of(record) != "ok")
       throw UsageError(cat("--compute: ", path,
-                           " holds a case that failed or was not checked: ", record.measured.title()));
+                           " holds a case that failed or was not checked: ", record.bench_case.title()));
     if (!record.stages.empty()) points.push_back(point_of(record));
   }
   if (fitting == 0)

@@ -41,7 +41,8 @@ std::string flag_list(Command command) {
     group = flag.group;
     const std::string left = cat("  --", flag.name, flag.value.empty() ? "" : " ", flag.value);
     text += format("%-32s ", left.c_str());
-    text += cat(flag.help, flag.standard.empty() ? std::string() : cat(" [", flag.standard, "]"), "\n");
+    text +=
+        cat(flag.help, flag.default_value.empty() ? std::string() : cat(" [", flag.default_value, "]"), "\n");
   }
   return text;
 }

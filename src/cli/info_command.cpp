@@ -5,7 +5,7 @@
 #include "bench/ranges.h"
 #include "cli/commands.h"
 #include "cli/identity.h"
-#include "cli/workplace.h"
+#include "cli/run_context.h"
 
 namespace moebench {
 namespace {
@@ -46,18 +46,18 @@ void print_machine(const Environment& environment) {
     if (const std::string why = why_not_comm(comm, 1); !why.empty()) line(comm, cat("not used: ", why));
 }
 
-void print_ranks(const Machine& machine, Workplace& workplace) {
+void print_ranks(const Machine& machine, RunContext& context) {
   std::cout << "ranks:\n";
-  line("comm", cat(workplace.world().name(), machine.mpi ? cat(", ", machine.mpi->library) : std::string()));
+  line("comm", cat(context.world().name(), machine.mpi ? cat(", ", machine.mpi->library) : std::string()));
   for (const RankInfo& rank : machine.ranks)
     line(cat("rank ", rank.rank),
          cat(printable(rank.host), " pid ", rank.pid, ": ", rank.device, rank.bus_id.empty() ? "" : ", ",
              rank.bus_id, rank.uuid.empty() ? "" : ", ", rank.uuid));
-  std::cout << "backend " << workplace.backend().name() << ":\n";
-  line("engines", join(workplace.backend().engines(), ", "));
+  std::cout << "backend " << context.backend().name() << ":\n";
+  line("engines", join(context.backend().engines(), ", "));
   std::vector<std::string> dtypes;
   for (const DType dtype : {DType::fp32, DType::tf32, DType::bf16, DType::fp16})
-    if (workplace.backend().supports(dtype)) dtypes.emplace_back(name_of(dtype));
+    if (context.backend().supports(dtype)) dtypes.emplace_back(name_of(dtype));
   line("dtypes", join(dtypes, ", "));
   for (const auto& [library, version] : machine.libraries) line(library, version);
 }
@@ -72,17 +72,17 @@ std::string version_text() {
 }
 
 ExitCode info_command(const Options& options) {
-  Workplace workplace("auto", {.rendezvous = options.rendezvous,
-                               .timeout_s = options.timeout_s,
-                               .identity = identity_of({"moebench", "info"}, {})});
-  const Machine machine = workplace.describe();
-  if (workplace.world().rank() != 0) return ExitCode::ok;
+  RunContext context("auto", {.rendezvous = options.rendezvous,
+                              .timeout_s = options.timeout_s,
+                              .identity = identity_of({"moebench", "info"}, {})});
+  const Machine machine = context.describe();
+  if (context.world().rank() != 0) return ExitCode::ok;
   const Environment environment = read_environment();
   print_build(tool_facts());
   print_machine(environment);
-  print_ranks(machine, workplace);
-  for (const std::string& note : workplace.notes()) std::cout << "warning: " << note << '\n';
-  for (const std::string& sentence : doubts(environment, tool_facts()))
+  print_ranks(machine, context);
+  for (const std::string& note : context.notes()) std::cout << "warning: " << note << '\n';
+  for (const std::string& sentence : environment_warnings(environment, tool_facts()))
     std::cout << "warning: " << sentence << '\n';
   return ExitCode::ok;
 }

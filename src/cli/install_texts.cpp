@@ -195,9 +195,10 @@ std::string man_page() {
     for (const Command command : all_commands()) {
       if (topic != name_of(command)) continue;
       for (const FlagLine& flag : flags_of(command))
-        text += cat(".TP\n.B ", roff(cat("--", flag.name)), flag.value.empty() ? "" : " ", roff(flag.value),
-                    "\n", roff(flag.help),
-                    flag.standard.empty() ? std::string() : cat(" [", roff(flag.standard), "]"), "\n");
+        text +=
+            cat(".TP\n.B ", roff(cat("--", flag.name)), flag.value.empty() ? "" : " ", roff(flag.value), "\n",
+                roff(flag.help),
+                flag.default_value.empty() ? std::string() : cat(" [", roff(flag.default_value), "]"), "\n");
     }
   }
   return text;

@@ -3,7 +3,7 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
-#include "cli/workplace.h"
+#include "cli/run_context.h"
 #include "layer/gates/gate.h"
 #include "moe/routing_distribution.h"
 #include "project/fabric.h"

@@ -12,7 +12,7 @@ namespace moebench {
 namespace {
 
 constexpr double kGiB = 1024.0 * 1024 * 1024;
-constexpr std::size_t kMostLayouts = 8;  // rows of the screen's list
+constexpr std::size_t kMaxLayouts = 8;  // rows of the screen's list
 
 std::string gib(double bytes) { return format("%.1f", bytes / kGiB); }
 std::string gpus_of(std::int64_t gpus) { return cat(gpus, gpus == 1 ? " GPU" : " GPUs"); }
@@ -51,7 +51,7 @@ std::string smallest_line(const PlannedLayout& plan) {
   std::string before;
   for (const Fit& fit : plan.fits) {
     const std::string from = fit.smallest_gpus ? cat("from ", gpus_of(*fit.smallest_gpus))
-                                               : cat("never (", gib(fit.least_shortfall), " GiB missing)");
+                                               : cat("never (", gib(fit.min_shortfall), " GiB missing)");
     if (from != before)
       parts.push_back(cat(parts.empty() ? "overload " : "at ", fit.overload, " ", from));
     else
@@ -63,7 +63,7 @@ std::string smallest_line(const PlannedLayout& plan) {
 
 std::string layouts_table(const MemoryPlan& plan) {
   Grid grid({"GPUs", "TP", "PP", "EP", "DP", "expert DP", "total GiB", "free"});
-  for (std::size_t i = 0; i < std::min(kMostLayouts, plan.layouts.size()); ++i) {
+  for (std::size_t i = 0; i < std::min(kMaxLayouts, plan.layouts.size()); ++i) {
     const Layout& l = plan.layouts[i].layout;
     const Fit& fit = plan.layouts[i].fits.front();
     grid.add_row({cat(l.gpus), cat(l.tp), cat(l.pp), cat(l.ep), cat(l.dp()), cat(l.expert_dp()),
@@ -71,8 +71,8 @@ std::string layouts_table(const MemoryPlan& plan) {
   }
   std::string text = cat(plan.layouts.size(), " layouts at overload ", plan.request.overloads.front(),
                          ", the best first:\n\n", grid.text());
-  if (plan.layouts.size() > kMostLayouts)
-    text += cat("… and ", plan.layouts.size() - kMostLayouts, " more (--json has all)\n");
+  if (plan.layouts.size() > kMaxLayouts)
+    text += cat("… and ", plan.layouts.size() - kMaxLayouts, " more (--json has all)\n");
   return text + "\n";
 }
 

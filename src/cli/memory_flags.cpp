@@ -8,34 +8,34 @@
 namespace moebench {
 namespace {
 
-constexpr std::int64_t kMostGpus = 1000000, kMostSplit = 65536, kMostTokens = 1000000000;
-constexpr double kMostOverload = 10000;
+constexpr std::int64_t kMaxGpus = 1000000, kMaxSplit = 65536, kMaxTokens = 1000000000;
+constexpr double kMaxOverload = 10000;
 constexpr std::string_view kModel = "Which model", kLayout = "How it is spread", kState = "What is kept";
 const std::vector<Command> kMemory{Command::memory};
 
-std::vector<std::int64_t> axis(std::string_view name, std::string_view text, std::int64_t most) {
+std::vector<std::int64_t> axis(std::string_view name, std::string_view text, std::int64_t max) {
   std::vector<std::int64_t> values;
-  for (const std::string& value : expand_axis({.name = name, .number = true, .least = 1, .most = most}, text))
+  for (const std::string& value : expand_axis({.name = name, .number = true, .min = 1, .max = max}, text))
     values.push_back(*to_int(value));
   return values;
 }
 
-std::int64_t one(std::string_view name, std::string_view text, std::int64_t most) {
-  const auto values = axis(name, text, most);
+std::int64_t one(std::string_view name, std::string_view text, std::int64_t max) {
+  const auto values = axis(name, text, max);
   if (values.size() != 1) throw UsageError(cat("'", text, "' is not one value"));
   return values.front();
 }
 
-double number(std::string_view text, double least, double most) {
+double number(std::string_view text, double min, double max) {
   const auto value = to_double(text);
-  if (!value || !(*value >= least && *value <= most))
-    throw UsageError(cat("'", text, "' is not a number from ", least, " to ", most));
+  if (!value || !(*value >= min && *value <= max))
+    throw UsageError(cat("'", text, "' is not a number from ", min, " to ", max));
   return *value;
 }
 
 std::vector<double> overloads(std::string_view text) {
   std::vector<double> values;
-  for (const std::string& part : split(text, ',')) values.push_back(number(trimmed(part), 1, kMostOverload));
+  for (const std::string& part : split(text, ',')) values.push_back(number(trimmed(part), 1, kMaxOverload));
   return values;
 }
 
@@ -49,7 +49,7 @@ void set_buffers(MemoryChoices& choices, std::string_view text) {
   if (!text.starts_with(kCapacity))
     throw_unknown("kind of buffers", text, {"exact", "worst", "per-expert", "capacity:F"});
   choices.buffers = ExchangeBuffers::capacity;
-  choices.capacity_factor = number(text.substr(kCapacity.size()), 0.01, kMostOverload);
+  choices.capacity_factor = number(text.substr(kCapacity.size()), 0.01, kMaxOverload);
 }
 
 bool parse_fp8(std::string_view word) {
@@ -62,22 +62,22 @@ std::vector<OptionFlag> layout_flags() {
       {kModel, "preset", "NAME", "", "a whole model; 'moebench list presets' names them", kMemory,
        [](Options& o, std::string_view v) { o.sweep.preset = v; }},
       {kModel, "tokens", "N", "4096", "of one micro-batch: sequence length times sequences", kMemory,
-       [](Options& o, std::string_view v) { o.memory.choices.tokens = one("tokens", v, kMostTokens); }},
+       [](Options& o, std::string_view v) { o.memory.choices.tokens = one("tokens", v, kMaxTokens); }},
       {kModel, "overload", "F", "1,1.5,2,4", "rows of the fullest GPU over the mean", kMemory,
        [](Options& o, std::string_view v) { o.memory.overloads = overloads(v); }, true},
       {kLayout, "gpus", "N", "", "in all; default: as few as fit at the first overload", kMemory,
-       [](Options& o, std::string_view v) { o.memory.gpus = one("gpus", v, kMostGpus); }},
+       [](Options& o, std::string_view v) { o.memory.gpus = one("gpus", v, kMaxGpus); }},
       {kLayout, "tp", "N", "1",
        "tensor parallelism, with sequence parallelism; without tp, pp, ep many are tried", kMemory,
-       [](Options& o, std::string_view v) { o.memory.tp = axis("tp", v, kMostSplit); }, true},
+       [](Options& o, std::string_view v) { o.memory.tp = axis("tp", v, kMaxSplit); }, true},
       {kLayout, "pp", "N", "1", "pipeline stages", kMemory,
-       [](Options& o, std::string_view v) { o.memory.pp = axis("pp", v, kMostSplit); }, true},
+       [](Options& o, std::string_view v) { o.memory.pp = axis("pp", v, kMaxSplit); }, true},
       {kLayout, "ep", "N", "1", "GPUs that share the experts", kMemory,
-       [](Options& o, std::string_view v) { o.memory.ep = axis("ep", v, kMostSplit); }, true},
+       [](Options& o, std::string_view v) { o.memory.ep = axis("ep", v, kMaxSplit); }, true},
       {kLayout, "vp", "N", "1", "pieces of each stage, interleaved (virtual pipeline)", kMemory,
-       [](Options& o, std::string_view v) { o.memory.vp = one("vp", v, kMostSplit); }},
+       [](Options& o, std::string_view v) { o.memory.vp = one("vp", v, kMaxSplit); }},
       {kLayout, "etp", "N", "1", "GPUs that share each expert", kMemory,
-       [](Options& o, std::string_view v) { o.memory.etp = one("etp", v, kMostSplit); }},
+       [](Options& o, std::string_view v) { o.memory.etp = one("etp", v, kMaxSplit); }},
       {kLayout, "gpu", "NAME", "h100", "whose memory: h100, h200, a100, b200, gb200, gb300", kMemory,
        [](Options& o, std::string_view v) {
          find_gpu(v);

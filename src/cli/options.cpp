@@ -112,12 +112,12 @@ cxxopts::ParseResult tokenise(const std::vector<FlagLine>& flags, int argc, cons
 
 /// The words between the flags, for the commands that take some.
 void check_arguments(Command command, const std::vector<std::string>& arguments) {
-  const std::size_t most =
-      command == Command::compare || command == Command::ab                                ? 2
-      : command == Command::help || command == Command::list || command == Command::report ? 1
-                                                                                           : 0;
-  if (arguments.size() > most)
-    throw UsageError(cat("unexpected '", arguments[most], "' after '", name_of(command),
+  const std::size_t max = command == Command::compare || command == Command::ab ? 2
+                          : command == Command::help || command == Command::list || command == Command::report
+                              ? 1
+                              : 0;
+  if (arguments.size() > max)
+    throw UsageError(cat("unexpected '", arguments[max], "' after '", name_of(command),
                          "'; flags begin with -- and lists have no blanks"));
   if (command == Command::compare && arguments.size() < 2)
     throw UsageError("compare needs two reports: moebench compare BASE.json NEW.json");
@@ -151,7 +151,7 @@ bool apply_arguments(Options& options, int argc, const char* const* argv) {
   return true;
 }
 
-/// The shortest and the longest time: the one that nobody gave follows the other.
+/// The shortest and the longest time: one that was not given follows the other.
 void settle_times(Options& options) {
   Sampling& sampling = options.sampling;
   if (!options.min_time_given) sampling.min_time_s = std::min(sampling.min_time_s, sampling.max_time_s);

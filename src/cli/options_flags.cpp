@@ -14,16 +14,16 @@
 namespace moebench {
 namespace {
 
-constexpr std::int64_t kMostIterations = 1000000;
+constexpr std::int64_t kMaxIterations = 1000000;
 
-std::int64_t count(std::string_view text, std::int64_t least, std::int64_t most) {
+std::int64_t count(std::string_view text, std::int64_t min, std::int64_t max) {
   const auto value = to_int(text);
-  if (!value || *value < least || *value > most)
-    throw UsageError(cat("'", text, "' is not a whole number from ", least, " to ", most));
+  if (!value || *value < min || *value > max)
+    throw UsageError(cat("'", text, "' is not a whole number from ", min, " to ", max));
   return *value;
 }
 
-int iterations(std::string_view text) { return static_cast<int>(count(text, 0, kMostIterations)); }
+int iterations(std::string_view text) { return static_cast<int>(count(text, 0, kMaxIterations)); }
 
 double at_least_zero(std::string_view text) {
   const auto value = to_double(text);
@@ -270,10 +270,10 @@ std::vector<FlagLine> flags_of(Command command) {
   std::vector<FlagLine> lines;
   for (const Flag& flag : flags())
     if (takes_case_flag(command, flag.name))
-      lines.push_back({kCaseGroup, flag.name, flag.value, flag.standard, flag.help, !flag.per_run});
+      lines.push_back({kCaseGroup, flag.name, flag.value, flag.default_value, flag.help, !flag.per_run});
   for (const OptionFlag& flag : option_flags())
     if (is_flag_of(flag, command))
-      lines.push_back({flag.group, flag.name, flag.value, flag.standard, flag.help, flag.list});
+      lines.push_back({flag.group, flag.name, flag.value, flag.default_value, flag.help, flag.list});
   return lines;
 }
 

@@ -17,8 +17,8 @@ inline constexpr std::string_view kCaseGroup = "What to measure";
 struct OptionFlag {
   std::string_view group;  ///< heading in help: "What to run", "How to measure", "Output"
   std::string_view name;
-  std::string_view value;     ///< what stands for its value in help; empty for a switch
-  std::string_view standard;  ///< as help shows it; empty if there is nothing to show
+  std::string_view value;          ///< what stands for its value in help; empty for a switch
+  std::string_view default_value;  ///< as help shows it; empty if there is nothing to show
   std::string_view help;
   std::vector<Command> commands;
   /// Puts a value into the options; a switch gets on or off. Throws UsageError saying what is valid.
@@ -27,7 +27,7 @@ struct OptionFlag {
 };
 
 std::span<const OptionFlag> option_flags();
-/// Those of `memory` alone.
+/// Those of `memory` only.
 std::vector<OptionFlag> memory_flags();
 /// Those of `project` that are not of a case.
 std::vector<OptionFlag> project_flags();
@@ -36,7 +36,7 @@ bool parse_on(std::string_view word);
 
 /// One row for a parser or a help page, from either table.
 struct FlagLine {
-  std::string_view group, name, value, standard, help;
+  std::string_view group, name, value, default_value, help;
   bool list = false;
 };
 

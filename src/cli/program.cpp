@@ -51,8 +51,8 @@ ExitCode dispatch(const Options& options, const std::vector<std::string>& argv) 
   return ExitCode::ok;
 }
 
-/// Whether this process should say what every rank finds out alike.
-bool speaks_for_all() {
+/// Whether this process prints messages that are the same on every rank.
+bool is_reporting_rank() {
   try {
     return detect_launch().rank == 0;
   } catch (const Error&) {
@@ -60,12 +60,12 @@ bool speaks_for_all() {
   }
 }
 
-/// A launcher ends all ranks when one fails: the others leave the one that speaks time to do so. True if it was done
-/// by then; a rank that is not ended by a signal is the only one to fail, and has to say so itself.
-bool let_the_first_rank_speak() {
-  constexpr timespec kPatience{.tv_sec = 3, .tv_nsec = 0};
+/// A launcher ends all ranks when one fails, so the others wait until rank 0 has printed its message. True if a signal
+/// ended the wait; if none came, only this rank has failed and prints its own message.
+bool wait_for_rank0_message() {
+  constexpr timespec kGrace{.tv_sec = 3, .tv_nsec = 0};
   // Until a signal, such as the launcher's.
-  return interrupt_signal() != 0 || nanosleep(&kPatience, nullptr) != 0 || interrupt_signal() != 0;
+  return interrupt_signal() != 0 || nanosleep(&kGrace, nullptr) != 0 || interrupt_signal() != 0;
 }
 
 }  // namespace
@@ -75,7 +75,7 @@ ExitCode run_program(int argc, const char* const* argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is then an error of write(), like a full disk
   try {
     const Options options = parse_options(argc, argv, moebench_variables());
-    if (speaks_for_all())
+    if (is_reporting_rank())
       for (const std::string& warning : options.warnings)
         std::cerr << "moebench: warning: " << warning << '\n';
     const ExitCode code = dispatch(options, {argv, argv + argc});
@@ -83,9 +83,9 @@ ExitCode run_program(int argc, const char* const* argv) {
     if (!std::cout.flush() && code == ExitCode::ok) throw EnvironmentError("cannot write to standard output");
     return code;
   } catch (const Error& error) {
-    if (speaks_for_all())
+    if (is_reporting_rank())
       std::cerr << "moebench: " << error.what() << '\n';
-    else if (!let_the_first_rank_speak())
+    else if (!wait_for_rank0_message())
       std::cerr << "moebench: rank " << detect_launch().rank << ": " << error.what() << '\n';
     return error.code();
   } catch (const std::bad_alloc&) {

@@ -9,13 +9,13 @@ namespace moebench {
 namespace {
 
 constexpr std::string_view kLayer = "Which layer", kMachine = "On what", kOutput = "Output";
-constexpr std::int64_t kMostNodes = 65536;
+constexpr std::int64_t kMaxNodes = 65536;
 const std::vector<Command> kProject{Command::project};
 
 std::vector<std::int64_t> axis(std::string_view name, std::string_view text) {
   std::vector<std::int64_t> values;
   for (const std::string& value :
-       expand_axis({.name = name, .number = true, .least = 1, .most = kMostNodes}, text))
+       expand_axis({.name = name, .number = true, .min = 1, .max = kMaxNodes}, text))
     values.push_back(*to_int(value));
   return values;
 }

@@ -14,7 +14,7 @@ namespace moebench {
 ExitCode report_command(const Options& options) {
   Document report = read_document(options.arguments[0]);
   const auto conditions = parse_filter(options.sweep.filter);
-  std::erase_if(report.points, [&](const Record& point) { return !matches(point.measured, conditions); });
+  std::erase_if(report.points, [&](const Record& point) { return !matches(point.bench_case, conditions); });
   const std::string page = page_of(report);
   if (options.output == "-") {
     std::cout << page;

@@ -23,7 +23,7 @@ std::string quoted(const std::string& word) {
   return text + "'";
 }
 
-/// How the launcher is told the number of ranks.
+/// The launcher's option for the number of ranks.
 std::string_view launcher_of(const Launch& launch) {
   if (launch.launcher == "srun") return "srun -n";
   if (launch.launcher == "torchrun") return "torchrun --no-python --nproc-per-node";

@@ -17,9 +17,9 @@
 #include "cli/plan.h"
 #include "cli/processes.h"
 #include "cli/repro.h"
+#include "cli/run_context.h"
 #include "cli/run_display.h"
 #include "cli/start_ranks.h"
-#include "cli/workplace.h"
 #include "report/journal.h"
 #include "report/peaks_file.h"
 #include "report/sharing.h"
@@ -34,14 +34,14 @@ constexpr const char* kSmallLayers =
     "no size was given: small layers, which take seconds; --suite, --preset or --tokens … choose others";
 
 /// `ranks`: as many as a run would start.
-PlanLimits limits_of(Workplace& workplace, int ranks) {
-  World& world = workplace.world();
-  const Memory& memory = workplace.backend().memory();
+PlanLimits limits_of(RunContext& context, int ranks) {
+  World& world = context.world();
+  const Memory& memory = context.backend().memory();
   return {.ranks = std::max(world.size(), ranks),
           .local_ranks = std::max(world.local_size(), ranks),
           .shared_memory = memory.host_accessible(),
           .available_bytes = static_cast<double>(memory.available_bytes()),
-          .cache_bytes = workplace.backend().device().cache_bytes};
+          .cache_bytes = context.backend().device().cache_bytes};
 }
 
 Document head_of(const std::vector<std::string>& argv, Machine machine) {
@@ -49,7 +49,7 @@ Document head_of(const std::vector<std::string>& argv, Machine machine) {
   head.tool = tool_facts();
   head.environment = read_environment();
   head.machine = std::move(machine);
-  head.warnings = doubts(head.environment, head.tool);
+  head.warnings = environment_warnings(head.environment, head.tool);
   head.run.start = utc_text(std::chrono::system_clock::now());
   head.run.id = cat(head.run.start, "-", getpid());
   head.run.argv = argv;
@@ -136,7 +136,7 @@ void on_first_rank(World& world, Work work) {
     } catch (const Error& error) {
       code = error.code();
       failure = error.what();
-    } catch (const std::exception& error) {  // the others wait: they must hear of it
+    } catch (const std::exception& error) {  // the other ranks wait for this message
       code = ExitCode::internal;
       failure = cat("internal error: ", error.what());
     }
@@ -150,10 +150,10 @@ void on_first_rank(World& world, Work work) {
 std::vector<Case> still_to_run(const std::vector<Case>& cases, const Sampling& sampling, World& world,
                                Journal* journal, RunDisplay* show) {
   std::string held;
-  for (const Case& measured : cases) {
-    const Record* record = journal ? journal->take_over(measured, sampling.check, sampling.recheck) : nullptr;
+  for (const Case& bench_case : cases) {
+    const Record* record = journal ? journal->reuse(bench_case, sampling.check, sampling.recheck) : nullptr;
     held += record ? '1' : '0';
-    if (record) show->held(*record);
+    if (record) show->already_measured(*record);
   }
   held = world.broadcast(held);
   std::vector<Case> left;
@@ -176,13 +176,13 @@ Sampling sampling_of(const Options& options) {
 }
 
 /// With the peaks that --peaks keeps of this machine, the same on every rank. `machine`: on rank 0.
-Sampling sampling_with_peaks(const Options& options, const Machine& machine, Workplace& workplace) {
+Sampling sampling_with_peaks(const Options& options, const Machine& machine, RunContext& context) {
   Sampling sampling = sampling_of(options);
   if (options.peaks.empty()) return sampling;
-  World& world = workplace.world();
+  World& world = context.world();
   Json kept = Json::array();
   on_first_rank(world, [&] {
-    for (const Peaks& peaks : read_peaks(options.peaks, place_of(machine), workplace.backend().name()))
+    for (const Peaks& peaks : read_peaks(options.peaks, place_of(machine), context.backend().name()))
       kept.push_back(to_json(peaks));
   });
   for (const Json& peaks : Json::parse(world.broadcast(kept.dump())))
@@ -191,7 +191,7 @@ Sampling sampling_with_peaks(const Options& options, const Machine& machine, Wor
 }
 
 /// Finishes the report. A failure must not cost the table; on a disk that was full before, it is no news.
-bool folds(Journal& journal, RunOutcome& outcome) {
+bool merge(Journal& journal, RunOutcome& outcome) {
   try {
     journal.finish(outcome.code, outcome.code == ExitCode::interrupted);
     return true;
@@ -216,7 +216,7 @@ void keep_csv(const RunDisplay& show, const Document& report, bool replaces, Run
 /// Writes the report and the CSV table and prints the tables. `about`: the report without points.
 void finish(const Options& options, RunDisplay& show, Journal* journal, const Document& about,
             bool replaces_csv, RunOutcome& outcome) {
-  const bool kept = journal && folds(*journal, outcome);
+  const bool kept = journal && merge(*journal, outcome);
   show.print_tables(about);
   if (!options.csv.empty()) keep_csv(show, about, replaces_csv, outcome);
   if (!outcome.message.empty()) std::cerr << "moebench: " << outcome.message << std::endl;
@@ -275,7 +275,7 @@ ExitCode repeat_command(const Options& options, const std::vector<std::string>& 
   head.machine = documents.front().machine;
   const bool replaces_csv = csv_replaces(options);
   std::vector<Case> cases;
-  for (const Record& record : documents.front().points) cases.push_back(record.measured);
+  for (const Record& record : documents.front().points) cases.push_back(record.bench_case);
   Document about = head;
   const auto journal = open_journal(options, std::move(head), "");
   RunDisplay show(options, cases);
@@ -326,32 +326,32 @@ ExitCode run_command(const Options& given, const std::vector<std::string>& argv)
   if (options.repetitions > 1) return repeat_command(options, argv);
   const SweepAxes axes = read_sweep(options.sweep);
   if (const auto code = start_ranks(options, axes, argv)) return *code;
-  Workplace workplace(axes.only("backend"), {.comm = axes.only("comm"),
-                                             .rendezvous = options.rendezvous,
-                                             .timeout_s = options.timeout_s,
-                                             .identity = identity_of(argv, moebench_variables())});
-  World& world = workplace.world();
-  const Sweep sweep = expand_sweep(axes, workplace.available());
+  RunContext context(axes.only("backend"), {.comm = axes.only("comm"),
+                                            .rendezvous = options.rendezvous,
+                                            .timeout_s = options.timeout_s,
+                                            .identity = identity_of(argv, moebench_variables())});
+  World& world = context.world();
+  const Sweep sweep = expand_sweep(axes, context.capabilities());
   if (options.plan) {
     if (world.rank() == 0)
-      print_plan(std::cout, sweep, sampling_of(options), limits_of(workplace, ranks_to_start(axes)));
+      print_plan(std::cout, sweep, sampling_of(options), limits_of(context, ranks_to_start(axes)));
     return ExitCode::ok;
   }
-  if (options.profile || !options.trace.empty()) return inspect_command(options, workplace, sweep.cases);
+  if (options.profile || !options.trace.empty()) return trace_command(options, context, sweep.cases);
 
   const auto watched = world.size() > 1 ? std::make_unique<LostRanks>(world) : nullptr;
   std::unique_ptr<Journal> journal;
   std::unique_ptr<RunDisplay> show;
-  Machine machine = workplace.describe();
+  Machine machine = context.describe();
   bool replaces_csv = false;
   std::size_t said = 0;  // rank 0: warnings that were shown
   Document about;        // rank 0: the report without points, also where none is written
   on_first_rank(world, [&] {
     Document head = head_of(argv, std::move(machine));
     head.suite = suite_of(options.sweep.suite);
-    head.run.ranks_setup_us = workplace.ranks_us();
-    head.run.backend_setup_us = workplace.backend_us();
-    for (const auto& more : {workplace.notes(), sharing_of(head.machine)})
+    head.run.ranks_setup_us = context.ranks_us();
+    head.run.backend_setup_us = context.backend_us();
+    for (const auto& more : {context.notes(), sharing_of(head.machine)})
       head.warnings.insert(head.warnings.end(), more.begin(), more.end());
     show = std::make_unique<RunDisplay>(options, sweep.cases);
     for (const std::string& sentence : sweep.notes) show->note(sentence);
@@ -368,9 +368,9 @@ ExitCode run_command(const Options& given, const std::vector<std::string>& argv)
   const auto cases = still_to_run(sweep.cases, options.sampling, world, journal.get(), show.get());
   if (journal) warn_of_held(*journal, cases, said, *show);
 
-  RunObserver nobody;
-  RunOutcome outcome = run_cases(cases, sampling_with_peaks(options, about.machine, workplace),
-                                 workplace.bench(), show ? *show : nobody);
+  RunObserver silent;
+  RunOutcome outcome = run_cases(cases, sampling_with_peaks(options, about.machine, context), context.bench(),
+                                 show ? *show : silent);
   if (show) {
     show->sort_like(sweep.cases);
     if (journal) about.earlier_runs = journal->document().earlier_runs;

@@ -32,8 +32,8 @@ RunDisplay::RunDisplay(const Options& options, std::span<const Case> cases)
 
 RunDisplay::~RunDisplay() { acknowledge_interrupts(nullptr); }
 
-void RunDisplay::held(const Record& record) {
-  progress_.held(record.measured);
+void RunDisplay::already_measured(const Record& record) {
+  progress_.already_measured(record.bench_case);
   records_.push_back(record);
 }
 
@@ -63,7 +63,7 @@ void RunDisplay::peaks(const Peaks& peaks) {
 
 void RunDisplay::end(const Record& found) {
   Record record = found;
-  record.id = id_of(record.measured);
+  record.id = id_of(record.bench_case);
   progress_.end(record);
   records_.push_back(record);
   if (journal_) journal_->add(std::move(record));
@@ -71,7 +71,7 @@ void RunDisplay::end(const Record& found) {
 
 void RunDisplay::sort_like(const std::vector<Case>& cases) {
   std::map<std::string, std::size_t> place;
-  for (const Case& measured : cases) place.emplace(id_of(measured), place.size());
+  for (const Case& bench_case : cases) place.emplace(id_of(bench_case), place.size());
   std::stable_sort(records_.begin(), records_.end(),
                    [&](const Record& a, const Record& b) { return place[a.id] < place[b.id]; });
 }

@@ -28,8 +28,8 @@ class RunDisplay final : public RunObserver {
   void watch(LostRanks* ranks) { ranks_ = ranks; }
   /// Null: nothing is written.
   void write_to(Journal* journal) { journal_ = journal; }
-  /// A case that a resumed report holds already.
-  void held(const Record& record);
+  /// A case whose result the resumed report contains.
+  void already_measured(const Record& record);
   void note(const std::string& sentence) { progress_.note(sentence); }
   /// Where each rank is, if there are several.
   void show_ranks(const Machine& machine);
@@ -38,10 +38,10 @@ class RunDisplay final : public RunObserver {
   /// The same, and it stands in the report.
   void warn_and_keep(const std::string& sentence);
 
-  void begin(const Case& measured) override { progress_.begin(measured); }
-  void phase(const Case& measured, std::string_view what) override { progress_.phase(measured, what); }
-  void sampled(const Case& measured, double median_us, double error_pct) override {
-    progress_.sampled(measured, median_us, error_pct);
+  void begin(const Case& bench_case) override { progress_.begin(bench_case); }
+  void phase(const Case& bench_case, std::string_view what) override { progress_.phase(bench_case, what); }
+  void sampled(const Case& bench_case, double median_us, double error_pct) override {
+    progress_.sampled(bench_case, median_us, error_pct);
   }
   void peaks(const Peaks& peaks) override;
   std::string lost_rank() override { return ranks_ ? ranks_->find() : std::string(); }

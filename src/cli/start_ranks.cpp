@@ -4,14 +4,14 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "cli/workplace.h"
+#include "cli/run_context.h"
 #include "comm/local_ranks.h"
 #include "suite/sweep.h"
 
 namespace moebench {
 namespace {
 
-constexpr std::int64_t kMostLocalRanks = 1024;  // more are a typo, not a host
+constexpr std::int64_t kMaxLocalRanks = 1024;  // more are a typo, not a host
 constexpr std::string_view kSelf = "self", kMpi = "mpi", kNccl = "nccl";
 
 std::string backend_of(const SweepAxes& axes) {
@@ -32,7 +32,7 @@ bool has_mpi() {
 }  // namespace
 
 int ranks_to_start(const SweepAxes& axes) {
-  const auto ranks = static_cast<int>(std::min(axes.most_ranks(), kMostLocalRanks));
+  const auto ranks = static_cast<int>(std::min(axes.max_ranks(), kMaxLocalRanks));
   if (axes.only("comm") == kNccl && !uses_gpu(backend_of(axes)))
     return 1;  // one rank says that it is refused
   if (ranks == 1 || axes.only("comm") == kSelf || !detect_launch().launcher.empty()) return 1;
@@ -44,7 +44,7 @@ std::optional<ExitCode> start_ranks(const Options& options, const SweepAxes& axe
   const int ranks = options.plan ? 1 : ranks_to_start(axes);
   if (ranks == 1) return std::nullopt;
   // What is wrong with the sweep is said here, once, and not by each rank and a launcher.
-  Available machine = available_on(capabilities_of(backend_of(axes)), ranks, kMpi);
+  RunCapabilities machine = run_capabilities(capabilities_of(backend_of(axes)), ranks, kMpi);
   machine.words.erase("comm");  // the ranks say why a comm cannot be used
   expand_sweep(axes, machine);
   if (start_over_nccl(axes, ranks)) return static_cast<ExitCode>(run_local_ranks(ranks, argv));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who exchanges: the data plane between the ranks of one group.
+// Comm: exchanges rows and sums between the ranks of one group (the data plane).
 //
 // Every call is collective over the group. Every wait is bounded: after `timeout` it throws TimeoutError
 // naming this rank and the peers it waited for; on SIGINT, SIGTERM and SIGHUP it throws Interrupted.
@@ -44,7 +44,7 @@ class Comm {
   /// No wait lasts longer, in seconds.
   virtual double timeout_s() const = 0;
 
-  /// Whether all segments of a peer travel as one message in a fused exchange, wherever they lie.
+  /// Whether a fused exchange sends all segments of a peer as one message, wherever they lie.
   virtual bool joins_segments() const { return true; }
 
   /// All-to-all of host integers: `send` [size, n] row p goes to peer p; `recv` [size, n] row p came from p.

@@ -16,7 +16,7 @@ struct Convention {
   const char* launcher;
   const char* rank;
   const char* size;
-  bool own_names;  ///< nobody else uses these names: one without the other is an error
+  bool own_names;  ///< no other tool sets these names: one without the other is an error
 };
 
 // In order of trust: mpirun inside a Slurm step also shows SLURM_*, which then count its daemons.
@@ -29,20 +29,20 @@ constexpr Convention kConventions[] = {
     {"torchrun", "RANK", "WORLD_SIZE", false},
 };
 
-int number(const char* name, const char* text, int least) {
+int number(const char* name, const char* text, int min) {
   const auto value = to_int(text);
-  if (!value || *value < least || *value > std::numeric_limits<int>::max())
+  if (!value || *value < min || *value > std::numeric_limits<int>::max())
     throw EnvironmentError(
-        cat("the launcher set ", name, "='", text, "': valid is a whole number of at least ", least));
+        cat("the launcher set ", name, "='", text, "': valid is a whole number of at least ", min));
   return static_cast<int>(*value);
 }
 
-constexpr int kMostPort = 65535;
+constexpr int kMaxPort = 65535;
 
 int port_number(const char* name, const char* text) {
   const int port = number(name, text, 1);
-  if (port > kMostPort)
-    throw EnvironmentError(cat("the launcher set ", name, "='", text, "': valid is 1 to ", kMostPort));
+  if (port > kMaxPort)
+    throw EnvironmentError(cat("the launcher set ", name, "='", text, "': valid is 1 to ", kMaxPort));
   return port;
 }
 
@@ -94,10 +94,10 @@ Rendezvous parse_rendezvous(std::string_view text) {
     std::string_view host = text.substr(0, colon);
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
     const auto port = to_int(text.substr(colon + 1));
-    if (!host.empty() && port && *port >= 1 && *port <= kMostPort)
+    if (!host.empty() && port && *port >= 1 && *port <= kMaxPort)
       return {.host = std::string(host), .port = static_cast<int>(*port)};
   }
-  throw UsageError(cat("'", text, "' is not HOST:PORT with a port from 1 to ", kMostPort));
+  throw UsageError(cat("'", text, "' is not HOST:PORT with a port from 1 to ", kMaxPort));
 }
 
 std::optional<Rendezvous> find_rendezvous(const Launch& launch, const Lookup& variable) {

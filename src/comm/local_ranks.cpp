@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/text.h"
-#include "comm/poll.h"
+#include "comm/backoff.h"
 #include "comm/tcp/socket.h"
 
 namespace moebench {
@@ -56,17 +56,17 @@ struct Start {
 };
 
 /// The processes of a run: ranks, or one launcher of ranks.
-class Family {
+class ChildProcesses {
  public:
-  explicit Family(double grace_s) : grace_s_(grace_s) {}
+  explicit ChildProcesses(double grace_s) : grace_s_(grace_s) {}
 
   void start(const Start& what) {
-    // All that takes memory comes before fork: other threads may hold its locks.
+    // Allocate before fork: other threads may hold the allocator's locks.
     std::vector<std::string> environment = environment_with(what.variables), words_of = what.words;
     const std::vector<char*> words = pointers_to(words_of), settings = pointers_to(environment);
     const pid_t parent = getpid(), child = fork();
     if (child < 0) {
-      tell(SIGKILL);
+      signal_all(SIGKILL);
       throw EnvironmentError(cat("cannot start ", what.program, ": ", std::strerror(errno)));
     }
     if (child > 0) {
@@ -74,7 +74,7 @@ class Family {
       started_.push_back(child);
       return;
     }
-    setpgid(0, 0);  // a terminal's Ctrl-C reaches the parent alone, which passes it on once
+    setpgid(0, 0);  // Ctrl-C reaches only the parent, which forwards it once
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(kCannotStart);
     if (what.inherited >= 0) fcntl(what.inherited, F_SETFD, 0);
@@ -83,21 +83,20 @@ class Family {
     _exit(kCannotStart);
   }
 
-  /// `code_of`: the exit code for a process that ended by itself, by its place in the order of starting and status.
-  /// A process that a signal ended without this one's doing makes it that of lost ranks.
+  /// `code_of(i, status)`: the exit code for the i-th started process, which ended before signal_all() was called.
   template <class CodeOf>
   int wait(CodeOf code_of) {
     while (!running_.empty()) {
       take_ended(code_of);
       pass_interrupt_on();
-      if (worst_ != 0 && !running_.empty()) hurry();
+      if (worst_ != 0 && !running_.empty()) shorten_deadline();
       usleep(kLookUs);
     }
     return interrupted_ ? static_cast<int>(ExitCode::interrupted) : worst_;
   }
 
  private:
-  void tell(int signal) const {
+  void signal_all(int signal) const {
     for (const pid_t child : running_) kill(child, signal);
   }
   template <class CodeOf>
@@ -105,7 +104,7 @@ class Family {
     int status = 0;
     for (pid_t child; (child = waitpid(-1, &status, WNOHANG)) > 0;) {
       std::erase(running_, child);
-      if (told_ && worst_ != 0) continue;
+      if (signalled_ && worst_ != 0) continue;
       const auto place = std::find(started_.begin(), started_.end(), child) - started_.begin();
       worst_ = std::max(worst_, code_of(static_cast<int>(place), status));
     }
@@ -113,33 +112,33 @@ class Family {
   void pass_interrupt_on() {
     if (interrupted_ || interrupt_signal() == 0) return;
     interrupted_ = true;
-    tell(interrupt_signal());
+    signal_all(interrupt_signal());
   }
-  /// One has failed: the others are told to end, and then made to.
-  void hurry() {
-    if (!hurried_) limit_ = deadline_in(grace_s_);
-    hurried_ = true;
+  /// One has failed: gives the others grace_s_, then SIGTERM, then SIGKILL.
+  void shorten_deadline() {
+    if (!shortened_) limit_ = deadline_in(grace_s_);
+    shortened_ = true;
     if (std::chrono::steady_clock::now() < limit_) return;
-    tell(told_ ? SIGKILL : SIGTERM);
-    told_ = true;
+    signal_all(signalled_ ? SIGKILL : SIGTERM);
+    signalled_ = true;
     limit_ = deadline_in(grace_s_);
   }
 
   double grace_s_;
   std::vector<pid_t> running_, started_;
   int worst_ = 0;
-  bool interrupted_ = false, hurried_ = false, told_ = false;
+  bool interrupted_ = false, shortened_ = false, signalled_ = false;
   std::chrono::steady_clock::time_point limit_;
 };
 
-/// Rank 0 says of the others that they died; of it, this process has to.
+/// Rank 0 reports the deaths of the others; this process reports that of rank 0.
 int code_of_rank(int rank, int status) {
   if (!WIFSIGNALED(status)) return WEXITSTATUS(status);
   if (rank == 0) std::fputs(cat("moebench: rank 0 died (signal ", WTERMSIG(status), ")\n").c_str(), stderr);
   return static_cast<int>(ExitCode::communicator);
 }
 
-/// mpirun says 128 + N of a rank that signal N ended, and so does a rank that was interrupted.
+/// mpirun returns 128 + N for a rank that signal N ended; an interrupted rank returns that too.
 [[maybe_unused]] int code_of_mpirun(int, int status) {
   constexpr int kSignals = 128;
   const int code = WIFSIGNALED(status) ? kSignals + WTERMSIG(status) : WEXITSTATUS(status);
@@ -152,7 +151,7 @@ int code_of_rank(int rank, int status) {
 int run_local_ranks(int ranks, const std::vector<std::string>& argv, double grace_s) {
   int port = 0;
   const Socket listener = listen_locally(port);
-  Family family(grace_s);
+  ChildProcesses processes(grace_s);
   for (int rank = 0; rank < ranks; ++rank) {
     Start start{.program = this_program(),
                 .words = argv,
@@ -162,9 +161,9 @@ int run_local_ranks(int ranks, const std::vector<std::string>& argv, double grac
       start.variables.push_back(cat(kListenerVariable, "=", listener.get()));
       start.inherited = listener.get();
     }
-    family.start(start);
+    processes.start(start);
   }
-  return family.wait(code_of_rank);
+  return processes.wait(code_of_rank);
 }
 
 #ifdef MOEBENCH_HAVE_MPI
@@ -185,9 +184,9 @@ int run_mpirun(int ranks, const std::vector<std::string>& argv) {
   for (const char* name : {"OMPI_MCA_odls_base_sigkill_timeout", "PRTE_MCA_odls_base_sigkill_timeout"})
     unless_set(name, "5");  // seconds in which rank 0 may finish its report
   constexpr double kGraceS = 5;
-  Family family(kGraceS);
-  family.start(start);
-  const int code = family.wait(code_of_mpirun);
+  ChildProcesses processes(kGraceS);
+  processes.start(start);
+  const int code = processes.wait(code_of_mpirun);
   if (code == kCannotStart)
     throw EnvironmentError(cat("cannot start ", start.program, " for ", ranks, " ranks"));
   return code;

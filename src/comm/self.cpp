@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One rank alone: every exchange is a copy to itself, every wait is over.
+// A group of one rank: every exchange is a copy, nothing waits.
 #include <algorithm>
 #include <cstdlib>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ranks of this run and the few host numbers they tell each other: the control plane.
+// The ranks of this run and the host numbers and texts that they gather and broadcast (the control plane).
 // Never carries rows; never inside a timed region.
 #pragma once
 
@@ -26,7 +26,7 @@ struct Launch {
 /// EnvironmentError if malformed.
 Launch detect_launch();
 
-/// What must be the same on every rank: what the user said, and the build that heard it.
+/// What must be the same on every rank: command, environment and build.
 struct Identity {
   using Named = std::vector<std::pair<std::string, std::string>>;
   std::string build;

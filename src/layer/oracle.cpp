@@ -11,15 +11,15 @@ namespace moebench {
 
 using namespace oracle;
 
-Oracle::Oracle(const Workload& workload, int step, Selection selection, ThreadPool& pool,
+Oracle::Oracle(const Workload& workload, int step, GateOutput gate_output, ThreadPool& pool,
                const GateDefinition* gate)
     : shape_(workload.shape()),
-      selection_(std::move(selection)),
+      gate_output_(std::move(gate_output)),
       pool_(pool),
       topk_(gate ? nullptr : default_gate().define(shape_)),
       gate_(gate ? gate : topk_.get()) {
-  if (selection_.chosen.empty()) selection_.chosen = selection_.expert_of;
-  MB_ASSERT(std::ssize(selection_.expert_of) == shape_.tokens * shape_.top_k);
+  if (gate_output_.chosen.empty()) gate_output_.chosen = gate_output_.expert_of;
+  MB_ASSERT(std::ssize(gate_output_.expert_of) == shape_.tokens * shape_.top_k);
   for (const Parameter id : {Parameter::gate, Parameter::w1, Parameter::b1, Parameter::w2, Parameter::b2})
     fields_[static_cast<std::size_t>(id)] = workload.field(id);
   const auto elements = static_cast<std::size_t>(shape_.tokens * shape_.hidden);
@@ -108,7 +108,7 @@ std::vector<OracleToken> Oracle::tokens(std::span<const std::int64_t> tokens) co
   std::vector<std::vector<double>> y_rows(dx_rows.size());
   for (std::int64_t s = 0; s < std::ssize(tokens); ++s)
     for (std::int64_t j = 0; j < shape_.top_k; ++j)
-      if (const std::int32_t expert = selection_.expert_of[tokens[s] * shape_.top_k + j]; expert >= 0)
+      if (const std::int32_t expert = gate_output_.expert_of[tokens[s] * shape_.top_k + j]; expert >= 0)
         rows[expert].push_back({tokens[s], j, s});
   pool_.parallel_for(std::ssize(tokens), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t s = begin; s < end; ++s) score_token(tokens[s], samples[s]);
@@ -258,8 +258,8 @@ void Oracle::leave(Batch& b, std::span<OracleToken> samples) const {
 
 std::vector<std::int64_t> Oracle::slots_of(std::int64_t expert) const {
   std::vector<std::int64_t> slots;
-  for (std::int64_t slot = 0; slot < std::ssize(selection_.expert_of); ++slot)
-    if (selection_.expert_of[slot] == expert) slots.push_back(slot);
+  for (std::int64_t slot = 0; slot < std::ssize(gate_output_.expert_of); ++slot)
+    if (gate_output_.expert_of[slot] == expert) slots.push_back(slot);
   return slots;
 }
 
@@ -291,7 +291,7 @@ void Oracle::unit(std::int64_t expert, std::int64_t j, std::span<const std::int6
     const std::int64_t token = slot / shape_.top_k;
     const float* x = &x_[token * h];
     const float* dy = &dy_[token * h];
-    const double score = selection_.score[slot], x_norm = norm_of(x_, token),
+    const double score = gate_output_.score[slot], x_norm = norm_of(x_, token),
                  dout_norm = score * norm_of(dy_, token);
     Sum pre[2], dact{0, dout_norm * w2_norm};
     for (std::int64_t c = 0; c < columns; ++c) {
@@ -324,20 +324,20 @@ std::vector<double> Oracle::db2(std::int64_t expert) const {
   std::vector<double> sum(static_cast<std::size_t>(shape_.hidden));
   for (const std::int64_t slot : slots_of(expert))
     for (std::int64_t i = 0; i < shape_.hidden; ++i)
-      sum[i] += double{selection_.score[slot]} * dy_[slot / shape_.top_k * shape_.hidden + i];
+      sum[i] += double{gate_output_.score[slot]} * dy_[slot / shape_.top_k * shape_.hidden + i];
   return sum;
 }
 
 double Oracle::db2_terms(std::int64_t expert) const {
   double squares = 0;
   for (const std::int64_t slot : slots_of(expert))
-    squares += squared(double{selection_.score[slot]} * norm_of(dy_, slot / shape_.top_k));
+    squares += squared(double{gate_output_.score[slot]} * norm_of(dy_, slot / shape_.top_k));
   return std::sqrt(squares);
 }
 
 /// By the scores that the layer found; by the logits too if the gate needs them.
 GateSlopes Oracle::slopes_of_layer(std::int64_t token) const {
-  const auto scores = std::span(selection_.score).subspan(token * shape_.top_k, shape_.top_k);
+  const auto scores = std::span(gate_output_.score).subspan(token * shape_.top_k, shape_.top_k);
   return gate_->slopes(gate_->rule().differentiates_logits() ? logits_of(token) : std::vector<double>(),
                        chosen_of(token), std::vector<double>(scores.begin(), scores.end()));
 }
@@ -351,13 +351,13 @@ void Oracle::each_dlogit(Body body) const {
     const GateSlopes slopes = slopes_of_layer(t);
     GateMean mean;
     for (std::int64_t j = 0; j < k; ++j) {
-      const double product = slopes.share[j] * selection_.dscore[t * k + j];
+      const double product = slopes.share[j] * gate_output_.dscore[t * k + j];
       mean.value += product, mean.terms += std::abs(product);
     }
     for (std::int64_t expert = 0; expert < shape_.experts; ++expert) {
       if (slopes.slope[expert] == 0) continue;
       const auto j = std::find(chosen.begin(), chosen.end(), expert) - chosen.begin();
-      body(t, expert, j < k ? double{selection_.dscore[t * k + j]} : 0.0, mean, slopes.slope[expert]);
+      body(t, expert, j < k ? double{gate_output_.dscore[t * k + j]} : 0.0, mean, slopes.slope[expert]);
     }
   }
 }

@@ -17,7 +17,7 @@ namespace moebench {
 /// What the layer under test chose and found, for all tokens of all ranks. The oracle takes the choice of experts as
 /// given (two logits that differ by less than rounding may be ordered either way; verify.cpp bounds how far off a choice
 /// is) and computes everything else itself, but for the scores of tokens it was not asked about.
-struct Selection {
+struct GateOutput {
   std::vector<std::int32_t> expert_of;  ///< [T, K]
   std::vector<float> score, dscore;     ///< [T, K]
   /// [T, K], K different experts per token: what expert_of was before slots were dropped (−1). Empty: none was.
@@ -48,7 +48,7 @@ class Oracle {
  public:
   /// Reads step `step` of `workload`, rounded to the shape's dtype. Holds x and dy of all tokens, [T, H] each.
   /// `gate` outlives the oracle; null: `topk`.
-  Oracle(const Workload& workload, int step, Selection selection, ThreadPool& pool,
+  Oracle(const Workload& workload, int step, GateOutput gate_output, ThreadPool& pool,
          const GateDefinition* gate = nullptr);
 
   /// Forward and backward of these global tokens.
@@ -85,7 +85,7 @@ class Oracle {
   std::vector<std::int64_t> slots_of(std::int64_t expert) const;
   double logit_terms(std::int64_t token) const;
   std::span<const std::int32_t> chosen_of(std::int64_t token) const {
-    return std::span(selection_.chosen).subspan(token * shape_.top_k, shape_.top_k);
+    return std::span(gate_output_.chosen).subspan(token * shape_.top_k, shape_.top_k);
   }
   std::vector<double> logits_of(std::int64_t token) const;
   GateSlopes slopes_of_layer(std::int64_t token) const;
@@ -98,7 +98,7 @@ class Oracle {
 
   Shape shape_;
   std::array<UniformField, 5> fields_;  ///< by Parameter
-  Selection selection_;
+  GateOutput gate_output_;
   ThreadPool& pool_;
   std::unique_ptr<GateDefinition> topk_;  ///< if no gate was given
   const GateDefinition* gate_;

@@ -5,11 +5,11 @@ namespace moebench {
 
 Parameters::Parameters(const Shape& shape, int rank, Backend& backend, bool gradients) {
   for (const ParameterSpec& spec : parameters_of(shape, rank)) {
-    const auto make = [&](Use use) {
-      const MadeFor scope(backend.memory(), use);
+    const auto make = [&](MemoryTag tag) {
+      const ScopedMemoryTag scope(backend.memory(), tag);
       return Tensor(backend.memory(), shape.dtype, spec.count * spec.rows, spec.cols);
     };
-    all_.push_back({spec, make(Use::weights), gradients ? make(Use::gradients) : Tensor()});
+    all_.push_back({spec, make(MemoryTag::weights), gradients ? make(MemoryTag::gradients) : Tensor()});
   }
 }
 

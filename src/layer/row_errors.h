@@ -7,11 +7,11 @@
 #include <limits>
 #include <string>
 
-#include "layer/difference.h"
+#include "layer/relative_error.h"
 
 namespace moebench {
 
-/// By how much chance alone lets the worst of `count` groups of `n` errors exceed their root mean square. For
+/// The factor by which chance lets the worst of `count` groups of `n` errors exceed their root mean square. For
 /// independent errors with normal tails: a sum of n squares exceeds n + 2·sqrt(n·t) + 2·t with probability exp(-t)
 /// (Laurent and Massart, Ann. Statist. 28(5), 2000, lemma 1), whose root is no more than sqrt(n) + sqrt(2·t).
 inline double chance(std::int64_t n, std::int64_t count) {

@@ -131,10 +131,10 @@ bool SecondWay::has_gradients_of(std::int64_t expert) const {
   return expert % (shape_.ranks / shape_.ep) == world_.rank() / shape_.ep;
 }
 
-SecondResults SecondWay::run(const Oracle& oracle, const Selection& selection, const TakeGradients& take) {
+SecondResults SecondWay::run(const Oracle& oracle, const GateOutput& gate_output, const TakeGradients& take) {
   SecondResults results;
-  const std::span<const std::int32_t> expert_of = selection.expert_of;
-  score_tokens(oracle, selection.chosen, results);
+  const std::span<const std::int32_t> expert_of = gate_output.expert_of;
+  score_tokens(oracle, gate_output.chosen, results);
   const std::vector<float> mine(results.score.begin(), results.score.end());
   score_ = gather_all(world_, mine);
   std::fill(sums_.begin(), sums_.end(), 0.0f);
@@ -150,7 +150,7 @@ SecondResults SecondWay::run(const Oracle& oracle, const Selection& selection, c
     if (backward_) take(e, gradients);
   }
   sum_over_ranks();
-  finish(selection.chosen, results);
+  finish(gate_output.chosen, results);
   return results;
 }
 

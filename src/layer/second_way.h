@@ -43,10 +43,10 @@ class SecondWay {
 
   /// `expert` counts from this rank's first.
   using TakeGradients = std::function<void(std::int64_t expert, const ExpertGradients&)>;
-  /// Collective. Takes the choice of experts as given (`chosen` and `expert_of` of the selection, all ranks'),
+  /// Collective. Takes the choice of experts as given (`chosen` and `expert_of` of the gate_output, all ranks'),
   /// and the inputs from the oracle. Of experts that several ranks hold each rank does its part, over the tokens of
   /// all ranks: only for these does it call `take`.
-  SecondResults run(const Oracle& oracle, const Selection& selection, const TakeGradients& take);
+  SecondResults run(const Oracle& oracle, const GateOutput& gate_output, const TakeGradients& take);
   /// Whether run() gives this rank the gradients of its expert.
   bool has_gradients_of(std::int64_t expert) const;
 

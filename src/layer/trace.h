@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who is told when a stage begins and ends. The layer is timed whole with NoTrace, so that watching it costs nothing.
+// Trace: called when a stage begins and ends. The whole layer is timed with NoTrace, at no cost.
 #pragma once
 
 #include "moe/stage.h"

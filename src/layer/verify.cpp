@@ -54,14 +54,14 @@ class Verification {
     const Routing& routing = layer_.routing();
     Memory& memory = backend_.memory();
     const auto mine = read<std::int32_t>(memory, routing.expert_of);
-    selection_ = {gather_all(world_, mine), gather_all(world_, read<float>(memory, routing.score)),
-                  gather_all(world_, read<float>(memory, routing.dscore)),
-                  gather_all(world_, read<std::int32_t>(memory, routing.chosen))};
-    const bool lawful = is_lawful();
-    items_.push_back({"gate", lawful ? 0 : std::numeric_limits<double>::quiet_NaN(), 0});
-    if (!lawful) return;  // the rest would be computed for experts that do not exist
+    gate_output_ = {gather_all(world_, mine), gather_all(world_, read<float>(memory, routing.score)),
+                    gather_all(world_, read<float>(memory, routing.dscore)),
+                    gather_all(world_, read<std::int32_t>(memory, routing.chosen))};
+    const bool valid = is_valid();
+    items_.push_back({"gate", valid ? 0 : std::numeric_limits<double>::quiet_NaN(), 0});
+    if (!valid) return;  // the rest would be computed for experts that do not exist
     if (layer_.capacity().limits() && !layer_.gate().may_drop()) compare_drops();
-    const Oracle oracle(workload_, options_.step, selection_, pool_, &layer_.gate());
+    const Oracle oracle(workload_, options_.step, gate_output_, pool_, &layer_.gate());
     compare_tokens(oracle);
     if (options_.backward) compare_gate_gradient(oracle);
     if (options_.backward) compare_experts(oracle);
@@ -69,7 +69,7 @@ class Verification {
   }
 
   std::vector<CheckItem> items() {
-    take_largest(world_, items_);
+    all_reduce_max(world_, items_);
     return items_;
   }
 
@@ -106,15 +106,15 @@ class Verification {
 
   /// Every token has chosen K different experts that exist, and its slots go there, or, where the gate may drop them,
   /// to none. The same on every rank.
-  bool is_lawful() const {
+  bool is_valid() const {
     const std::int64_t k = shape_.top_k;
     const bool may_drop = layer_.may_drop();
-    for (std::int64_t slot = 0; slot < std::ssize(selection_.chosen); ++slot) {
-      const std::int32_t expert = selection_.chosen[slot], goes_to = selection_.expert_of[slot];
+    for (std::int64_t slot = 0; slot < std::ssize(gate_output_.chosen); ++slot) {
+      const std::int32_t expert = gate_output_.chosen[slot], goes_to = gate_output_.expert_of[slot];
       if (expert < 0 || expert >= shape_.experts) return false;
       if (goes_to != expert && !(may_drop && goes_to == -1)) return false;
       for (std::int64_t other = slot / k * k; other < slot; ++other)
-        if (selection_.chosen[other] == expert) return false;
+        if (gate_output_.chosen[other] == expert) return false;
     }
     return true;
   }
@@ -122,9 +122,9 @@ class Verification {
   /// Which slots went nowhere, exactly: by the choice and the scores that the layer found. How many of all differ.
   void compare_drops() {
     CheckItem item{"drops", 0, 0};
-    const auto expected = limited(layer_.capacity(), shape_, selection_.chosen, selection_.score);
+    const auto expected = limited(layer_.capacity(), shape_, gate_output_.chosen, gate_output_.score);
     for (std::int64_t slot = 0; slot < std::ssize(expected); ++slot) {
-      if (selection_.expert_of[slot] == expected[slot]) continue;
+      if (gate_output_.expert_of[slot] == expected[slot]) continue;
       if (item.error++ == 0)
         item.where = cat("token ", slot / shape_.top_k, ", choice ", slot % shape_.top_k);
     }
@@ -135,7 +135,7 @@ class Verification {
   RowErrors token_errors(std::int64_t columns) const { return {columns, shape_.tokens}; }
 
   void compare_tokens(const Oracle& oracle) {
-    sample_ = spread(tokens_, options_.full ? tokens_ : kSampledTokens);
+    sample_ = evenly_spaced(tokens_, options_.full ? tokens_ : kSampledTokens);
     for (std::int64_t& token : sample_) token += first_;
     expected_ = oracle.tokens(sample_);
     const std::int64_t h = shape_.hidden, k = shape_.top_k;
@@ -145,13 +145,13 @@ class Verification {
       const OracleToken& expected = expected_[s];
       const std::int64_t token = sample_[s], row = token - first_;
       const auto name = [&] { return cat("token ", token); };
-      misrouted = std::max(misrouted, misrouting(expected.logits.data(), &selection_.chosen[token * k]));
-      score.add(row_of(&selection_.score[token * k], expected.score.data(), k), expected.score_terms, name);
+      misrouted = std::max(misrouted, misrouting(expected.logits.data(), &gate_output_.chosen[token * k]));
+      score.add(row_of(&gate_output_.score[token * k], expected.score.data(), k), expected.score_terms, name);
       y.add(row_of(&y_[row * h], expected.y.data(), h), expected.y_terms, name);
       if (!options_.backward) continue;
       double terms = 0;
       for (const double term : expected.dscore_terms) terms = std::hypot(terms, term);
-      dscore.add(row_of(&selection_.dscore[token * k], expected.dscore.data(), k), terms, name);
+      dscore.add(row_of(&gate_output_.dscore[token * k], expected.dscore.data(), k), terms, name);
       dx.add(row_of(&dx_[row * h], expected.dx.data(), h), expected.dx_terms, name);
     }
     items_.front().error = misrouted;
@@ -192,10 +192,10 @@ class Verification {
   }
 
   void compare_experts(const Oracle& oracle) {
-    units_ = spread(shape_.ffn, options_.full ? shape_.ffn : kSampledUnits);
+    units_ = evenly_spaced(shape_.ffn, options_.full ? shape_.ffn : kSampledUnits);
     GradientErrors errors(shape_);
     for (const std::int64_t e :
-         spread(shape_.experts_per_rank(), options_.full ? shape_.experts : kSampledExperts)) {
+         evenly_spaced(shape_.experts_per_rank(), options_.full ? shape_.experts : kSampledExperts)) {
       const std::int64_t expert = shape_.first_expert(world_.rank()) + e;
       OracleGradients& expected = sampled_[e] = {oracle.units(expert, units_), {}, 0};
       if (shape_.bias) expected.db2 = oracle.db2(expert), expected.db2_terms = oracle.db2_terms(expert);
@@ -218,7 +218,7 @@ class Verification {
     }
     GradientErrors of_layer(shape_), of_way(shape_);
     const SecondResults results =
-        way.run(oracle, selection_, [&](std::int64_t e, const ExpertGradients& gradients) {
+        way.run(oracle, gate_output_, [&](std::int64_t e, const ExpertGradients& gradients) {
           const std::int64_t expert = shape_.first_expert(world_.rank()) + e;
           of_layer.add(expert, gradients_of(e), gradients, pool_);
           if (const auto sampled = sampled_.find(e); sampled != sampled_.end())
@@ -240,12 +240,12 @@ class Verification {
     for (std::int64_t t = 0; t < tokens_; ++t) {
       const std::int64_t slot = (first_ + t) * k;
       const auto name = [&] { return cat("token ", first_ + t); };
-      items_.front().error = std::max(items_.front().error,
-                                      misrouting(&way.logits[t * shape_.experts], &selection_.chosen[slot]));
-      score.add(row_of(&selection_.score[slot], &way.score[t * k], k), 0, name);
+      items_.front().error = std::max(
+          items_.front().error, misrouting(&way.logits[t * shape_.experts], &gate_output_.chosen[slot]));
+      score.add(row_of(&gate_output_.score[slot], &way.score[t * k], k), 0, name);
       y.add(row_of(&y_[t * h], &way.y[t * h], h), way.y_terms[t], name);
       if (!options_.backward) continue;
-      dscore.add(row_of(&selection_.dscore[slot], &way.dscore[t * k], k), way.dscore_terms[t], name);
+      dscore.add(row_of(&gate_output_.dscore[slot], &way.dscore[t * k], k), way.dscore_terms[t], name);
       dx.add(row_of(&dx_[t * h], &way.dx[t * h], h), way.dx_terms[t], name);
     }
     const double bound = error_bound(shape_.dtype) * std::numbers::sqrt2;
@@ -333,7 +333,7 @@ class Verification {
   VerifyOptions options_;
   std::int64_t first_, tokens_;
   std::vector<float> y_, dx_;
-  Selection selection_;
+  GateOutput gate_output_;
   std::vector<std::int64_t> sample_, units_;  ///< tokens and hidden units that the oracle was asked for
   std::vector<OracleToken> expected_;         ///< of sample_
   std::map<std::int64_t, OracleGradients> sampled_;  ///< by local expert
@@ -355,7 +355,7 @@ std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& wor
   return verify(layer, workload, world, backend, pool, options, trace);
 }
 
-void take_largest(World& world, std::vector<CheckItem>& items) {
+void all_reduce_max(World& world, std::vector<CheckItem>& items) {
   std::vector<double> errors;
   std::string places;
   for (const CheckItem& item : items) {

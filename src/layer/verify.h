@@ -7,8 +7,8 @@
 
 #include "base/thread_pool.h"
 #include "comm/world.h"
-#include "layer/difference.h"
 #include "layer/layer.h"
+#include "layer/relative_error.h"
 
 namespace moebench {
 
@@ -30,7 +30,7 @@ std::vector<CheckItem> verify(Layer& layer, const Workload& workload, World& wor
                               ThreadPool& pool, const VerifyOptions& options);
 
 /// Makes each item's error the largest over ranks, NaN above all. Collective; the same items on every rank.
-void take_largest(World& world, std::vector<CheckItem>& items);
+void all_reduce_max(World& world, std::vector<CheckItem>& items);
 
 /// The largest relative error a correct implementation may show in this format: docs/method.md, "Right before fast".
 double error_bound(DType dtype);

@@ -10,7 +10,7 @@
 
 namespace moebench {
 
-/// The paper's heterogeneity-aware tags (section 3.2): who holds a copy, so who must agree on the gradient.
+/// The paper's heterogeneity-aware tags (section 3.2): the ranks that hold a copy, over which the gradient is summed.
 enum class Tag {
   world,          ///< every rank: all-reduced over all (the gate)
   data_parallel,  ///< the same expert-parallel position of every group: all-reduced there

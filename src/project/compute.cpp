@@ -29,11 +29,11 @@ double between(const std::vector<ComputePoint>& points, std::int64_t ComputePoin
 
 std::string outside(const std::vector<ComputePoint>& points, std::int64_t ComputePoint::*key,
                     std::string_view what, std::int64_t x) {
-  const auto [least, most] =
+  const auto [min, max] =
       std::minmax_element(points.begin(), points.end(), [&](auto& a, auto& b) { return a.*key < b.*key; });
-  if (x >= (*least).*key && x <= (*most).*key) return {};
-  return cat(x, " ", what, " are outside the measured ", (*least).*key,
-             (*least).*key == (*most).*key ? std::string() : cat(" to ", (*most).*key));
+  if (x >= (*min).*key && x <= (*max).*key) return {};
+  return cat(x, " ", what, " are outside the measured ", (*min).*key,
+             (*min).*key == (*max).*key ? std::string() : cat(" to ", (*max).*key));
 }
 
 }  // namespace

@@ -20,9 +20,9 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kSchema = "moebench.fabric/1";
-constexpr std::size_t kMostBytes = std::size_t{1} << 20;
-constexpr double kMostGbs = 1e6, kMostLatencyUs = 1e9, kMostGpus = 1e7, kMostErrorPct = 1000;
-constexpr int kMostPerNode = 4096;
+constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+constexpr double kMaxGbs = 1e6, kMaxLatencyUs = 1e9, kMaxGpus = 1e7, kMaxErrorPct = 1000;
+constexpr int kMaxPerNode = 4096;
 
 constexpr Words<Provenance, 5> kProvenances{{{
     {Provenance::measured, "measured"},
@@ -58,18 +58,18 @@ class Reader {
       throw UsageError(cat(path_, ".", key, " must be a text that is not empty"));
     return value.get<std::string>();
   }
-  double number(const char* key, double least, double most) const {
+  double number(const char* key, double min, double max) const {
     const json& value = at(key);
     const double found = value.is_number() ? value.get<double>() : std::nan("");
-    if (!(found >= least && found <= most))
+    if (!(found >= min && found <= max))
       throw UsageError(cat(path_, ".", key, " is ", value.dump().substr(0, 40), "; valid: a number from ",
-                           least, " to ", most));
+                           min, " to ", max));
     return found;
   }
   /// {"value": …, "provenance": …, "source": …}
-  Sourced sourced(const char* key, double least, double most) const {
+  Sourced sourced(const char* key, double min, double max) const {
     const Reader field(at(key), cat(path_, ".", key), {"value", "provenance", "source"});
-    return {.value = field.number("value", least, most),
+    return {.value = field.number("value", min, max),
             .provenance = parse_provenance(field.text("provenance"), cat(path_, ".", key)),
             .source = field.text("source")};
   }
@@ -90,10 +90,10 @@ class Reader {
 
 Tier tier_of(const Reader& file, const char* key) {
   const Reader tier(file.at(key), cat(file.path(), ": ", key), {"nominal_gbs", "achieved_gbs", "latency_us"});
-  constexpr double kLeastGbs = 1e-6;
-  Tier found{.nominal_gbs = tier.sourced("nominal_gbs", kLeastGbs, kMostGbs),
-             .achieved_gbs = tier.sourced("achieved_gbs", kLeastGbs, kMostGbs),
-             .latency_us = tier.sourced("latency_us", 0, kMostLatencyUs)};
+  constexpr double kMinGbs = 1e-6;
+  Tier found{.nominal_gbs = tier.sourced("nominal_gbs", kMinGbs, kMaxGbs),
+             .achieved_gbs = tier.sourced("achieved_gbs", kMinGbs, kMaxGbs),
+             .latency_us = tier.sourced("latency_us", 0, kMaxLatencyUs)};
   if (found.achieved_gbs.value > found.nominal_gbs.value)
     throw UsageError(cat(tier.path(), ".achieved_gbs ", found.achieved_gbs.value, " exceeds nominal_gbs ",
                          found.nominal_gbs.value));
@@ -102,12 +102,12 @@ Tier tier_of(const Reader& file, const char* key) {
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string text(kMostBytes + 1, '\0');
+  std::string text(kMaxBytes + 1, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(file.gcount()));
   if (text.empty()) throw UsageError(cat("fabric '", path, "' cannot be read or is empty"));
-  if (text.size() > kMostBytes)
-    throw UsageError(cat("fabric '", path, "' is larger than ", kMostBytes, " bytes"));
+  if (text.size() > kMaxBytes)
+    throw UsageError(cat("fabric '", path, "' is larger than ", kMaxBytes, " bytes"));
   return text;
 }
 
@@ -137,7 +137,7 @@ Fabric parse_fabric(std::string_view text, const std::string& origin) {
     throw UsageError(cat(origin, ": the schema is '", schema.substr(0, 40), "'; valid: ", kSchema));
   Fabric fabric{.name = file.text("name"), .about = file.text("about")};
   if (file.has("gpu")) fabric.gpu = file.text("gpu");
-  const double per_node = file.number("gpus_per_node", 1, kMostPerNode);
+  const double per_node = file.number("gpus_per_node", 1, kMaxPerNode);
   if (per_node != std::floor(per_node))
     throw UsageError(cat(origin, ".gpus_per_node ", per_node, " is no whole number"));
   fabric.gpus_per_node = static_cast<int>(per_node);
@@ -147,8 +147,8 @@ Fabric parse_fabric(std::string_view text, const std::string& origin) {
   fabric.concurrent = tiers == "concurrent";
   fabric.intra = tier_of(file, "intra");
   if (file.has("inter")) fabric.inter = tier_of(file, "inter");
-  fabric.largest_gpus = file.sourced("largest_gpus", 1, kMostGpus);
-  fabric.error_pct = file.sourced("error_pct", 0, kMostErrorPct);
+  fabric.largest_gpus = file.sourced("largest_gpus", 1, kMaxGpus);
+  fabric.error_pct = file.sourced("error_pct", 0, kMaxErrorPct);
   return fabric;
 }
 

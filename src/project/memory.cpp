@@ -19,7 +19,7 @@ constexpr double kGiB = 1024.0 * 1024 * 1024;
 /// other_mem of aiconfigurator's system files (ai-dynamo/aiconfigurator 095f58a).
 constexpr double kNcclBytes = 0.36 * kGiB;
 constexpr double kFrameworkBytes = 3.5e9;
-constexpr double kMostGpus = 1e6;  // nothing larger is proposed
+constexpr double kMaxGpus = 1e6;  // nothing larger is proposed
 
 constexpr Words<OptimizerKind, 3> kOptimizers{{{
     {OptimizerKind::adamw, "adamw"},
@@ -196,10 +196,9 @@ Fit fit_of(const Model& model, const Layout& layout, const MemoryChoices& choice
   // Of all this only the optimizer's share falls with more GPUs, as 1/GPUs.
   const double split = choices.distributed_optimizer ? use.optimizer * real(layout.gpus) : 0;
   const double fixed = use.total() - split / real(layout.gpus);
-  fit.least_shortfall = std::max(0.0, fixed + split / kMostGpus - gpu_bytes);
-  if (fit.least_shortfall > 0) return fit;
-  const double units =
-      std::ceil(split / std::max(gpu_bytes - fixed, split / kMostGpus) / real(layout.unit()));
+  fit.min_shortfall = std::max(0.0, fixed + split / kMaxGpus - gpu_bytes);
+  if (fit.min_shortfall > 0) return fit;
+  const double units = std::ceil(split / std::max(gpu_bytes - fixed, split / kMaxGpus) / real(layout.unit()));
   fit.smallest_gpus = std::max<std::int64_t>(1, static_cast<std::int64_t>(units)) * layout.unit();
   return fit;
 }

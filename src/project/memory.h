@@ -89,7 +89,7 @@ struct Fit {
   std::int64_t max_tokens = 0;  ///< of a micro-batch; 0 if not even one fits
   /// The fewest GPUs on which this split of the model fits: more only add replicas. Nothing if none do.
   std::optional<std::int64_t> smallest_gpus;
-  double least_shortfall = 0;  ///< bytes missing on any number of GPUs up to a million; 0 if some number fits
+  double min_shortfall = 0;  ///< bytes missing on any number of GPUs up to a million; 0 if some number fits
 };
 Fit fit_of(const Model& model, const Layout& layout, const MemoryChoices& choices, double overload,
            double gpu_bytes);

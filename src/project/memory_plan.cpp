@@ -15,11 +15,11 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr double kGiB = 1024.0 * 1024 * 1024;
-constexpr std::int64_t kMostTried = 64;  // of each kind of parallelism, where nothing was asked for
+constexpr std::int64_t kMaxTried = 64;  // of each kind of parallelism, where nothing was asked for
 
-std::vector<std::int64_t> powers_of_two(std::int64_t most) {
+std::vector<std::int64_t> powers_of_two(std::int64_t max) {
   std::vector<std::int64_t> values;
-  for (std::int64_t value = 1; value <= most; value *= 2) values.push_back(value);
+  for (std::int64_t value = 1; value <= max; value *= 2) values.push_back(value);
   return values;
 }
 
@@ -28,7 +28,7 @@ MemoryRequest completed(MemoryRequest request, const Model& model) {
   if (request.tp.empty() && request.pp.empty() && request.ep.empty()) {
     request.tp = powers_of_two(8);
     request.pp = powers_of_two(std::min<std::int64_t>(16, model.layers));
-    request.ep = powers_of_two(std::min(kMostTried, model.experts));
+    request.ep = powers_of_two(std::min(kMaxTried, model.experts));
   }
   for (auto* sizes : {&request.tp, &request.pp, &request.ep})
     if (sizes->empty()) *sizes = {1};
@@ -72,7 +72,7 @@ Json json_of(const Fit& fit) {
             {"fits", fit.free >= 0},
             {"max_tokens", fit.max_tokens}};
   json["smallest_gpus"] = fit.smallest_gpus ? Json(*fit.smallest_gpus) : Json(nullptr);
-  json["least_shortfall_bytes"] = fit.least_shortfall;
+  json["least_shortfall_bytes"] = fit.min_shortfall;
   return json;
 }
 

@@ -11,9 +11,9 @@
 namespace moebench {
 namespace {
 
-constexpr double kMostTimesFitted = 8;   // refused beyond, unless asked for
+constexpr double kMaxTimesFitted = 8;    // refused beyond, unless asked for
 constexpr double kExtrapolatedFrom = 2;  // times what was fitted
-constexpr std::int64_t kMostGpus = 65536;
+constexpr std::int64_t kMaxGpus = 65536;
 constexpr Words<Limit, 4> kLimits{{{
     {Limit::compute, "compute"},
     {Limit::latency, "latency"},
@@ -43,9 +43,9 @@ Shape job_of(const Shape& layer, std::int64_t nodes, const ProjectRequest& reque
         cat("--gpus-per-node ", per_node, " exceeds the ", fabric.gpus_per_node, " of ", fabric.name));
   if (nodes > 1 && !fabric.inter)
     throw UsageError(cat("--nodes ", nodes, ": the fabric ", fabric.name, " has no links between nodes"));
-  if (nodes > kMostGpus / per_node)
+  if (nodes > kMaxGpus / per_node)
     throw UsageError(
-        cat("--nodes ", nodes, " with ", per_node, " GPUs each are more than ", kMostGpus, " GPUs"));
+        cat("--nodes ", nodes, " with ", per_node, " GPUs each are more than ", kMaxGpus, " GPUs"));
   Shape job = layer;
   job.ranks = static_cast<int>(nodes) * per_node;
   job.ep =
@@ -55,8 +55,8 @@ Shape job_of(const Shape& layer, std::int64_t nodes, const ProjectRequest& reque
   if (layer.experts % job.ep)
     throw UsageError(cat("--ep ", job.ep, " does not divide the ", layer.experts, " experts"));
   job.tokens = layer.tokens * job.ranks;
-  if (real(job.ranks) > kMostTimesFitted * fabric.largest_gpus.value && nodes > 1 && !request.extrapolate)
-    throw UsageError(cat("--nodes ", nodes, " are ", job.ranks, " GPUs, more than ", kMostTimesFitted,
+  if (real(job.ranks) > kMaxTimesFitted * fabric.largest_gpus.value && nodes > 1 && !request.extrapolate)
+    throw UsageError(cat("--nodes ", nodes, " are ", job.ranks, " GPUs, more than ", kMaxTimesFitted,
                          " times the ", fabric.largest_gpus.value, " that ", fabric.name,
                          " was fitted on; --extrapolate shows them all the same"));
   return job;
@@ -155,10 +155,10 @@ Projected projected(const Projection& all, std::int64_t nodes, const ComputeTabl
   return row;
 }
 
-double number_of(std::string_view part, std::string_view text, double least, double most) {
+double number_of(std::string_view part, std::string_view text, double min, double max) {
   const auto value = to_double(text);
-  if (!value || !(*value >= least && *value <= most))
-    throw UsageError(cat("'", part, "': '", text, "' is not a number from ", least, " to ", most));
+  if (!value || !(*value >= min && *value <= max))
+    throw UsageError(cat("'", part, "': '", text, "' is not a number from ", min, " to ", max));
   return *value;
 }
 
@@ -174,11 +174,11 @@ WhatIf parse_what_if(std::string_view text) {
     if (equals == std::string::npos)
       throw UsageError(cat("'", part, "' has no =; valid: nic=25,overlap=0.5"));
     std::string_view value = trimmed(std::string_view(part).substr(equals + 1));
-    constexpr double kLeastGbs = 1e-3, kMostGbs = 1e6;
+    constexpr double kMinGbs = 1e-3, kMaxGbs = 1e6;
     if (key == "nic") {
-      what_if.nic_gbs = number_of(part, value, kLeastGbs, kMostGbs);
+      what_if.nic_gbs = number_of(part, value, kMinGbs, kMaxGbs);
     } else if (key == "nvlink") {
-      what_if.nvlink_gbs = number_of(part, value, kLeastGbs, kMostGbs);
+      what_if.nvlink_gbs = number_of(part, value, kMinGbs, kMaxGbs);
     } else if (key == "overlap") {
       what_if.overlap = number_of(part, value, 0, 1);
     } else if (key == "experts-compute") {

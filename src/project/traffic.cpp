@@ -12,7 +12,7 @@ namespace moebench {
 namespace {
 
 constexpr Words<Dedup, 3> kDedups{{{{Dedup::none, "none"}, {Dedup::rank, "rank"}, {Dedup::node, "node"}}}};
-constexpr std::int64_t kMostChoices = std::int64_t{1} << 29;
+constexpr std::int64_t kMaxChoices = std::int64_t{1} << 29;
 constexpr std::uint64_t kRoutingField =
     0x70726F6A656374ull;  // a field of random numbers that nothing else uses
 
@@ -105,9 +105,9 @@ std::int64_t Traffic::median_rows() const {
 
 Traffic draw_traffic(const Shape& shape, const RoutingDistribution& routing, std::uint64_t seed, int per_node,
                      Dedup dedup) {
-  if (shape.tokens > kMostChoices / shape.top_k)
+  if (shape.tokens > kMaxChoices / shape.top_k)
     throw UsageError(cat("a job of ", shape.tokens, " tokens with top-k ", shape.top_k, " on ", shape.ranks,
-                         " GPUs has more choices than the ", kMostChoices,
+                         " GPUs has more choices than the ", kMaxChoices,
                          " that are drawn; give fewer --tokens or --nodes"));
   const bool random = routing.is_random();
   std::optional<Workload> workload;

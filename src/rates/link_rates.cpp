@@ -49,15 +49,15 @@ struct AllToAll {
 /// The median over repeats of the slowest rank's time, in microseconds.
 template <class Work>
 double median_us(World& world, Backend& gpu, Work work) {
-  const auto marks = gpu.make_marks(2);
+  const auto timestamps = gpu.make_timestamps(2);
   std::vector<double> times;
   for (int repeat = -kWarmUps; repeat < kRepeats; ++repeat) {
     world.barrier();
-    marks->record(0);
+    timestamps->record(0);
     work();
-    marks->record(1);
+    timestamps->record(1);
     gpu.synchronize();
-    const double mine = marks->elapsed_us(0, 1);
+    const double mine = timestamps->elapsed_us(0, 1);
     const auto all = world.gather({&mine, 1});
     if (repeat >= 0) times.push_back(*std::max_element(all.begin(), all.end()));
   }

@@ -24,18 +24,18 @@ struct Sizes {
 /// Median time of `work`, over `sets` sets of buffers in turn so that none is found in the cache.
 double median_us(Backend& gpu, int sets, const std::function<void(int)>& work) {
   constexpr int kRepeats = 40;
-  const auto marks = gpu.make_marks(2);
+  const auto timestamps = gpu.make_timestamps(2);
   for (int set = 0; set < sets; ++set) work(set);
   gpu.synchronize();
   std::vector<double> us;
   for (int repeat = 0; repeat < kRepeats; ++repeat) {
     gpu.hold();
-    marks->record(0);
+    timestamps->record(0);
     work(repeat % sets);
-    marks->record(1);
+    timestamps->record(1);
     gpu.release();
     gpu.synchronize();
-    us.push_back(marks->elapsed_us(0, 1));
+    us.push_back(timestamps->elapsed_us(0, 1));
   }
   std::nth_element(us.begin(), us.begin() + kRepeats / 2, us.end());
   return us[kRepeats / 2];
@@ -59,7 +59,7 @@ class Copies {
     };
     return median_us(gpu_, static_cast<int>(places), copy);
   }
-  static constexpr double kMost = 2.0 * (std::int64_t{1} << 30);
+  static constexpr double kMax = 2.0 * (std::int64_t{1} << 30);
 
  private:
   static constexpr std::int64_t kCols = 1024, kRows = std::int64_t{1} << 18;
@@ -70,11 +70,11 @@ class Copies {
 /// One stage's line: bytes are each input once and each output once.
 struct Table {
   const Copies& copies;
-  double copy_gbs = Copies::kMost / copies.us(Copies::kMost) * 1e-3;
+  double copy_gbs = Copies::kMax / copies.us(Copies::kMax) * 1e-3;
   void line(const char* name, double us, double bytes) const {
     if (bytes == 0) return static_cast<void>(std::printf("  %-18s %9.1f us\n", name, us));
     const double gbs = bytes / us * 1e-3,
-                 as_large = bytes > Copies::kMost ? bytes / copy_gbs * 1e-3 : copies.us(bytes);
+                 as_large = bytes > Copies::kMax ? bytes / copy_gbs * 1e-3 : copies.us(bytes);
     std::printf("  %-18s %9.1f us %9.1f GB/s %6.1f %% of copy, %6.1f %% of a copy as large\n", name, us, gbs,
                 100 * gbs / copy_gbs, 100 * as_large / us);
   }

@@ -21,7 +21,7 @@ using Documents = std::span<const Document>;
 /// One point of one side: its record in each report, null where a report lacks it.
 struct Side {
   std::vector<const Record*> records;
-  int most_in_one = 0;  ///< more than one record of a report that match
+  int max_in_one = 0;  ///< more than one record of a report that match
 };
 
 /// The points of a side in the order in which they are first seen.
@@ -39,7 +39,7 @@ Pairs without(Pairs settings, const std::vector<std::string>& ignore) {
 
 /// Reports of old measured a dense network once for each setting that it does not read.
 bool is_same_again(const Record& record, const Record& before, const std::vector<std::string>& ignore) {
-  return without(record.measured.settings(), ignore) != without(before.measured.settings(), ignore);
+  return without(record.bench_case.settings(), ignore) != without(before.bench_case.settings(), ignore);
 }
 
 Points points_of(Documents documents, const CompareOptions& options) {
@@ -47,14 +47,14 @@ Points points_of(Documents documents, const CompareOptions& options) {
   for (std::size_t at = 0; at < documents.size(); ++at) {
     std::map<Pairs, int> here;
     for (const Record& record : documents[at].points) {
-      if (!matches(record.measured, options.filter)) continue;
-      const Pairs key = without(record.measured.shown_settings(), options.ignore);
+      if (!matches(record.bench_case, options.filter)) continue;
+      const Pairs key = without(record.bench_case.shown_settings(), options.ignore);
       const auto [found, is_new] = points.sides.try_emplace(key);
       if (here.contains(key) && is_same_again(record, *found->second.records[at], options.ignore)) continue;
       if (is_new) points.keys.push_back(key);
       found->second.records.resize(documents.size());
       found->second.records[at] = &record;
-      found->second.most_in_one = std::max(found->second.most_in_one, ++here[key]);
+      found->second.max_in_one = std::max(found->second.max_in_one, ++here[key]);
     }
   }
   return points;
@@ -167,7 +167,7 @@ double peak_of(Documents documents, const Record& record, double Peaks::*field) 
   std::vector<double> values;
   for (const Document& document : documents)
     for (const Peaks& peaks : document.peaks)
-      if (peaks.dtype == record.measured.shape.dtype && peaks.ranks == record.measured.shape.ranks &&
+      if (peaks.dtype == record.bench_case.shape.dtype && peaks.ranks == record.bench_case.shape.ranks &&
           peaks.*field > 0)
         values.push_back(peaks.*field);
   std::sort(values.begin(), values.end());
@@ -227,10 +227,10 @@ void say_unchecked(PointComparison& point, const Timed& a, const Timed& b) {
 PointComparison compare_points(const Side& a, const Side* b, Documents in_a, Documents in_b,
                                const CompareOptions& options) {
   PointComparison point;
-  if (!b || b->most_in_one > 1 || a.most_in_one > 1) {
-    point.reason = !b                   ? std::string("not in B")
-                   : b->most_in_one > 1 ? cat(b->most_in_one, " points of B match it")
-                                        : cat(a.most_in_one, " points of A match it");
+  if (!b || b->max_in_one > 1 || a.max_in_one > 1) {
+    point.reason = !b                  ? std::string("not in B")
+                   : b->max_in_one > 1 ? cat(b->max_in_one, " points of B match it")
+                                       : cat(a.max_in_one, " points of A match it");
     return point;
   }
   for (const auto& [side, name] : {std::pair(b, "B"), std::pair(&a, "A")})
@@ -314,8 +314,8 @@ Comparison compare(Documents a, Documents b, const CompareOptions& options) {
   std::vector<Record> shown;  // for what tells the points apart
   const auto add = [&](const Side& side, PointComparison point) {
     Record bare;
-    bare.measured = any_of(side).measured;
-    std::erase_if(bare.measured.axes, [&](const auto& axis) {
+    bare.bench_case = any_of(side).bench_case;
+    std::erase_if(bare.bench_case.axes, [&](const auto& axis) {
       return std::find(options.ignore.begin(), options.ignore.end(), axis.first) != options.ignore.end();
     });
     shown.push_back(std::move(bare));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What two reports say of themselves, for those who compare them.
+// Titles and warnings of the two sides of a comparison.
 #pragma once
 
 #include <span>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole report: who measured what, where and with what. Every field is described in docs/report.md.
+// A whole report: tool, machine, run and points. Every field is described in docs/report.md.
 #pragma once
 
 #include <cstdint>

@@ -29,7 +29,7 @@ double half_width_us(const Summary& time) { return (time.ci95_high - time.ci95_l
 /// How far apart two times are, in percent of `whole_us`, if that is more than both ± together explain; else 0.
 double unexplained_pct(double sum_us, double sum_half_us, double whole_us, double whole_half_us) {
   const double apart = std::abs(sum_us - whole_us);
-  // Below one percent rounding and marks are as likely.
+  // Below one percent rounding and timestamps are as likely.
   if (!(apart > sum_half_us + whole_half_us) || apart < 0.01 * whole_us) return 0;
   return 100 * apart / whole_us;
 }
@@ -50,10 +50,10 @@ double passes_miss_pct(const Record& record) {
 
 /// The largest of `figure` over the records with times.
 double largest(std::span<const Record> records, const std::function<double(const Record&)>& figure) {
-  double most = 0;
+  double max = 0;
   for (const Record& record : records)
-    if (has_times(record)) most = std::max(most, figure(record));
-  return most;
+    if (has_times(record)) max = std::max(max, figure(record));
+  return max;
 }
 
 std::string correlated_text(std::span<const Record> records) {
@@ -128,11 +128,12 @@ std::vector<std::string> stage_doubts_of(const Record& record) {
     sentences.push_back(cat(
         format("the stages' sum and the whole differ by %.0f %%", apart), ", more than their ± (",
         percent_text(100 * sum.half_width_us / sum.us), " and ", percent_text(median_error_pct(whole)), ")",
-        record.measured.shape.ranks > 1 ? ": each stage is that of its slowest rank, waiting included" : ""));
-  double most = 0;
+        record.bench_case.shape.ranks > 1 ? ": each stage is that of its slowest rank, waiting included"
+                                          : ""));
+  double max = 0;
   for (const StageRecord& stage : record.stages)
-    if (!stage.fused_into) most = std::max(most, stage.limit_pct);
-  if (most > kDoubtfulLimitPct) sentences.push_back("stages: " + beaten_limit_text(most));
+    if (!stage.fused_into) max = std::max(max, stage.limit_pct);
+  if (max > kDoubtfulLimitPct) sentences.push_back("stages: " + beaten_limit_text(max));
   return sentences;
 }
 

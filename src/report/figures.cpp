@@ -19,8 +19,8 @@ namespace moebench {
 namespace {
 
 constexpr double kWidth = 900, kLabelWidth = 250, kFigureWidth = 110, kCharacter = 6.8;
-constexpr std::size_t kMostBars = 60;
-// Okabe and Ito: told apart with every kind of colour vision.
+constexpr std::size_t kMaxBars = 60;
+// Okabe and Ito: distinguishable with every kind of colour vision.
 constexpr std::array kColours{"#0072B2", "#D55E00", "#009E73", "#CC79A7",
                               "#56B4E9", "#E69F00", "#7a7a7a", "#000000"};
 constexpr const char* kGrid = "grid";
@@ -65,8 +65,8 @@ std::string label_of(const Pairs& names, std::string_view but = "") {
 const TimeRecord& total_of(const Record& record) { return record.time.at("total"); }
 
 /// A step of 1, 2 or 5 times a power of ten that divides [0, most] into at most six parts.
-double tick_step(double most) {
-  const double raw = most / 6, power = std::pow(10, std::floor(std::log10(raw)));
+double tick_step(double max) {
+  const double raw = max / 6, power = std::pow(10, std::floor(std::log10(raw)));
   for (const double factor : {1.0, 2.0, 5.0})
     if (raw <= factor * power) return factor * power;
   return 10 * power;
@@ -77,7 +77,7 @@ std::string tick_text(double value) { return format("%.6g", value); }
 std::vector<Record> timed_of(std::span<const Record> records) {
   std::vector<Record> timed;
   for (const Record& record : records)
-    if (has_times(record) && timed.size() < kMostBars) timed.push_back(record);
+    if (has_times(record) && timed.size() < kMaxBars) timed.push_back(record);
   return timed;
 }
 
@@ -86,10 +86,10 @@ bool is_doubtful(const Record& record) {
 }
 
 /// Vertical lines at round values of [0, most] with the values below them.
-void draw_scale(Svg& svg, double left, double right, double top, double bottom, double most) {
-  const double step = tick_step(most);
-  for (double at = 0; at <= most * 1.0001; at += step) {
-    const double x = left + (right - left) * at / most;
+void draw_scale(Svg& svg, double left, double right, double top, double bottom, double max) {
+  const double step = tick_step(max);
+  for (double at = 0; at <= max * 1.0001; at += step) {
+    const double x = left + (right - left) * at / max;
     svg.line(x, top, x, bottom, kGrid);
     svg.text(x, bottom + 15, tick_text(at), "middle", "small");
   }
@@ -117,9 +117,9 @@ std::string time_figure(std::span<const Record> all) {
   const auto records = timed_of(all);
   if (records.empty()) return {};
   const auto names = varying(records);
-  double most = 0;
-  for (const Record& record : records) most = std::max(most, end_of(record));
-  const Scale scale = time_scale({&most, 1});
+  double max = 0;
+  for (const Record& record : records) max = std::max(max, end_of(record));
+  const Scale scale = time_scale({&max, 1});
   constexpr double kRow = 22, kTop = 30;
   const double left = kLabelWidth, right = kWidth - kFigureWidth;
   const double bottom = kTop + kRow * static_cast<double>(records.size());
@@ -127,8 +127,8 @@ std::string time_figure(std::span<const Record> all) {
   draw_legend(
       svg, left, 14,
       {{kColours[0], "median, with its 95 % interval"}, {"#7a7a7a", "least time at the measured peaks"}});
-  draw_scale(svg, left, right, kTop, bottom, most / scale.unit_size);
-  const auto place = [&](double us) { return left + (right - left) * us / most; };
+  draw_scale(svg, left, right, kTop, bottom, max / scale.unit_size);
+  const auto place = [&](double us) { return left + (right - left) * us / max; };
   for (std::size_t i = 0; i < records.size(); ++i) {
     const TimeRecord& total = total_of(records[i]);
     const double y = kTop + kRow * static_cast<double>(i), middle = y + kRow / 2;
@@ -156,15 +156,15 @@ struct NumberAxis {
 
 NumberAxis number_axis(const std::vector<Pairs>& names) {
   NumberAxis best;
-  std::size_t most = 2;
+  std::size_t max = 2;
   for (std::size_t column = 0; column < names.front().size(); ++column) {
     NumberAxis axis{names.front()[column].first, {}};
     for (const Pairs& pairs : names)
       if (const auto number = to_int(pairs[column].second))
         axis.values.push_back(static_cast<double>(*number));
     const std::size_t distinct = std::set<double>(axis.values.begin(), axis.values.end()).size();
-    if (axis.values.size() < names.size() || distinct <= most) continue;
-    most = distinct;
+    if (axis.values.size() < names.size() || distinct <= max) continue;
+    max = distinct;
     best = axis;
   }
   return best;
@@ -206,7 +206,7 @@ void draw_curve(Svg& svg, const Curve& curve, const std::string& colour, const P
       svg.line(x(value), y(total.flops / total.device.ci95_high * 1e-6), x(value),
                y(total.flops / total.device.ci95_low * 1e-6), stroke);
     svg.circle(x(value), y(total.tflops), 3.5, cat("fill:", colour),
-               cat(record->measured.title(), ": ", time_text(total.device.p50)));
+               cat(record->bench_case.title(), ": ", time_text(total.device.p50)));
   }
 }
 
@@ -219,20 +219,20 @@ std::string curve_figure(std::span<const Record> all) {
   const NumberAxis axis = number_axis(names);
   if (axis.name.empty()) return {};
   std::map<std::string, Curve> curves;
-  double most = 0;
+  double max = 0;
   for (std::size_t i = 0; i < records.size(); ++i) {
     const TimeRecord& total = total_of(records[i]);
     curves[label_of(names[i], axis.name)].points.emplace_back(axis.values[i], &records[i]);
-    most =
-        std::max(most, total.device.ci95_low > 0 ? total.flops / total.device.ci95_low * 1e-6 : total.tflops);
+    max =
+        std::max(max, total.device.ci95_low > 0 ? total.flops / total.device.ci95_low * 1e-6 : total.tflops);
   }
-  if (curves.size() > kColours.size() || most <= 0) return {};
-  const Scale scale = flops_scale({&most, 1});
+  if (curves.size() > kColours.size() || max <= 0) return {};
+  const Scale scale = flops_scale({&max, 1});
   constexpr double kLeft = 70, kTop = 30, kBottom = 290, kRight = kWidth - 20;
   Svg svg(kWidth, kBottom + 40);
-  const double step = tick_step(most / scale.unit_size);
-  const auto y = [&](double tflops) { return kBottom - (kBottom - kTop) * tflops / (most * 1.05); };
-  for (double at = 0; at <= most / scale.unit_size * 1.05; at += step) {
+  const double step = tick_step(max / scale.unit_size);
+  const auto y = [&](double tflops) { return kBottom - (kBottom - kTop) * tflops / (max * 1.05); };
+  for (double at = 0; at <= max / scale.unit_size * 1.05; at += step) {
     svg.line(kLeft, y(at * scale.unit_size), kRight, y(at * scale.unit_size), kGrid);
     svg.text(kLeft - 6, y(at * scale.unit_size) + 4, tick_text(at), "end", "small");
   }
@@ -260,14 +260,14 @@ std::string stage_figure(std::span<const Record> all) {
     if (!record.stages.empty()) records.push_back(record);
   if (records.empty()) return {};
   const auto names = varying(records);
-  double most = 0;
+  double max = 0;
   std::set<Stage> seen;
   for (const Record& record : records) {
-    most = std::max({most, stage_sum(record).us, total_of(record).device.p50});
+    max = std::max({max, stage_sum(record).us, total_of(record).device.p50});
     for (const StageRecord& stage : record.stages)
       if (stage.time.p50 > 0) seen.insert(stage.stage);
   }
-  const Scale scale = time_scale({&most, 1});
+  const Scale scale = time_scale({&max, 1});
   constexpr double kRow = 26, kTop = 34;
   const double left = kLabelWidth, right = kWidth - kFigureWidth;
   const double bottom = kTop + kRow * static_cast<double>(records.size());
@@ -275,7 +275,7 @@ std::string stage_figure(std::span<const Record> all) {
   std::vector<std::pair<std::string, std::string>> legend;
   for (const Stage stage : seen) legend.emplace_back(colour_of(stage), std::string(name_of(stage)));
   draw_legend(svg, 8, 14, legend);
-  draw_scale(svg, left, right, kTop, bottom, most / scale.unit_size);
+  draw_scale(svg, left, right, kTop, bottom, max / scale.unit_size);
   for (std::size_t i = 0; i < records.size(); ++i) {
     const double y = kTop + kRow * static_cast<double>(i);
     double x = left;
@@ -283,7 +283,7 @@ std::string stage_figure(std::span<const Record> all) {
     for (const StageRecord& stage : records[i].stages) {
       if (stage.fused_into) continue;
       const bool doubtful = stage.limit_pct > kDoubtfulLimitPct;
-      const double width = (right - left) * stage.time.p50 / most;
+      const double width = (right - left) * stage.time.p50 / max;
       svg.rectangle(
           x, y + 4, width, kRow - 8,
           cat("fill:", colour_of(stage.stage), stage.pass == Pass::backward ? ";fill-opacity:0.6" : "",
@@ -293,7 +293,7 @@ std::string stage_figure(std::span<const Record> all) {
       x += width;
       beaten |= doubtful;
     }
-    const double whole = left + (right - left) * total_of(records[i]).device.p50 / most;
+    const double whole = left + (right - left) * total_of(records[i]).device.p50 / max;
     svg.line(whole, y + 1, whole, y + kRow - 1, kInk);
     const std::string label = label_of(names[i]);
     svg.text(left - 8, y + kRow / 2 + 4, shortened(label.empty() ? "stages" : label, 35), "end");

@@ -55,10 +55,10 @@ std::vector<bool> Grid::right_aligned() const {
 
 /// Makes the widest column of words one narrower; false if all are as narrow as can be read.
 bool Grid::shorten_a_word() {
-  constexpr std::size_t kLeast = 5;
+  constexpr std::size_t kMin = 5;
   const auto wide = widths();
   const auto right = right_aligned();
-  std::size_t widest = kLeast, found = header_.size();
+  std::size_t widest = kMin, found = header_.size();
   for (std::size_t c = 0; c < header_.size(); ++c)
     if (!right[c] && wide[c] > widest) widest = wide[found = c];
   if (found == header_.size()) return false;
@@ -125,9 +125,9 @@ std::string cut(std::string_view text, std::size_t columns) {
 }
 
 std::string shortened(std::string_view text, std::size_t columns) {
-  constexpr std::size_t kLeast = 4;
+  constexpr std::size_t kMin = 4;
   if (display_width(text) <= columns) return std::string(text);
-  return columns < kLeast ? std::string() : cut(text, columns - 1) + "…";
+  return columns < kMin ? std::string() : cut(text, columns - 1) + "…";
 }
 
 std::string broken(std::string_view sentence, std::size_t columns, std::string_view indent) {

@@ -84,8 +84,8 @@ std::string method_of(const std::vector<std::string>& argv) {
         words.push_back(argv[i]);
         if (flag == argv[i] && i + 1 < argv.size()) words.push_back(argv[i + 1]);
       }
-    for (const char* alone : {"--interleave", "--no-stages", "--no-peaks", "--no-sensors", "--samples"})
-      if (flag == alone) words.push_back(argv[i]);
+    for (const char* word : {"--interleave", "--no-stages", "--no-peaks", "--no-sensors", "--samples"})
+      if (flag == word) words.push_back(argv[i]);
   }
   return words.empty() ? "default flags" : join(words, " ");
 }
@@ -120,7 +120,7 @@ std::string hold(Document& document, const fs::path& path) {
   };
   const std::string from = cat(earlier.run.start, ", commit ", build(earlier.tool));
   if (const auto then = method_of(earlier.run.argv), now = method_of(document.run.argv); then != now)
-    document.warnings.push_back(cat("held points were measured with ", then, ", the others with ", now));
+    document.warnings.push_back(cat("kept points were measured with ", then, ", the others with ", now));
   keep_runs(document, earlier);
   if (build(earlier.tool) != build(document.tool))
     document.warnings.push_back(
@@ -183,24 +183,24 @@ const Record* Journal::find(const std::string& id) const {
   return nullptr;
 }
 
-const Record* Journal::take_over(const Case& measured, CheckMode asked, bool recheck) {
-  const Record* const held = find(id_of(measured));
+const Record* Journal::reuse(const Case& bench_case, CheckMode asked, bool recheck) {
+  const Record* const held = find(id_of(bench_case));
   if (held && (parse_check(held->check.mode) < asked || (recheck && held->check.rechecked_sets == 0)))
     return nullptr;
   for (auto& point : document_.points)
-    if (&point == held) point.measured.axes = measured.axes;
+    if (&point == held) point.bench_case.axes = bench_case.axes;
   return held;
 }
 
 void Journal::settle_held(std::span<const Case> to_measure) {
   if (held_from_.empty()) return;
   std::set<std::string> again;
-  for (const Case& measured : to_measure) again.insert(id_of(measured));
+  for (const Case& bench_case : to_measure) again.insert(id_of(bench_case));
   const auto all = std::ssize(document_.points);
   const auto replaced = std::count_if(document_.points.begin(), document_.points.end(),
                                       [&](const Record& point) { return again.contains(point.id); });
   const std::string from = join(held_from_, " and ");
-  if (all > replaced) warn(cat(all - replaced, " points were held from the run of ", from));
+  if (all > replaced) warn(cat(all - replaced, " points were kept from the run of ", from));
   if (replaced > 0) warn(cat(replaced, " points of the run of ", from, " are measured again"));
 }
 
@@ -215,7 +215,7 @@ void Journal::write_line(const char* kind, const Json& json) {
 }
 
 void Journal::add(Record record) {
-  if (record.id.empty()) record.id = id_of(record.measured);
+  if (record.id.empty()) record.id = id_of(record.bench_case);
   record.run = document_.run.id;
   if (!keep_samples_) {
     for (auto& [pass, time] : record.time) time.samples.clear();

@@ -27,7 +27,7 @@ class Journal {
   /// --force and --resume if it exists.
   Journal(std::filesystem::path file, OnExisting on_existing, Document head, bool keep_samples = false);
 
-  /// A report that is kept in memory alone, for standard output.
+  /// A report that is kept in memory only, for standard output.
   explicit Journal(Document head, bool keep_samples = false);
 
   /// The point of that id if it is held and ok: --resume need not measure it again.
@@ -35,7 +35,7 @@ class Journal {
   /// find() for a case of the sweep that goes on: the point takes its place on the axes, for it may have been measured
   /// in another sweep.
   /// One that was checked less than `asked`, or not rechecked where that is asked for, is not taken over.
-  const Record* take_over(const Case& measured, CheckMode asked = CheckMode::none, bool recheck = false);
+  const Record* reuse(const Case& bench_case, CheckMode asked = CheckMode::none, bool recheck = false);
 
   /// Warns how many of the points held from earlier runs stay, and how many are measured again because they are among
   /// `to_measure`. Called once, when the sweep knows.

@@ -107,14 +107,14 @@ Judgement judge_samples(const Summary& a, std::span<const double> samples_a, con
 
 Judgement judge_processes(std::span<const double> a_us, std::span<const double> b_us, bool paired,
                           const JudgeOptions& options) {
-  const auto least = [](std::span<const double> values) {
+  const auto min = [](std::span<const double> values) {
     return *std::min_element(values.begin(), values.end());
   };
   Judgement judged{.a_us = median_of(a_us),
                    .b_us = median_of(b_us),
                    .processes_a = static_cast<int>(a_us.size()),
                    .processes_b = static_cast<int>(b_us.size())};
-  if (!(least(a_us) > 0) || !(least(b_us) > 0)) judged.a_us = 0;
+  if (!(min(a_us) > 0) || !(min(b_us) > 0)) judged.a_us = 0;
   if (!has_ratio(judged)) return judged;
   std::vector<double> a, b;
   for (const double x : a_us) a.push_back(std::log(x));
@@ -128,9 +128,9 @@ Judgement judge_processes(std::span<const double> a_us, std::span<const double> 
   judged.p = shift.p;
   decide(judged, shift.p < options.alpha, options.threshold_pct);
   if (judged.verdict != Verdict::ambiguous) return judged;
-  judged.reason = shift.least_p >= options.alpha
+  judged.reason = shift.min_p >= options.alpha
                       ? format("too few processes to tell: %d and %d give p = %.2g at best",
-                               judged.processes_a, judged.processes_b, shift.least_p)
+                               judged.processes_a, judged.processes_b, shift.min_p)
                       : range_text(judged.ratio_low, judged.ratio_high);
   return judged;
 }

@@ -15,7 +15,7 @@
 namespace moebench {
 namespace {
 
-constexpr std::size_t kMostSentences = 8;  // more would push the table off the first screen
+constexpr std::size_t kMaxSentences = 8;  // more would push the table off the first screen
 
 constexpr const char* kStyle = R"(
 :root { --ink: #1d1d1f; --paper: #ffffff; --pale: #6b6b6b; --rule: #dddddd; --doubt: #b00020; --box: #fdeef0; --fine: #e8f5ee; }
@@ -44,10 +44,10 @@ std::string element(std::string_view tag, std::string_view text, std::string_vie
 
 std::string list_of(const std::vector<std::string>& sentences) {
   std::string text = "<ul>\n";
-  for (std::size_t i = 0; i < std::min(sentences.size(), kMostSentences); ++i)
+  for (std::size_t i = 0; i < std::min(sentences.size(), kMaxSentences); ++i)
     text += element("li", sentences[i]);
-  if (sentences.size() > kMostSentences)
-    text += element("li", cat("and ", sentences.size() - kMostSentences, " more, below"));
+  if (sentences.size() > kMaxSentences)
+    text += element("li", cat("and ", sentences.size() - kMaxSentences, " more, below"));
   return text + "</ul>\n";
 }
 
@@ -85,21 +85,21 @@ std::string table_of(const Cells& cells, bool words_only = false) {
 std::vector<std::string> stage_doubts_of(const std::vector<Record>& points) {
   if (points.size() == 1) return stage_doubts_of(points[0]);
   std::vector<std::string> sentences;
-  double most = 0;
+  double max = 0;
   std::string where;
   std::size_t beaten = 0, apart = 0;
   for (const Record& record : points) {
     double here = 0;
     for (const StageRecord& stage : record.stages)
       if (has_times(record) && !stage.fused_into) here = std::max(here, stage.limit_pct);
-    if (here > most) where = record.measured.title();
-    most = std::max(most, here);
+    if (here > max) where = record.bench_case.title();
+    max = std::max(max, here);
     beaten += here > kDoubtfulLimitPct;
     apart += stage_doubts_of(record).size() > (here > kDoubtfulLimitPct ? 1 : 0);
   }
   if (beaten > 0)
     sentences.push_back(cat(beaten, " of ", points.size(), " points have a stage above ", kDoubtfulLimitPct,
-                            " % of its limit, up to ", format("%.0f", most), " % (", where,
+                            " % of its limit, up to ", format("%.0f", max), " % (", where,
                             "): what nothing can beat was beaten, so a peak was measured too low"));
   if (apart > 0)
     sentences.push_back(cat("in ", apart, " of ", points.size(),
@@ -179,7 +179,8 @@ std::string stages_of(const Document& report) {
   for (const Record& record : report.points) {
     const Cells cells = stage_cells_of(record);
     if (cells.rows.empty()) continue;
-    text += cat("<details><summary>", escaped_xml(record.measured.title()), "</summary>\n", table_of(cells));
+    text +=
+        cat("<details><summary>", escaped_xml(record.bench_case.title()), "</summary>\n", table_of(cells));
     for (const std::string& sentence : stage_doubts_of(record)) text += element("p", sentence, "doubt");
     text += "</details>\n";
   }
@@ -227,8 +228,8 @@ std::string machine_of(const Document& report) {
 
 std::string warnings_of(const Document& report, const std::vector<std::string>& doubts) {
   std::vector<std::string> sentences;
-  if (doubts.size() > kMostSentences)
-    sentences.assign(doubts.begin() + static_cast<std::ptrdiff_t>(kMostSentences), doubts.end());
+  if (doubts.size() > kMaxSentences)
+    sentences.assign(doubts.begin() + static_cast<std::ptrdiff_t>(kMaxSentences), doubts.end());
   for (const Record& record : report.points)
     for (const std::string& sentence : record.warnings)
       if (std::find(sentences.begin(), sentences.end(), sentence) == sentences.end())

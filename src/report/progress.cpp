@@ -29,32 +29,32 @@ std::string outcome_of(const Record& record) {
 
 Progress::Progress(std::ostream* out, int columns, std::span<const Case> cases, std::function<double()> now)
     : out_(out), columns_(columns), now_(std::move(now)) {
-  for (const Case& measured : cases) {
-    places_.emplace(id_of(measured), places_.size() + 1);
-    left_.emplace(id_of(measured), peaks_key(measured));
+  for (const Case& bench_case : cases) {
+    places_.emplace(id_of(bench_case), places_.size() + 1);
+    left_.emplace(id_of(bench_case), peaks_key(bench_case));
   }
 }
 
-void Progress::held(const Case& measured) {
-  left_.erase(id_of(measured));
-  plain(cat(number(measured), measured.title(), "  held"));
+void Progress::already_measured(const Case& bench_case) {
+  left_.erase(id_of(bench_case));
+  plain(cat(number(bench_case), bench_case.title(), "  already measured"));
 }
 
-void Progress::begin(const Case& measured) {
+void Progress::begin(const Case& bench_case) {
   if (open_++ == 0) began_ = now_();
   peaks_of_this_s_ = 0;
   shown_ = -1;
-  live(measured, "…");
+  live(bench_case, "…");
 }
 
-void Progress::phase(const Case& measured, std::string_view what) {
+void Progress::phase(const Case& bench_case, std::string_view what) {
   leave_phase();
   if (what == kPeaks) {
     peaks_began_ = now_();
-    peaks_done_.insert(peaks_key(measured));
+    peaks_done_.insert(peaks_key(bench_case));
   }
   shown_ = -1;
-  live(measured, cat(what, " …"));
+  live(bench_case, cat(what, " …"));
 }
 
 void Progress::leave_phase() {
@@ -65,12 +65,12 @@ void Progress::leave_phase() {
   peaks_began_ = -1;
 }
 
-void Progress::sampled(const Case& measured, double median_us, double error_pct) {
+void Progress::sampled(const Case& bench_case, double median_us, double error_pct) {
   leave_phase();
   const double now = now_();
   if (columns_ == 0 || (shown_ >= 0 && now - shown_ < 0.1)) return;
   shown_ = now;
-  live(measured, cat(time_text(median_us), " ±", percent_text(error_pct)));
+  live(bench_case, cat(time_text(median_us), " ±", percent_text(error_pct)));
 }
 
 void Progress::end(const Record& record) {
@@ -81,8 +81,8 @@ void Progress::end(const Record& record) {
   peaks_of_this_s_ = 0;
   began_ = now;
   ++measured_;
-  left_.erase(id_of(record.measured));
-  const std::string label = cat(number(record.measured), record.measured.title(), "  ");
+  left_.erase(id_of(record.bench_case));
+  const std::string label = cat(number(record.bench_case), record.bench_case.title(), "  ");
   if (!has_times(record)) {
     plain(label + outcome_of(record));
     return;
@@ -90,7 +90,7 @@ void Progress::end(const Record& record) {
   const Summary& total = record.time.at("total").device;
   const std::string state = cat(time_text(total.p50), " ±", percent_text(median_error_pct(total)));
   if (columns_ > 0)
-    live(record.measured, state);
+    live(record.bench_case, state);
   else
     plain(cat(label, state, time_left()));
 }
@@ -98,8 +98,8 @@ void Progress::end(const Record& record) {
 void Progress::note(const std::string& sentence) { plain(sentence); }
 
 /// "[2/12] "
-std::string Progress::number(const Case& measured) const {
-  const auto place = places_.find(id_of(measured));
+std::string Progress::number(const Case& bench_case) const {
+  const auto place = places_.find(id_of(bench_case));
   return cat("[", place == places_.end() ? 1 : place->second, "/", places_.size(), "] ");
 }
 
@@ -118,9 +118,9 @@ std::string Progress::time_left() const {
 }
 
 /// The figure is what matters: where not all fits, the label gives way, and before its last words the time left.
-void Progress::live(const Case& measured, const std::string& state) {
+void Progress::live(const Case& bench_case, const std::string& state) {
   if (!out_ || columns_ == 0) return;
-  const std::string front = number(measured), title = measured.title();
+  const std::string front = number(bench_case), title = bench_case.title();
   std::string left = time_left();
   const auto wide = [&](const std::string& text) { return static_cast<int>(display_width(text)); };
   const auto room = [&] { return columns_ - 1 - wide(front) - 2 - wide(state) - wide(left); };

@@ -25,12 +25,12 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   /// A case that --resume need not measure: counted, but not for the estimate of the time left.
-  void held(const Case& measured);
-  void begin(const Case& measured);
+  void already_measured(const Case& bench_case);
+  void begin(const Case& bench_case);
   /// What is done with a case: "checking". Shown on terminals only.
-  void phase(const Case& measured, std::string_view what);
+  void phase(const Case& bench_case, std::string_view what);
   /// What is known so far of a case. Shown on terminals only, ten times a second at most.
-  void sampled(const Case& measured, double median_us, double error_pct);
+  void sampled(const Case& bench_case, double median_us, double error_pct);
   void end(const Record& record);
   /// A sentence on a line of its own.
   void note(const std::string& sentence);
@@ -40,12 +40,14 @@ class Progress {
  private:
   /// Of the time left; "measuring peaks" is the phase that comes once for each dtype and number of ranks.
   using PeaksKey = std::pair<DType, int>;
-  static PeaksKey peaks_key(const Case& measured) { return {measured.shape.dtype, measured.shape.ranks}; }
+  static PeaksKey peaks_key(const Case& bench_case) {
+    return {bench_case.shape.dtype, bench_case.shape.ranks};
+  }
 
-  std::string number(const Case& measured) const;
+  std::string number(const Case& bench_case) const;
   std::string time_left() const;
   void leave_phase();
-  void live(const Case& measured, const std::string& state);
+  void live(const Case& bench_case, const std::string& state);
   void plain(const std::string& line);
 
   std::ostream* out_;

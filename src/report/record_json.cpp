@@ -319,21 +319,21 @@ std::vector<std::pair<std::string, std::string>> pairs_from_json(const Json* jso
 
 /// The case that has these settings; those that this program does not know are passed over.
 Case case_of(const std::vector<std::pair<std::string, std::string>>& settings, const std::string& where) {
-  Case measured;
+  Case bench_case;
   for (const Flag& flag : flags())  // in this order: a later flag may build on an earlier one
     for (const auto& [key, value] : settings) {
       if (key != flag.name) continue;
       const auto number = to_int(value);
-      if (flag.number && (!number || *number < flag.least || *number > flag.most))
-        throw UsageError(cat(where, key, ": expected a whole number from ", flag.least, " to ", flag.most,
+      if (flag.number && (!number || *number < flag.min || *number > flag.max))
+        throw UsageError(cat(where, key, ": expected a whole number from ", flag.min, " to ", flag.max,
                              ", found ", value));
       try {
-        flag.write(measured, value);
+        flag.write(bench_case, value);
       } catch (const UsageError& error) {
         throw UsageError(cat(where, key, ": ", error.what()));
       }
     }
-  return measured;
+  return bench_case;
 }
 
 }  // namespace
@@ -343,9 +343,9 @@ Json to_json(const Record& record) {
   Record copy = record;
   if (!timed) copy.queue_us = copy.setup_us = copy.comm_us = copy.first_iteration_us = copy.capture_us = 0;
   Json json = Json::object();
-  json["id"] = record.id.empty() ? id_of(record.measured) : record.id;
-  json["axes"] = pairs_to_json(record.measured.axes);
-  json["case"] = pairs_to_json(record.measured.settings());
+  json["id"] = record.id.empty() ? id_of(record.bench_case) : record.id;
+  json["axes"] = pairs_to_json(record.bench_case.axes);
+  json["case"] = pairs_to_json(record.bench_case.settings());
   std::vector<std::string> odd;
   JsonWriter writer(json, "", odd);
   record_fields(writer, copy, timed);
@@ -360,11 +360,11 @@ Record record_from_json(const Json& json, const std::string& where) {
   JsonReader reader(json, where);
   Record record;
   const auto settings = pairs_from_json(reader.find("case"), where + "case");
-  record.measured = case_of(settings, where + "case.");
-  record.measured.axes = pairs_from_json(reader.find("axes"), where + "axes");
+  record.bench_case = case_of(settings, where + "case.");
+  record.bench_case.axes = pairs_from_json(reader.find("axes"), where + "axes");
   record_fields(reader, record, true);
   reader("id", record.id);
-  if (record.id.empty()) record.id = id_of(record.measured);
+  if (record.id.empty()) record.id = id_of(record.bench_case);
   return record;
 }
 

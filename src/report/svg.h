@@ -24,7 +24,7 @@ class Svg {
   void text(double x, double y, std::string_view text, std::string_view anchor = "start",
             std::string_view style = "");
 
-  /// The whole drawing; `label` says what it shows to who cannot see it.
+  /// The whole drawing; `label` is its text for screen readers.
   std::string text_of(std::string_view label) const;
 
  private:

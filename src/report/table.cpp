@@ -153,15 +153,15 @@ std::string device_line(const DeviceRecord& device) {
 
 /// "±: over 5 processes, which are 1.2 % apart; each alone says ±0.3 %": of the record whose processes differ most.
 std::string repetitions_line(std::span<const Record> records) {
-  const Record* most = nullptr;
+  const Record* max = nullptr;
   for (const Record& record : records)
     if (has_times(record) && !record.repetitions.median_us.empty() &&
-        (!most || record.repetitions.between_pct > most->repetitions.between_pct))
-      most = &record;
-  if (!most) return {};
-  return cat("±: over ", most->repetitions.median_us.size(), " processes, whose medians differ by ",
-             percent_text(most->repetitions.between_pct), " (standard deviation); each alone says ±",
-             percent_text(most->repetitions.within_pct), "\n");
+        (!max || record.repetitions.between_pct > max->repetitions.between_pct))
+      max = &record;
+  if (!max) return {};
+  return cat("±: over ", max->repetitions.median_us.size(), " processes, whose medians differ by ",
+             percent_text(max->repetitions.between_pct), " (standard deviation); each alone says ±",
+             percent_text(max->repetitions.within_pct), "\n");
 }
 
 std::string footnotes(std::span<const Record> records) {
@@ -250,8 +250,8 @@ Grid grid_of(const Cells& cells) {
 std::vector<Pairs> varying(std::span<const Record> records) {
   std::vector<Pairs> chosen(records.size()), axes, settings;
   for (const auto& record : records) {
-    axes.push_back(record.measured.axes);
-    settings.push_back(record.measured.shown_settings());
+    axes.push_back(record.bench_case.axes);
+    settings.push_back(record.bench_case.shown_settings());
   }
   const auto choose = [&](const std::vector<Pairs>& lists, const std::string& key) {
     for (std::size_t i = 0; i < records.size(); ++i) chosen[i].emplace_back(key, value_of(lists[i], key));
@@ -265,7 +265,7 @@ std::vector<Pairs> varying(std::span<const Record> records) {
 
 std::string caption(std::span<const Record> records, std::size_t columns) {
   std::vector<Pairs> settings;
-  for (const auto& record : records) settings.push_back(record.measured.shown_settings());
+  for (const auto& record : records) settings.push_back(record.bench_case.shown_settings());
   std::vector<std::string> parts;
   for (const auto& key : keys_of(settings)) {
     std::set<std::string> values;  // of those that have one: a dense network has no gate
@@ -334,7 +334,7 @@ std::string stage_table(const Record& record, std::size_t wide) {
   const auto left_out = fitted(grid, wide, {"bound", "floor", "% of limit", "share"});
   std::string doubts;
   for (const std::string& sentence : stage_doubts_of(record)) doubts += cat("! ", sentence, "\n");
-  return cat("stages of ", record.measured.title(), ":\n\n", grid.text(wide), "\n",
+  return cat("stages of ", record.bench_case.title(), ":\n\n", grid.text(wide), "\n",
              in_columns(cat(left_out, "stages one by one: ", time_text(stage_sum(record).us),
                             " in all; the whole, without looking at stages: ",
                             time_text(record.time.at("total").device.p50), "\n", doubts),

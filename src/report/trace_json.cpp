@@ -42,11 +42,12 @@ std::string trace_json(const Timeline& timeline, std::span<const RankInfo> ranks
     events.push_back(
         named("process_name", rank, {{"name", cat("rank ", rank, ": ", info.host, ", ", info.device)}}));
     events.push_back(named("process_sort_index", rank, {{"sort_index", rank}}));
-    events.push_back(named("thread_name", rank, {{"name", std::string(name_of(timeline.traced.subject))}}));
+    events.push_back(
+        named("thread_name", rank, {{"name", std::string(name_of(timeline.bench_case.subject))}}));
     for (const Slice& slice : timeline.ranks[rank]) events.push_back(event_of(slice, rank));
   }
-  Json about{{"version", version}, {"id", id_of(timeline.traced)}};
-  for (const auto& [flag, value] : timeline.traced.settings()) about[flag] = value;
+  Json about{{"version", version}, {"id", id_of(timeline.bench_case)}};
+  for (const auto& [flag, value] : timeline.bench_case.settings()) about[flag] = value;
   return Json{{"displayTimeUnit", "ms"}, {"otherData", std::move(about)}, {"traceEvents", std::move(events)}}
              .dump(1) +
          "\n";

@@ -15,13 +15,13 @@ std::int64_t number_in(const Flag& flag, std::string_view part, std::string_view
   const auto value = to_int(text);
   if (!value)
     refuse(flag, part, cat("'", text, "' is not a whole number; valid: N, FROM:TO:STEP or FROM:TO:*FACTOR"));
-  if (*value < flag.least) refuse(flag, part, cat(*value, " is less than ", flag.least));
-  if (*value > flag.most) refuse(flag, part, cat(*value, " is more than ", flag.most));
+  if (*value < flag.min) refuse(flag, part, cat(*value, " is less than ", flag.min));
+  if (*value > flag.max) refuse(flag, part, cat(*value, " is more than ", flag.max));
   return *value;
 }
 
 void add(const Flag& flag, std::string_view part, std::string value, std::vector<std::string>& values) {
-  if (values.size() == kMostAxisValues) refuse(flag, part, cat("more than ", kMostAxisValues, " values"));
+  if (values.size() == kMaxAxisValues) refuse(flag, part, cat("more than ", kMaxAxisValues, " values"));
   values.push_back(std::move(value));
 }
 

@@ -11,7 +11,7 @@
 
 namespace moebench {
 
-constexpr std::size_t kMostAxisValues = 10000;
+constexpr std::size_t kMaxAxisValues = 10000;
 
 /// The values that `text` stands for, in its order, in the flag's own spelling:
 ///   8,16,32     these

@@ -43,7 +43,7 @@ std::vector<Pass> passes_of(PassSet passes) {
   return list;
 }
 
-PassSet standard_passes(SubjectKind subject) {
+PassSet default_passes(SubjectKind subject) {
   return subject == SubjectKind::linear ? PassSet::fwd : PassSet::fwd_bwd;
 }
 
@@ -59,7 +59,7 @@ std::vector<std::pair<std::string, std::string>> Case::settings() const {
   for (const Flag& flag : flags()) {
     // Of two flags that say the same, the first that has a value speaks.
     const bool said =
-        std::any_of(pairs.begin(), pairs.end(), [&](auto& p) { return p.first == flag.instead; });
+        std::any_of(pairs.begin(), pairs.end(), [&](auto& p) { return p.first == flag.replaces; });
     if (std::string value = flag.read(*this); !said && !value.empty())
       pairs.emplace_back(flag.name, std::move(value));
   }

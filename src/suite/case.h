@@ -33,8 +33,8 @@ SubjectKind parse_subject(std::string_view word);
 std::string_view name_of(PassSet passes);  // "fwd", "fwd+bwd", "step"
 PassSet parse_passes(std::string_view word);
 std::vector<Pass> passes_of(PassSet passes);
-/// What is timed of a subject if nobody says: both passes of those that have two.
-PassSet standard_passes(SubjectKind subject);
+/// The default of --pass for a subject: both passes of those that have two.
+PassSet default_passes(SubjectKind subject);
 std::string_view name_of(CacheState cache);
 CacheState parse_cache(std::string_view word);
 

@@ -105,9 +105,9 @@ class Collector : public nlohmann::json_sax<json> {
     if (const auto place = text.find("at line "); place != std::string::npos)
       std::sscanf(text.c_str() + place, "at line %d, column %d", &at, &column);
     const auto what = text.find(": ");
-    constexpr std::size_t kMostText = 200;  // it quotes the last token, however long
+    constexpr std::size_t kMaxText = 200;  // it quotes the last token, however long
     throw UsageError(cat(origin_, ":", at, ": malformed JSON: ",
-                         text.substr(what == std::string::npos ? 0 : what + 2, kMostText)));
+                         text.substr(what == std::string::npos ? 0 : what + 2, kMaxText)));
   }
 
   std::vector<JsonEntry> take() { return std::move(entries_); }

@@ -10,7 +10,7 @@
 namespace moebench {
 namespace {
 
-void check_words(const Case& point, const Available& machine) {
+void check_words(const Case& point, const RunCapabilities& machine) {
   for (const auto& [flag, words] : machine.words) {
     const std::string word = find_flag(flag).read(point);
     if (std::find(words.begin(), words.end(), word) == words.end()) throw_unknown(flag, word, words);
@@ -27,7 +27,7 @@ void find_routing(Case& point) {
 
 }  // namespace
 
-Case resolve(const Settings& values, const Available& machine) {
+Case resolve(const Settings& values, const RunCapabilities& machine) {
   Case point;
   const auto write = [&](std::string_view flag) {
     const auto found = values.find(flag);
@@ -41,7 +41,7 @@ Case resolve(const Settings& values, const Available& machine) {
   for (const Flag& flag : flags())  // these follow from the three above
     if (flag.name != "subject" && flag.name != "ranks" && flag.name != "ep") write(flag.name);
   for (const Flag& flag : flags())
-    if (flag.standard_of && !values.contains(flag.name)) flag.write(point, flag.standard_of(point));
+    if (flag.default_of && !values.contains(flag.name)) flag.write(point, flag.default_of(point));
   if (point.backend == kAuto) point.backend = machine.backend;
   if (point.comm == kAuto) point.comm = machine.comm;
   if (point.engine == kAuto)

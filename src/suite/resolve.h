@@ -12,8 +12,8 @@
 
 namespace moebench {
 
-/// What this run has: what 'auto' and an absent --ranks stand for, which words this build knows, and what can run.
-struct Available {
+/// Capabilities of this run: what 'auto' and an absent --ranks stand for, which words this build knows, what can run.
+struct RunCapabilities {
   int ranks = 1;  ///< processes launched
   BackendName backend = "cpu";
   CommName comm = "self";
@@ -27,7 +27,7 @@ struct Available {
 /// `values` holds one valid value per flag. Fills in what follows from others: ranks from the machine, ep
 /// from the ranks, experts from experts-per-rank, the passes from the subject. Throws UsageError for a word that this
 /// machine does not know. Does not ask whether the case can run: that is why_not().
-Case resolve(const Settings& values, const Available& machine);
+Case resolve(const Settings& values, const RunCapabilities& machine);
 
 /// Why no machine could run this case, whatever the backend: its sizes, its gate; empty if one could.
 std::string why_not(const Case& point);

@@ -13,8 +13,8 @@
 namespace moebench {
 namespace {
 
-constexpr std::size_t kMostBytes = std::size_t{1}
-                                   << 20;  // a suite is a page of text: a larger file is a mistake
+constexpr std::size_t kMaxBytes = std::size_t{1}
+                                  << 20;  // a suite is a page of text: a larger file is a mistake
 
 /// Runs `body`, putting "file:line: " before the message of any UsageError.
 template <class Body>
@@ -31,7 +31,7 @@ const std::vector<std::string> kKeys{"name", "question", "expectation", "fixed",
 const std::vector<std::string> kMethodKeys{"warmup", "iters", "min-time", "max-time",
                                            "noise",  "check", "recheck",  "interleave"};
 
-/// Puts a flag of "method" into the suite. Whether its value is one, only who reads it knows.
+/// Puts a flag of "method" into the suite. Its value is checked by the parser of that flag.
 void add_method(Suite& suite, const JsonEntry& entry) {
   if (std::find(kMethodKeys.begin(), kMethodKeys.end(), entry.key) == kMethodKeys.end())
     throw_unknown("flag of \"method\"", entry.key, kMethodKeys);
@@ -89,13 +89,13 @@ void add_key(Suite& suite, const JsonEntry& entry) {
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string text(kMostBytes + 1, '\0');
+  std::string text(kMaxBytes + 1, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(file.gcount()));
   // A directory opens on Linux and fails to read: both end here, as a file that says nothing does.
   if (text.empty()) throw UsageError(cat("suite '", path, "' cannot be read or is empty"));
-  if (text.size() > kMostBytes)
-    throw UsageError(cat("suite '", path, "' is larger than ", kMostBytes, " bytes"));
+  if (text.size() > kMaxBytes)
+    throw UsageError(cat("suite '", path, "' is larger than ", kMaxBytes, " bytes"));
   return text;
 }
 

@@ -23,14 +23,15 @@ bool advance(std::vector<std::size_t>& at, const std::vector<Axis>& axes) {
 void forget_unread(Case& point) {
   if (point.subject == SubjectKind::layer) return;
   for (const Flag& flag : flags())
-    if (flag.concerns && !flag.concerns(point.subject) && !flag.standard.empty() && flag.standard != kAuto)
-      flag.write(point, flag.standard);
+    if (flag.concerns && !flag.concerns(point.subject) && !flag.default_value.empty() &&
+        flag.default_value != kAuto)
+      flag.write(point, flag.default_value);
   point.shape.experts = std::max(point.shape.experts, point.shape.top_k);
 }
 
 /// The product of these axes, without what the filter takes out.
-void add_cases(const std::vector<Axis>& axes, std::span<const Condition> filter, const Available& machine,
-               std::vector<Case>& cases) {
+void add_cases(const std::vector<Axis>& axes, std::span<const Condition> filter,
+               const RunCapabilities& machine, std::vector<Case>& cases) {
   std::vector<std::size_t> at(axes.size(), 0);
   do {
     Settings values;
@@ -53,11 +54,11 @@ void drop_duplicates(std::vector<Case>& cases, std::vector<std::string>& notes) 
     notes.push_back(cat(dropped, dropped == 1 ? " case is" : " cases are", " the same as another: dropped"));
 }
 
-void cut(std::vector<Case>& cases, std::size_t most, std::vector<std::string>& notes) {
-  if (most == 0 || cases.size() <= most) return;
+void cut(std::vector<Case>& cases, std::size_t max, std::vector<std::string>& notes) {
+  if (max == 0 || cases.size() <= max) return;
   notes.push_back(
-      cat("--max-points ", most, " drops the last ", cases.size() - most, " of ", cases.size(), " cases"));
-  cases.resize(most);
+      cat("--max-points ", max, " drops the last ", cases.size() - max, " of ", cases.size(), " cases"));
+  cases.resize(max);
 }
 
 /// The flag's value; none where the case's subject does not read it.
@@ -78,7 +79,7 @@ bool varies(const Flag& flag, const std::vector<Case>& cases) {
 void name_axes(std::vector<Case>& cases, const SweepAxes& axes) {
   for (Case& point : cases) point.axes.clear();
   for (const Flag& flag : flags()) {
-    if ((axes.values_of(flag.name).empty() && !flag.standard_of) || !varies(flag, cases)) continue;
+    if ((axes.values_of(flag.name).empty() && !flag.default_of) || !varies(flag, cases)) continue;
     for (Case& point : cases)
       if (std::string value = shown(flag, point); !value.empty())
         point.axes.emplace_back(flag.name, std::move(value));
@@ -87,7 +88,7 @@ void name_axes(std::vector<Case>& cases, const SweepAxes& axes) {
 
 /// Takes out what cannot run: found before the first measurement, it costs nothing, and the rest of a product is still
 /// what was asked for.
-void leave_out(std::vector<Case>& cases, const Available& machine, Sweep& sweep) {
+void leave_out(std::vector<Case>& cases, const RunCapabilities& machine, Sweep& sweep) {
   const std::size_t all = cases.size();
   std::vector<Case> possible;
   for (Case& point : cases) {
@@ -118,7 +119,7 @@ void note_unread(const SweepAxes& axes, Sweep& sweep) {
 
 }  // namespace
 
-Sweep expand_sweep(const SweepAxes& axes, const Available& machine) {
+Sweep expand_sweep(const SweepAxes& axes, const RunCapabilities& machine) {
   Sweep sweep{.notes = axes.notes};
   std::vector<Case>& cases = sweep.cases;
   for (const auto& product : axes.products) add_cases(product, axes.filter, machine, cases);

@@ -24,11 +24,11 @@ struct Sweep {
   std::vector<std::string> notes;  ///< what was dropped, overridden or left out, for the user
 };
 
-/// The cartesian product of all axes. Combinations that cannot run (Available::why_not) are left out; cases that need
+/// The cartesian product of all axes. Combinations that cannot run (RunCapabilities::why_not) are left out; cases that need
 /// more ranks than were launched are kept: the runner skips them. Throws UsageError if no case is left: of a single one
 /// with the reason why it cannot run.
-Sweep expand_sweep(const SweepAxes& axes, const Available& machine);
-inline Sweep expand_sweep(const SweepRequest& request, const Available& machine) {
+Sweep expand_sweep(const SweepAxes& axes, const RunCapabilities& machine);
+inline Sweep expand_sweep(const SweepRequest& request, const RunCapabilities& machine) {
   return expand_sweep(read_sweep(request), machine);
 }
 

@@ -14,12 +14,12 @@
 namespace moebench {
 namespace {
 
-constexpr std::size_t kMostCases = 100000;  // a sweep of more would run for days: a typo in an axis
+constexpr std::size_t kMaxCases = 100000;  // a sweep of more would run for days: a typo in an axis
 
 /// Puts `layer` over `base`. A flag also replaces the other way of saying the same thing.
 void overlay(Settings& base, const Settings& layer) {
   for (const auto& [name, text] : layer) {
-    base.erase(std::string(find_flag(name).instead));
+    base.erase(std::string(find_flag(name).replaces));
     base[name] = text;
   }
 }
@@ -27,7 +27,7 @@ void overlay(Settings& base, const Settings& layer) {
 Settings defaults() {
   Settings settings;
   for (const Flag& flag : flags())
-    if (!flag.standard.empty() && !flag.standard_of) settings.emplace(flag.name, flag.standard);
+    if (!flag.default_value.empty() && !flag.default_of) settings.emplace(flag.name, flag.default_value);
   return settings;
 }
 
@@ -55,7 +55,7 @@ void note_overridden(const NamedPreset& preset, const Suite& suite, const Settin
   };
   std::vector<std::string> hidden;
   for (const auto& [flag, value] : preset.settings)
-    if (sets(flag) || sets(find_flag(flag).instead)) hidden.push_back(flag);
+    if (sets(flag) || sets(find_flag(flag).replaces)) hidden.push_back(flag);
   if (!hidden.empty())
     notes.push_back(cat("suite ", suite.name, " overrides ", join(hidden, ", "), " of preset ", preset.name));
 }
@@ -103,9 +103,9 @@ void require_few(const std::vector<std::vector<Axis>>& products) {
   for (const auto& axes : products) {
     std::size_t count = 1;
     for (const Axis& axis : axes) {
-      count *= axis.values.size();  // cannot overflow: at most kMostCases x kMostAxisValues
-      if (total + count > kMostCases)
-        throw UsageError(cat("the sweep has more than ", kMostCases, " cases; shorten an axis"));
+      count *= axis.values.size();  // cannot overflow: at most kMaxCases x kMaxAxisValues
+      if (total + count > kMaxCases)
+        throw UsageError(cat("the sweep has more than ", kMaxCases, " cases; shorten an axis"));
     }
     total += count;
   }
@@ -173,10 +173,10 @@ std::string SweepAxes::only(std::string_view flag) const {
   return words.empty() ? std::string(kAuto) : words.front();
 }
 
-std::int64_t SweepAxes::most_ranks() const {
-  std::int64_t most = 1;
-  for (const std::string& value : values_of("ranks")) most = std::max(most, to_int(value).value_or(1));
-  return most;
+std::int64_t SweepAxes::max_ranks() const {
+  std::int64_t max = 1;
+  for (const std::string& value : values_of("ranks")) max = std::max(max, to_int(value).value_or(1));
+  return max;
 }
 
 }  // namespace moebench

@@ -46,7 +46,7 @@ struct SweepAxes {
   /// for several.
   std::string only(std::string_view flag) const;
   /// The largest of --ranks; 1 if it is not given.
-  std::int64_t most_ranks() const;
+  std::int64_t max_ranks() const;
 };
 
 /// Reads the suite's file. Throws UsageError for whatever is malformed or unknown, and for too many cases.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Words of sets that other rooms extend: backends and their engines, comms, gates.
+// Words of sets that other modules extend: backends and their engines, comms, gates.
 #pragma once
 
 #include <ostream>

@@ -7,7 +7,7 @@ import pathlib
 import re
 import sys
 
-# A room may include itself and these. `backends/cpu` and the like are rooms of their own.
+# A module may include itself and these. `backends/cpu` and the like are modules of their own.
 MAY_INCLUDE = {
     "base": [],
     "moe": ["base"],
@@ -29,7 +29,7 @@ MAY_INCLUDE = {
     "rates": ["base", "backends", "backends/cuda", "comm"],
     ".": ["base", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "cli"],  # main.cpp, kernel_benchmarks.cpp
 }
-# Libraries that only these rooms may see.
+# Libraries that only these modules may see.
 ONLY_IN = {
     r"mpi\.h": ["comm/mpi"],
     r"nccl\.h": ["comm/nccl"],
@@ -41,8 +41,8 @@ ONLY_IN = {
 }
 
 
-def room_of(path):
-    """The longest room of the table that holds this path."""
+def module_of(path):
+    """The longest module of the table that holds this path."""
     folder = str(pathlib.PurePosixPath(path).parent)
     while folder not in MAY_INCLUDE:
         folder = str(pathlib.PurePosixPath(folder).parent)
@@ -52,21 +52,21 @@ def room_of(path):
 def complaints(src):
     for file in sorted(p for p in src.rglob("*") if p.suffix in {".h", ".cpp", ".cu", ".cuh"}):
         name = file.relative_to(src).as_posix()
-        room = room_of(name)
+        module = module_of(name)
         for number, line in enumerate(file.read_text().splitlines(), 1):
             found = re.match(r'\s*#\s*include\s*(["<])([^">]+)[">]', line)
             if not found:
                 continue
             quoted, target = found[1] == '"', found[2]
             if quoted and (src / target).exists():
-                other = room_of(target)
-                if other != room and other not in MAY_INCLUDE[room]:
-                    yield f"{name}:{number}: {room} may not include {other} ({target})"
+                other = module_of(target)
+                if other != module and other not in MAY_INCLUDE[module]:
+                    yield f"{name}:{number}: {module} may not include {other} ({target})"
             elif quoted and not target.endswith("build_facts.h"):
                 yield f"{name}:{number}: '{target}' is not a path from src/"
-            for library, rooms in ONLY_IN.items():
-                if re.fullmatch(library, target) and room not in rooms:
-                    yield f"{name}:{number}: {target} belongs in {' and '.join(rooms)} only"
+            for library, modules in ONLY_IN.items():
+                if re.fullmatch(library, target) and module not in modules:
+                    yield f"{name}:{number}: {target} belongs in {' and '.join(modules)} only"
 
 
 def included(src):

@@ -30,8 +30,8 @@ class Sizes(unittest.TestCase):
         self.assertRegex(self.complaints(CXX, "int a;\n" * 401)[0], "src/a.cpp: 401 lines")
 
     def test_a_function_of_60_lines_is_the_longest(self):
-        for head in ("void run() {\n", "TEST(Room, Name) {\n", "template <class T>\nvoid run(T t) const {\n",
-                     "Room::Room(int a) : a_(a), b_{a} {\n", "auto run = [](int a) {\n"):
+        for head in ("void run() {\n", "TEST(Module, Name) {\n", "template <class T>\nvoid run(T t) const {\n",
+                     "Module::Module(int a) : a_(a), b_{a} {\n", "auto run = [](int a) {\n"):
             extra = head.count("\n") - 1
             with self.subTest(head=head):
                 self.assertEqual(self.complaints(CXX, head + body(60 - extra) + "}\n"), [])

@@ -29,33 +29,33 @@ TEST(MemoryUse, IsSplitAsItWasAtThePeak) {
   const Buffer scratch(heap, 7);
   Buffer weights, grows;
   {
-    const MadeFor scope(heap, Use::weights);
+    const ScopedMemoryTag scope(heap, MemoryTag::weights);
     weights = Buffer(heap, 100);
-    const MadeFor inner(heap, Use::activations);
+    const ScopedMemoryTag inner(heap, MemoryTag::activations);
     grows = Buffer(heap, 10);
   }
-  EXPECT_EQ(heap.use(), Use::workspace);
+  EXPECT_EQ(heap.tag(), MemoryTag::workspace);
   grows.reserve(40);  // is for what it was made for, whenever it grows
-  { const Buffer passing(heap, 500, Use::inputs); }
+  { const Buffer passing(heap, 500, MemoryTag::inputs); }
   EXPECT_EQ(heap.peak_bytes(), 647u);
-  EXPECT_EQ(heap.peak_bytes(Use::weights), 100u);
-  EXPECT_EQ(heap.peak_bytes(Use::activations), 40u);
-  EXPECT_EQ(heap.peak_bytes(Use::inputs), 500u);
-  EXPECT_EQ(heap.peak_bytes(Use::gradients), 0u);
-  EXPECT_EQ(heap.peak_bytes(Use::workspace), 7u);
+  EXPECT_EQ(heap.peak_bytes(MemoryTag::weights), 100u);
+  EXPECT_EQ(heap.peak_bytes(MemoryTag::activations), 40u);
+  EXPECT_EQ(heap.peak_bytes(MemoryTag::inputs), 500u);
+  EXPECT_EQ(heap.peak_bytes(MemoryTag::gradients), 0u);
+  EXPECT_EQ(heap.peak_bytes(MemoryTag::workspace), 7u);
   heap.reset_peak();
   EXPECT_EQ(heap.peak_bytes(), 147u);
-  EXPECT_EQ(heap.peak_bytes(Use::inputs), 0u);
+  EXPECT_EQ(heap.peak_bytes(MemoryTag::inputs), 0u);
 }
 
 TEST(MemoryUse, FollowsABufferThatIsMoved) {
   Heap heap;
-  Buffer a(heap, 30, Use::weights), b(heap, 5, Use::inputs);
+  Buffer a(heap, 30, MemoryTag::weights), b(heap, 5, MemoryTag::inputs);
   a = std::move(b);
   b = Buffer();
   heap.reset_peak();
-  EXPECT_EQ(heap.peak_bytes(Use::inputs), 5u);
-  EXPECT_EQ(heap.peak_bytes(Use::weights), 0u);
+  EXPECT_EQ(heap.peak_bytes(MemoryTag::inputs), 5u);
+  EXPECT_EQ(heap.peak_bytes(MemoryTag::weights), 0u);
 }
 
 }  // namespace

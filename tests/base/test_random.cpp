@@ -18,20 +18,20 @@ TEST(Random, IsThePublishedMixer) {
 TEST(Random, IsUniformOnItsInterval) {
   constexpr int kCount = 100000;
   double sum = 0, squares = 0;
-  float least = 1, most = -1;
+  float min = 1, max = -1;
   for (int i = 0; i < kCount; ++i) {
     const float value = uniform_at(3, i);
     sum += value;
     squares += double{value} * value;
-    least = std::min(least, value);
-    most = std::max(most, value);
+    min = std::min(min, value);
+    max = std::max(max, value);
   }
   EXPECT_NEAR(sum / kCount, 0, 5 / std::sqrt(3.0 * kCount));
   EXPECT_NEAR(squares / kCount, 1 / 3.0, 0.005);
-  EXPECT_GE(least, -1);
-  EXPECT_LT(most, 1);
-  EXPECT_LT(least, -0.999);
-  EXPECT_GT(most, 0.999);
+  EXPECT_GE(min, -1);
+  EXPECT_LT(max, 1);
+  EXPECT_LT(min, -0.999);
+  EXPECT_GT(max, 0.999);
 }
 
 TEST(Random, FieldsOfDifferentKeysDiffer) {

@@ -96,13 +96,13 @@ TEST_F(PlantedRoot, RecognisesContainers) {
 TEST(Doubts, NameWhatCouldDisturb) {
   const ToolFacts release{.build_type = "Release"};
   Environment environment{.cpu = {.threads = 64, .usable_threads = 64}};
-  EXPECT_TRUE(doubts(environment, release).empty());
+  EXPECT_TRUE(environment_warnings(environment, release).empty());
   environment.cpu.governor = "powersave";
   environment.cpu.turbo = true;
   environment.cpu.quota_threads = 4;
   environment.load_average = 30;
-  EXPECT_EQ(doubts(environment, release).size(), 4u);
-  EXPECT_EQ(doubts({}, {.build_type = "Debug", .flags = "-g -fsanitize=address"}).size(), 2u);
+  EXPECT_EQ(environment_warnings(environment, release).size(), 4u);
+  EXPECT_EQ(environment_warnings({}, {.build_type = "Debug", .flags = "-g -fsanitize=address"}).size(), 2u);
 }
 
 TEST(Environment, SaysThatThreadCountsOfOtherLibrariesChangeNothing) {
@@ -110,16 +110,16 @@ TEST(Environment, SaysThatThreadCountsOfOtherLibrariesChangeNothing) {
   environment.cpu.usable_threads = 4;
   environment.variables = {
       {"OMP_NUM_THREADS", "1"}, {"OPENBLAS_NUM_THREADS", "4"}, {"OMP_PROC_BIND", "true"}};
-  const auto said = doubts(environment, {.build_type = "Release"});
+  const auto said = environment_warnings(environment, {.build_type = "Release"});
   ASSERT_EQ(said.size(), 1u);  // four are what is used anyway
   EXPECT_TRUE(said[0].starts_with("OMP_NUM_THREADS=1 changes nothing here: ")) << said[0];
 }
 
 TEST(Doubts, DoNotMindAnIdleMachine) {
   Environment environment{.load_average = 0.4, .cpu = {.usable_threads = 2}};
-  EXPECT_TRUE(doubts(environment, {.build_type = "Release"}).empty());
+  EXPECT_TRUE(environment_warnings(environment, {.build_type = "Release"}).empty());
   environment.load_average = 0.6;
-  EXPECT_EQ(doubts(environment, {.build_type = "Release"}).size(), 1u);
+  EXPECT_EQ(environment_warnings(environment, {.build_type = "Release"}).size(), 1u);
 }
 
 TEST(AllowedVariables, AreThoseThatSteerALibrary) {

@@ -8,9 +8,9 @@ namespace moebench {
 namespace {
 
 Case some_case() {
-  Case measured;
-  measured.shape = {.tokens = 64, .hidden = 16, .ffn = 32, .experts = 4, .top_k = 2};
-  return measured;
+  Case bench_case;
+  bench_case.shape = {.tokens = 64, .hidden = 16, .ffn = 32, .experts = 4, .top_k = 2};
+  return bench_case;
 }
 
 TEST(Words, OfStatusAndBoundAreReadAndNamed) {
@@ -34,17 +34,17 @@ TEST(RecordId, DependsOnEverySettingButNotOnTheAxes) {
 }
 
 TEST(RecordId, IsThatOfReportsFromBeforeASettingWasAdded) {
-  Case measured;  // a point of results/paper-gemm, from before `graph` and `cache`
-  measured.subject = SubjectKind::linear;
-  measured.shape = {.tokens = 1, .hidden = 1024, .ffn = 4096, .experts = 8, .top_k = 2};
-  measured.backend = "cuda";
-  measured.passes = PassSet::fwd;
-  EXPECT_EQ(id_of(measured), "d88b83f780689354");
-  Case replayed = measured, hot = measured;
+  Case bench_case;  // a point of results/paper-gemm, from before `graph` and `cache`
+  bench_case.subject = SubjectKind::linear;
+  bench_case.shape = {.tokens = 1, .hidden = 1024, .ffn = 4096, .experts = 8, .top_k = 2};
+  bench_case.backend = "cuda";
+  bench_case.passes = PassSet::fwd;
+  EXPECT_EQ(id_of(bench_case), "d88b83f780689354");
+  Case replayed = bench_case, hot = bench_case;
   replayed.graph = true;
   hot.cache = CacheState::hot;
-  EXPECT_NE(id_of(replayed), id_of(measured));
-  EXPECT_NE(id_of(hot), id_of(measured));
+  EXPECT_NE(id_of(replayed), id_of(bench_case));
+  EXPECT_NE(id_of(hot), id_of(bench_case));
 
   Case spread;  // a point of results/paper-scaling, from before `exchange`
   spread.shape = {.tokens = 2048, .hidden = 256, .ffn = 1024, .experts = 8, .top_k = 2, .ranks = 2, .ep = 2};
@@ -55,7 +55,7 @@ TEST(RecordId, IsThatOfReportsFromBeforeASettingWasAdded) {
 }
 
 TEST(HasTimes, IsFalseForWhatIsNotOkOrFailedItsCheck) {
-  Record record{.measured = some_case()};
+  Record record{.bench_case = some_case()};
   EXPECT_FALSE(has_times(record)) << "nothing was sampled";
   record.time["total"].device.n = 3;
   EXPECT_TRUE(has_times(record));

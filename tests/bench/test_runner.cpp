@@ -14,12 +14,12 @@ namespace {
 struct Kept final : RunObserver {
   std::vector<Record> records;
   std::vector<std::string> events;
-  void begin(const Case& measured) override {
-    events.push_back("begin " + std::to_string(measured.shape.experts));
+  void begin(const Case& bench_case) override {
+    events.push_back("begin " + std::to_string(bench_case.shape.experts));
   }
   void sampled(const Case&, double, double) override { events.push_back("sampled"); }
   void end(const Record& record) override {
-    events.push_back("end " + std::to_string(record.measured.shape.experts));
+    events.push_back("end " + std::to_string(record.bench_case.shape.experts));
     records.push_back(record);
     if (full) throw EnvironmentError("disk full");
   }
@@ -114,12 +114,12 @@ TEST_F(Running, GivesNoTimeToAWrongResult) {
 TEST_F(Running, GoesOnAfterACaseThatFails) {
   int left = 1;
   backend_.script.before_combine = [&] {
-    if (left-- == 1) throw DeviceError("the device coughed");
+    if (left-- == 1) throw DeviceError("injected device error");
   };
   EXPECT_EQ(run({with_experts(4), with_experts(8)}).code, ExitCode::partial);
   ASSERT_EQ(kept_.records.size(), 2u);
   EXPECT_EQ(kept_.records[0].status, Status::failed);
-  EXPECT_EQ(kept_.records[0].reason, "the device coughed");
+  EXPECT_EQ(kept_.records[0].reason, "injected device error");
   EXPECT_EQ(kept_.records[1].status, Status::ok);
 }
 
@@ -333,7 +333,7 @@ TEST_F(Running, FlagsSamplesTakenWhileClocksWereThrottled) {
   EXPECT_EQ(kept_.records.at(0).device.throttled_samples, 0);
   EXPECT_EQ(kept_.records[0].device.sm_max_mhz, 1500);
   EXPECT_TRUE(kept_.records[0].warnings.empty());
-  backend_.instruments->say = [] { return SensorReading{.limits = bit_of(ClockLimit::power_cap)}; };
+  backend_.instruments->say = [] { return SensorReading{.limits = bit_of(ThrottleReason::power_cap)}; };
   run({with_experts(4)});
   const Record& record = kept_.records.at(1);
   EXPECT_EQ(record.device.throttled_samples, record.stop.samples);
@@ -346,14 +346,14 @@ TEST_F(Running, SplitsThePeakOfMemoryByWhatItIsFor) {
   sampling_ = {.iters = 5, .check = CheckMode::none, .stages = false, .peaks = false};
   run({with_experts(4)});
   const MemoryRecord& memory = kept_.records.at(0).memory;
-  const MemoryEstimate& measured = memory.at_peak;
+  const MemoryEstimate& bench_case = memory.at_peak;
   const double parameters = 4 * (8 * 8 + 8 * 8) + 8 * 4;  // four experts' two matrices, and the gate's
-  EXPECT_EQ(measured.weights, 4 * parameters);
-  EXPECT_EQ(measured.gradients, 4 * parameters);
-  EXPECT_EQ(measured.inputs, 4.0 * 16 * 8 * 2 * (warmup() + 1)) << "x and dy of each set, y and dx";
-  EXPECT_GT(measured.activations, 4.0 * 32 * 8 * 4);
-  EXPECT_EQ(measured.total(), memory.peak_bytes);
-  EXPECT_EQ(memory.weights_bytes, measured.weights) << "the estimate";
+  EXPECT_EQ(bench_case.weights, 4 * parameters);
+  EXPECT_EQ(bench_case.gradients, 4 * parameters);
+  EXPECT_EQ(bench_case.inputs, 4.0 * 16 * 8 * 2 * (warmup() + 1)) << "x and dy of each set, y and dx";
+  EXPECT_GT(bench_case.activations, 4.0 * 32 * 8 * 4);
+  EXPECT_EQ(bench_case.total(), memory.peak_bytes);
+  EXPECT_EQ(memory.weights_bytes, bench_case.weights) << "the estimate";
   EXPECT_EQ(kept_.records[0].math, "fake fp32");
 }
 
@@ -377,7 +377,7 @@ TEST_F(Running, WarnsWhereTheHostIsSlowerThanTheDevice) {
 TEST_F(Running, SaysWhyNoSensorWasRead) {
   sampling_.stages = false;
   run({with_experts(4)});
-  EXPECT_EQ(kept_.records.at(0).device.unknown, "a fake feels nothing");
+  EXPECT_EQ(kept_.records.at(0).device.unknown, "the fake backend has no sensors");
   backend_.instruments = std::make_unique<FakeSensors>();
   sampling_.sensors = false;
   run({with_experts(4)});

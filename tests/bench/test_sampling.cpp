@@ -14,13 +14,13 @@ namespace {
 /// Feeds `sample(i)` in the rounds that are asked for until it is done; fails if that takes more than `most`
 /// samples.
 template <class Sample>
-Stopping feed(const Sampling& sampling, Sample sample, int most = 2'000'000) {
+Stopping feed(const Sampling& sampling, Sample sample, int max = 2'000'000) {
   Stopping stopping(sampling);
   for (int i = 0; !stopping.done();) {
     const int round = stopping.next_round();
     EXPECT_GE(round, 1);
     for (int j = 0; j < round; ++j) stopping.add(sample(i++));
-    if (i > most) {
+    if (i > max) {
       ADD_FAILURE() << "not done after " << i << " samples";
       break;
     }

@@ -16,7 +16,7 @@ using Values = std::vector<double>;
 TEST(PairedShift, CountsAllSigns) {
   const Shift all_up = paired_shift(Values{1, 2, 3, 4, 5});
   EXPECT_DOUBLE_EQ(all_up.p, 2.0 / 32);
-  EXPECT_DOUBLE_EQ(all_up.least_p, 2.0 / 32);
+  EXPECT_DOUBLE_EQ(all_up.min_p, 2.0 / 32);
   EXPECT_DOUBLE_EQ(all_up.estimate, 3);
   // Sums of ranks with a minus sign up to 1: {} and {1}.
   EXPECT_DOUBLE_EQ(paired_shift(Values{-1, 2, 3, 4, 5}).p, 4.0 / 32);
@@ -35,7 +35,7 @@ TEST(UnpairedShift, CountsAllDivisions) {
   EXPECT_DOUBLE_EQ(unpaired_shift(Values{1, 2, 3}, Values{4, 5, 6}).p, 2.0 / 20);
   EXPECT_DOUBLE_EQ(unpaired_shift(Values{1, 2, 4}, Values{3, 5, 6}).p, 4.0 / 20);
   EXPECT_DOUBLE_EQ(unpaired_shift(Values{1, 2, 3}, Values{11, 12, 13}).estimate, 10);
-  EXPECT_DOUBLE_EQ(unpaired_shift(Values{1, 2, 3, 4, 5}, Values{6, 7, 8, 9, 10}).least_p, 2.0 / 252);
+  EXPECT_DOUBLE_EQ(unpaired_shift(Values{1, 2, 3, 4, 5}, Values{6, 7, 8, 9, 10}).min_p, 2.0 / 252);
 }
 
 TEST(Shift, OfEqualValuesIsNone) {

@@ -32,7 +32,7 @@ TEST(WhyNot, SaysNothingOfACaseThatCanRun) {
   for (const SubjectKind subject : {SubjectKind::dense, SubjectKind::linear}) {
     Case other = small();
     other.subject = subject;
-    other.passes = standard_passes(subject);
+    other.passes = default_passes(subject);
     EXPECT_EQ(why_not(other, cpu_capabilities()), "");
   }
 }
@@ -64,7 +64,7 @@ TEST(WhyNot, AsksAnEngineAboutTheExpertsOfOneRank) {
   EXPECT_EQ(backend.asked.experts, 2);
   EXPECT_EQ(backend.asked.top_k, 2);
   EXPECT_EQ(backend.asked.streams, 3);
-  EXPECT_FALSE(backend.asked.alone);
+  EXPECT_FALSE(backend.asked.single_rank);
   EXPECT_FALSE(backend.asked.backward);
 }
 

@@ -57,7 +57,7 @@ TEST(Options, HelpShowsTheDefaultsThatHold) {
   Options options = parse({"run"});
   Settings settings;
   for (const OptionFlag& flag : option_flags())
-    if (!flag.standard.empty() && flag.name != "check") flag.apply(options, flag.standard);
+    if (!flag.default_value.empty() && flag.name != "check") flag.apply(options, flag.default_value);
   const Options fresh = parse({"run"});
   EXPECT_EQ(options.sampling.warmup, fresh.sampling.warmup);
   EXPECT_EQ(options.sampling.iters, fresh.sampling.iters);
@@ -132,7 +132,7 @@ TEST(Options, TakeEveryFlagOfRun) {
 TEST(Options, TakeEveryFlagOfACaseByItsName) {
   for (const Flag& flag : flags()) {
     const std::string name = "--" + std::string(flag.name);
-    const std::string value = flag.standard.empty() ? "4" : std::string(flag.standard);
+    const std::string value = flag.default_value.empty() ? "4" : std::string(flag.default_value);
     EXPECT_EQ(parse({"run", name.c_str(), value.c_str()}).sweep.command_line,
               (Settings{{std::string(flag.name), value}}));
   }

@@ -83,7 +83,7 @@ TEST(MakeWorldDeathTest, RefusesALauncherThatDoesNotSayWhereRanksMeet) {
 TEST(MakeWorldDeathTest, NamesTheRankZeroThatDoesNotCome) {
   EXPECT_EXIT(
       make_and_exit({.comm = "nccl", .rendezvous = "127.0.0.1:1", .gpu = true, .timeout_s = 0.1}, kTorchrun),
-      testing::ExitedWithCode(124), "rank 1 waited 0.1 s for a sign of life from rank 0 at 127.0.0.1:1");
+      testing::ExitedWithCode(124), "rank 1 waited 0.1 s for a handshake from rank 0 at 127.0.0.1:1");
 }
 #else
 TEST(MakeWorldDeathTest, SaysThatThisBuildHasNoNccl) {

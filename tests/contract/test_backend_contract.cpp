@@ -312,17 +312,17 @@ TEST_P(EveryBackend, RefusesToRecordWhatWaitsAndWorksOn) {
 }
 
 TEST_P(EveryBackend, MarksTimeInOrder) {
-  const auto marks = backend_->make_marks(3);
+  const auto timestamps = backend_->make_timestamps(3);
   const Tensor a = random(300, 300, 1), c = poisoned(300, 300);
-  marks->record(0);
+  timestamps->record(0);
   backend_->gemm(a, a, c);
-  marks->record(1);
+  timestamps->record(1);
   backend_->gemm(a, a, c);
-  marks->record(2);
+  timestamps->record(2);
   backend_->synchronize();
-  EXPECT_GT(marks->elapsed_us(0, 1), 0);
-  EXPECT_NEAR(marks->elapsed_us(0, 2), marks->elapsed_us(0, 1) + marks->elapsed_us(1, 2),
-              1e-2 + 1e-6 * marks->elapsed_us(0, 2));
+  EXPECT_GT(timestamps->elapsed_us(0, 1), 0);
+  EXPECT_NEAR(timestamps->elapsed_us(0, 2), timestamps->elapsed_us(0, 1) + timestamps->elapsed_us(1, 2),
+              1e-2 + 1e-6 * timestamps->elapsed_us(0, 2));
 }
 
 TEST_P(EveryBackend, DescribesItsDevice) {

@@ -8,7 +8,7 @@
 
 #include "base/random.h"
 #include "contract/comm_contract.h"
-#include "contract/row_journey.h"
+#include "contract/row_round_trip.h"
 
 namespace moebench {
 namespace {
@@ -53,49 +53,50 @@ TEST_P(CommContract, BringsEachPeerItsSizes) {
 
 TEST_P(CommContract, BringsRowsIntoExpertOrderAndHomeAgain) {
   for (const int experts : {1, 4})
-    travel(comm(), memory(), experts,
-           [](int from, int to, int expert) { return 1 + (from * 7 + to * 3 + expert) % 5; });
+    round_trip(comm(), memory(), experts,
+               [](int from, int to, int expert) { return 1 + (from * 7 + to * 3 + expert) % 5; });
 }
 
 TEST_P(CommContract, TakesNoRowsAtAll) {
-  travel(comm(), memory(), 3, [](int, int, int) { return 0; });
+  round_trip(comm(), memory(), 3, [](int, int, int) { return 0; });
 }
 
 TEST_P(CommContract, KeepsRowsThatStayOnTheirRank) {
-  travel(comm(), memory(), 2, [](int from, int to, int expert) { return from == to ? 3 + expert : 0; });
+  round_trip(comm(), memory(), 2, [](int from, int to, int expert) { return from == to ? 3 + expert : 0; });
 }
 
 TEST_P(CommContract, TakesEmptySegmentsBetweenFullOnes) {
-  travel(comm(), memory(), 5, [](int from, int to, int expert) { return (from + to + expert) % 2 * 4; });
+  round_trip(comm(), memory(), 5, [](int from, int to, int expert) { return (from + to + expert) % 2 * 4; });
 }
 
 TEST_P(CommContract, TakesAllRowsToOneExpertOfTheLastRank) {
   const int last = comm().size() - 1;
-  travel(comm(), memory(), 3,
-         [last](int, int to, int expert) { return to == last && expert == 1 ? 1000 : 0; });
+  round_trip(comm(), memory(), 3,
+             [last](int, int to, int expert) { return to == last && expert == 1 ? 1000 : 0; });
 }
 
 TEST_P(CommContract, TakesARankWithoutRows) {
-  travel(comm(), memory(), 2, [](int from, int to, int expert) { return from == 0 ? 0 : 2 + to + expert; });
+  round_trip(comm(), memory(), 2,
+             [](int from, int to, int expert) { return from == 0 ? 0 : 2 + to + expert; });
 }
 
 TEST_P(CommContract, CarriesRowsOfAnOddNumberOfBytes) {
   for (const DType dtype : {DType::bf16, DType::fp16})
-    travel(comm(), memory(), 2, [](int from, int to, int) { return 1 + from + 2 * to; }, {dtype, 3});
+    round_trip(comm(), memory(), 2, [](int from, int to, int) { return 1 + from + 2 * to; }, {dtype, 3});
 }
 
 TEST_P(CommContract, CarriesTensOfMegabytes) {
   // 24 MiB from each rank to the next, in two segments, and a single row to the others.
   const int ranks = comm().size();
-  travel(comm(), memory(), 2,
-         [ranks](int from, int to, int) { return to == (from + 1) % ranks ? 3 << 10 : 1; },
-         {DType::fp32, 1 << 10});
+  round_trip(comm(), memory(), 2,
+             [ranks](int from, int to, int) { return to == (from + 1) % ranks ? 3 << 10 : 1; },
+             {DType::fp32, 1 << 10});
 }
 
 TEST_P(CommContract, ExchangesManyTimesWithoutMixingThemUp) {
   for (int round = 0; round < 50; ++round)
-    travel(comm(), memory(), 2,
-           [round](int from, int to, int expert) { return (from + 2 * to + 3 * expert + round) % 4; });
+    round_trip(comm(), memory(), 2,
+               [round](int from, int to, int expert) { return (from + 2 * to + 3 * expert + round) % 4; });
 }
 
 TEST_P(CommContract, SumsWholeNumbersExactly) {
@@ -173,14 +174,14 @@ TEST_P(CommContract, SplitsIntoGroupsThatKeepTheOrderOfRanks) {
   float want = 0;
   for (int rank = me % 2; rank < ranks; rank += 2) want += rank;
   EXPECT_EQ(download<float>(memory(), tensor)[0], want);
-  travel(*group, memory(), 3, [](int from, int to, int expert) { return 1 + from + to + expert; });
+  round_trip(*group, memory(), 3, [](int from, int to, int expert) { return 1 + from + to + expert; });
 }
 
 TEST_P(CommContract, SplitsIntoSingleRanksAndOneWhole) {
   const auto alone = comm().split(comm().rank());
   EXPECT_EQ(alone->size(), 1);
   EXPECT_EQ(alone->rank(), 0);
-  travel(*alone, memory(), 2, [](int, int, int expert) { return 2 + expert; });
+  round_trip(*alone, memory(), 2, [](int, int, int expert) { return 2 + expert; });
   const auto whole = comm().split(7);
   EXPECT_EQ(whole->size(), comm().size());
   EXPECT_EQ(whole->rank(), comm().rank());
@@ -192,7 +193,7 @@ TEST_P(CommContract, SplitsASplitAndOutlivesItsParent) {
     const auto half = comm().split(comm().rank() % 2);
     inner = half->split(0);
   }
-  travel(*inner, memory(), 1, [](int from, int to, int) { return 1 + from + to; });
+  round_trip(*inner, memory(), 1, [](int from, int to, int) { return 1 + from + to; });
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace moebench {
 
 /// What the fake does differently. Tests change it while it runs.
 struct Script {
-  /// Microseconds between two neighbouring marks, by how many times mark 0 was recorded: the iteration.
+  /// Microseconds between two neighbouring timestamps, by how many times timestamp 0 was recorded: the iteration.
   std::function<double(int iteration, int mark)> us = [](int, int) { return 100.0; };
   std::size_t available_bytes = std::size_t{1} << 28;  ///< little: ceilings are measured on what fits
   std::function<void()> before_combine = [] {};        ///< may throw
@@ -54,9 +54,9 @@ class FakeMemory final : public Memory {
   const Script& script_;
 };
 
-class FakeMarks final : public Marks {
+class FakeTimestamps final : public Timestamps {
  public:
-  explicit FakeMarks(const Script& script) : script_(script) {}
+  explicit FakeTimestamps(const Script& script) : script_(script) {}
   void record(int mark) override { iteration_ += mark == 0; }
   double elapsed_us(int from, int to) const override {
     double sum = 0;
@@ -121,7 +121,9 @@ class FakeBackend final : public Backend {
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
     return std::make_unique<FakeEngine>(inner_->make_engine(name, shape), script.engine_waits);
   }
-  std::unique_ptr<Marks> make_marks(int) override { return std::make_unique<FakeMarks>(script); }
+  std::unique_ptr<Timestamps> make_timestamps(int) override {
+    return std::make_unique<FakeTimestamps>(script);
+  }
   void synchronize() override {}
   void profile(bool open) override { script.profile(open); }
   bool has_graphs() const override { return script.has_graphs; }
@@ -130,7 +132,7 @@ class FakeBackend final : public Backend {
     return std::make_unique<FakeGraph>(script, work, launches);
   }
   Sensors* sensors() override { return instruments.get(); }
-  std::string why_no_sensors() const override { return "a fake feels nothing"; }
+  std::string why_no_sensors() const override { return "the fake backend has no sensors"; }
   void fill(TensorView tensor, const UniformField& field, std::int64_t first) override {
     inner_->fill(tensor, field, first);
   }

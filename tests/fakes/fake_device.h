@@ -33,14 +33,14 @@ class FakeQueue final : public Queue {
   explicit FakeQueue(cudaStream_t stream) : stream_(stream) {}
   cudaStream_t stream() const override { return stream_; }
   bool mark(int which) override {
-    marks_[which] = fake_stream_given(stream_);
+    timestamps_[which] = fake_stream_given(stream_);
     return true;
   }
-  bool reached(int which) override { return fake_stream_done(stream_) >= marks_[which]; }
+  bool reached(int which) override { return fake_stream_done(stream_) >= timestamps_[which]; }
 
  private:
   cudaStream_t stream_;
-  std::uint64_t marks_[2] = {};
+  std::uint64_t timestamps_[2] = {};
 };
 
 /// The one stream that all of a test program's communicators use, whatever the backend calls its own.

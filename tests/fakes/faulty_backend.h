@@ -129,7 +129,7 @@ class FaultyBackend final : public Backend {
     return std::make_unique<FaultyEngine>(inner_->make_engine(name, wide), memory(),
                                           name == faults.engine ? &faults : nullptr);
   }
-  std::unique_ptr<Marks> make_marks(int count) override { return inner_->make_marks(count); }
+  std::unique_ptr<Timestamps> make_timestamps(int count) override { return inner_->make_timestamps(count); }
   void synchronize() override {}
   void fill(TensorView tensor, const UniformField& field, std::int64_t first) override {
     const Widened wide(memory(), tensor, false);

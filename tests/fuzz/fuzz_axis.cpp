@@ -25,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   } catch (const UsageError&) {
     return 0;
   }
-  MB_ASSERT(!values.empty() && values.size() <= kMostAxisValues);
+  MB_ASSERT(!values.empty() && values.size() <= kMaxAxisValues);
   for (const auto& value : values)
     MB_ASSERT(expand_axis(flag, value) == std::vector{value});  // spelled for good
   return 0;

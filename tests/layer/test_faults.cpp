@@ -175,9 +175,9 @@ TEST_P(OneMistake, IsSeenByAQuickCheckThoughNotByTheNormOrTheSample) {
     Rig rig(planted.shape, ep);
     EXPECT_EQ(failures(rig.check(1)), std::vector<std::string>{}) << "without a mistake, ep " << ep;
     const std::int64_t tokens = rig.shape.tokens_of(rig.world.rank());
-    EXPECT_FALSE(in(spread(tokens, kSampledTokens), kToken) ||
-                 in(spread(tokens, kSampledTokens), kToken + 1));
-    EXPECT_FALSE(in(spread(rig.shape.ffn, kSampledUnits), kUnit));
+    EXPECT_FALSE(in(evenly_spaced(tokens, kSampledTokens), kToken) ||
+                 in(evenly_spaced(tokens, kSampledTokens), kToken + 1));
+    EXPECT_FALSE(in(evenly_spaced(rig.shape.ffn, kSampledUnits), kUnit));
     if (rig.is_faulty()) planted.plant(rig.backend.faults);
     const auto items = rig.check();
     for (const std::string& name : planted.seen_by) {
@@ -213,7 +213,7 @@ TEST(TheNormOfATensor, DoesNotShowALostTokenOrSlotOfTheseSizes) {
   for (const Shape& shape : {kManyTokens, kManySlots}) {
     Rig rig(shape, 1);
     std::vector<float> right;
-    Difference lost;
+    RelativeError lost;
     rig.backend.faults.after_combine = [&](const CombineForward& args) {
       right = host(args.y);
       if (rig.is_faulty()) std::fill_n(row(args.y, kToken), args.y.cols, 0.0f);

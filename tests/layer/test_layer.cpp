@@ -79,7 +79,7 @@ TEST(Layer, RefusesAnEngineItDoesNotHave) {
 
 /// A backend whose combine forgets the score of the last choice: an error that only numbers show.
 TEST(Verify, FindsAWrongScore) {
-  struct Careless : Trace {
+  struct UnbalancedTrace : Trace {
     std::span<float> score;
     void begin(Stage stage, Pass pass) override {
       if (stage == Stage::combine && pass == Pass::forward) score[5] *= 1.01f;
@@ -88,10 +88,10 @@ TEST(Verify, FindsAWrongScore) {
   };
   CaseOnOneRank rig(kSmall, "loop");
   EXPECT_EQ(failures(rig.verify_all()), std::vector<std::string>{});
-  Careless careless;
-  careless.score = rig.layer.routing().score;
+  UnbalancedTrace trace;
+  trace.score = rig.layer.routing().score;
   const auto items =
-      verify(rig.layer, rig.workload, *rig.world, *rig.backend, rig.pool, {.full = true}, careless);
+      verify(rig.layer, rig.workload, *rig.world, *rig.backend, rig.pool, {.full = true}, trace);
   const auto failed = failures(items);
   EXPECT_NE(std::find(failed.begin(), failed.end(), "score"), failed.end());
   EXPECT_NE(std::find(failed.begin(), failed.end(), "y"), failed.end());

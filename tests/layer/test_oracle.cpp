@@ -109,14 +109,14 @@ class OracleGradients : public testing::TestWithParam<Activation> {
   }
   /// The oracle, told the scores and their gradients that it found itself.
   Oracle oracle() {
-    Selection selection{in_.expert_of, std::vector<float>(in_.expert_of.size()),
-                        std::vector<float>(in_.expert_of.size())};
-    const auto tokens = Oracle(workload_, 0, selection, pool_).tokens(all_);
-    for (std::size_t slot = 0; slot < selection.score.size(); ++slot) {
-      selection.score[slot] = static_cast<float>(tokens[slot / 2].score[slot % 2]);
-      selection.dscore[slot] = static_cast<float>(tokens[slot / 2].dscore[slot % 2]);
+    GateOutput gate_output{in_.expert_of, std::vector<float>(in_.expert_of.size()),
+                           std::vector<float>(in_.expert_of.size())};
+    const auto tokens = Oracle(workload_, 0, gate_output, pool_).tokens(all_);
+    for (std::size_t slot = 0; slot < gate_output.score.size(); ++slot) {
+      gate_output.score[slot] = static_cast<float>(tokens[slot / 2].score[slot % 2]);
+      gate_output.dscore[slot] = static_cast<float>(tokens[slot / 2].dscore[slot % 2]);
     }
-    return Oracle(workload_, 0, selection, pool_);
+    return Oracle(workload_, 0, gate_output, pool_);
   }
   void expect_near(double found, double expected) {
     EXPECT_NEAR(found, expected, 2e-6 * std::max(1.0, std::abs(expected)));
@@ -138,11 +138,11 @@ TEST_P(OracleGradients, OutputsMatchTheLoss) {
 }
 
 TEST_P(OracleGradients, OfTheScoresAreSumsOfTermsOfTheirNorm) {
-  const double most = std::sqrt(static_cast<double>(shape_.hidden));  // Cauchy and Schwarz
+  const double max = std::sqrt(static_cast<double>(shape_.hidden));  // Cauchy and Schwarz
   for (const OracleToken& token : oracle().tokens(all_))
     for (std::size_t j = 0; j < token.dscore.size(); ++j) {
       EXPECT_GT(token.dscore_terms[j], 0);
-      EXPECT_LE(std::abs(token.dscore[j]), most * token.dscore_terms[j]);
+      EXPECT_LE(std::abs(token.dscore[j]), max * token.dscore_terms[j]);
     }
 }
 

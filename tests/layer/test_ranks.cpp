@@ -10,8 +10,8 @@
 #else
 #include "backends/cpu/cpu_backend.h"
 #endif
-#include "layer/difference.h"
 #include "layer/rank_cases.h"
+#include "layer/relative_error.h"
 #include "layer/verify.h"
 #include "mpi/world_under_test.h"
 
@@ -93,7 +93,7 @@ TEST_P(Ranks, AgreeWithOneRankInOutputsAndGradients) {
     ASSERT_EQ(found.size(), expected.size());
     for (const auto& [what, values] : expected) {
       ASSERT_EQ(found.at(what).size(), values.size()) << what << ", ep " << ep;
-      Difference difference;
+      RelativeError difference;
       for (std::size_t i = 0; i < values.size(); ++i) difference.add(found.at(what)[i], values[i]);
       EXPECT_LE(difference.relative(), error_bound(DType::fp32)) << what << ", ep " << ep;
     }

@@ -13,7 +13,7 @@
 #include "base/interrupt.h"
 #include "comm/local_ranks.h"
 #include "comm/memories.h"
-#include "comm/mpi/limit.h"
+#include "comm/mpi/watchdog.h"
 #include "mpi/world_under_test.h"
 
 namespace moebench {
@@ -33,7 +33,7 @@ void exchange(World& world, Comm& comm, Memory& memory) {
 
 /// Like a call into MPI that does not return.
 void wait_in_a_call() {
-  const MpiLimit limit(kTimeoutS, "MPI_Comm_split");
+  const MpiWatchdog watchdog(kTimeoutS, "MPI_Comm_split");
   sleep(60);
 }
 

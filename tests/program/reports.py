@@ -95,7 +95,7 @@ def quiet_says_nothing_but_warnings_on_stderr():
     held = report("a.json")
     assert measured.code == 0 and measured.err == "".join(f"warning: {sentence}\n" for sentence in held["warnings"]) and measured.out != ""
     resumed = moebench(f"run {small(iters=5)} --quiet --json a.json --resume")
-    expect(resumed.err, "warning: 1 points were held from the run of ")
+    expect(resumed.err, "warning: 1 points were kept from the run of ")
     assert all(line.startswith("warning: ") for line in resumed.err.splitlines())
     quiet = moebench(f"verify {flags(**CASE)} --quiet").err
     assert all(line.startswith("warning: ") for line in quiet.splitlines()), quiet
@@ -153,15 +153,15 @@ def resume_measures_again_what_was_checked_less():
     (point,) = report("a.json")["points"]
     assert point["status"] == "ok" and point["check"]["verdict"] == "unchecked"
     again = moebench(f"run {small(check='full')} --json a.json --resume")
-    assert again.code == 0 and "  held\n" not in again.err and "unchecked" not in again.out
-    assert "points were held" not in again.err, "it was measured again"
+    assert again.code == 0 and "  already measured\n" not in again.err and "unchecked" not in again.out
+    assert "points were kept" not in again.err, "it was measured again"
     expect(again.err, "warning: 1 points of the run of ", " are measured again")
     (point,) = report("a.json")["points"]
     assert point["check"]["mode"] == "full" and point["check"]["verdict"] == "ok"
     for less in ("none", "quick", "full"):
-        assert "  held\n" in moebench(f"run {small(check=less)} --json a.json --resume").err
+        assert "  already measured\n" in moebench(f"run {small(check=less)} --json a.json --resume").err
     rechecked = moebench(f"run {small(check='full', recheck='on')} --json a.json --resume")
-    assert rechecked.code == 0 and "  held\n" not in rechecked.err
+    assert rechecked.code == 0 and "  already measured\n" not in rechecked.err
     (point,) = report("a.json")["points"]
     assert point["check"]["recheck"]["sets"] >= 1 and len(point["check"]["recheck"]["items"]) >= 8
 
@@ -171,7 +171,7 @@ def resume_measures_only_what_is_missing():
     (held,) = report("a.json")["points"]
     resumed = moebench(f"run {small(engine='loop,naive-mask')} --json a.json --resume")
     assert resumed.code == 0
-    expect(resumed.err, "[1/2] layer engine=loop  held", "[2/2] layer engine=naive-mask")
+    expect(resumed.err, "[1/2] layer engine=loop  already measured", "[2/2] layer engine=naive-mask")
     first, second = report("a.json")["points"]
     assert first["time"] == held["time"] and second["case"]["engine"] == "naive-mask"
     # Its place is that in the sweep that goes on, also where it was measured in another.
@@ -184,7 +184,7 @@ def resume_measures_again_what_failed():
     assert statuses(report("a.json")) == ["ok", "skipped"]
     resumed = moebench(f"run {small(ranks='1,2')} --comm self --json a.json --resume")
     assert resumed.code == 6
-    expect(resumed.err, "[1/2] layer ranks=1  held", "[2/2] layer ranks=2  skipped: needs 2 ranks")
+    expect(resumed.err, "[1/2] layer ranks=1  already measured", "[2/2] layer ranks=2  skipped: needs 2 ranks")
     assert statuses(report("a.json")) == ["ok", "skipped"]
 
 
@@ -283,7 +283,7 @@ def a_point_keeps_the_run_that_measured_it():
     first = report("a.json")["run"]
     resumed = moebench(f"run {small(iters=7, engine='loop,naive-mask')} --json a.json --resume")
     assert resumed.code == 0
-    expect(resumed.err, "warning: 1 points were held from the run of ", "held points were measured with --iters 5 --warmup 1 --no-peaks, the others with --iters 7 ")
+    expect(resumed.err, "warning: 1 points were kept from the run of ", "kept points were measured with --iters 5 --warmup 1 --no-peaks, the others with --iters 7 ")
     held = report("a.json")
     assert [point["run"] for point in held["points"]] == [first["id"], held["run"]["id"]] and first["id"] != held["run"]["id"]
     (earlier,) = held["earlier_runs"]
@@ -328,7 +328,7 @@ def a_full_disk_keeps_what_was_written():
         held = len(points_in("disk/a.json.part"))
         shutil.copy("disk/a.json.part", "a.json.part")
     resumed = moebench(f"run {small(seed=f'1:{held + 2}:1')} --json a.json --resume")
-    assert resumed.code == 0 and resumed.err.count("  held\n") == held
+    assert resumed.code == 0 and resumed.err.count("  already measured\n") == held
     assert statuses(report("a.json")) == ["ok"] * (held + 2)
 
 
@@ -355,7 +355,7 @@ def a_report_that_nobody_finished_is_not_lost():
     assert len(points_in("b.json.part")) == 1
     resumed = moebench(f"run {small(engine='loop,naive-mask')} --json b.json --resume")
     assert resumed.code == 0
-    expect(resumed.err, "[1/2] layer engine=loop  held")
+    expect(resumed.err, "[1/2] layer engine=loop  already measured")
     assert statuses(report("b.json")) == ["ok", "ok"] and lines_of("b.json.part") == []
 
 

@@ -200,7 +200,7 @@ TEST(Memory, NamesTheFewestGpusThatFit) {
   // 6 bytes of 2.55 B + 4.74 B parameters, 40.7 GiB, do not fit into 30 whatever the number of GPUs.
   const Fit never = fit_of(model, layout, choices, 1, 30 * kGiB);
   EXPECT_FALSE(never.smallest_gpus);
-  EXPECT_GT(never.least_shortfall, 10 * kGiB);
+  EXPECT_GT(never.min_shortfall, 10 * kGiB);
 }
 
 TEST(Layouts, MustDivide) {

@@ -57,10 +57,10 @@ inline DeviceRecord device_record() {
 
 inline Record record(int experts, const std::string& engine, double median_us) {
   Record r;
-  r.measured.shape = {.tokens = 4096, .hidden = 1024, .ffn = 4096, .experts = experts, .top_k = 2};
-  r.measured.engine = engine;
-  r.measured.axes = {{"experts", cat(experts)}, {"engine", engine}};
-  r.id = id_of(r.measured);
+  r.bench_case.shape = {.tokens = 4096, .hidden = 1024, .ffn = 4096, .experts = experts, .top_k = 2};
+  r.bench_case.engine = engine;
+  r.bench_case.axes = {{"experts", cat(experts)}, {"engine", engine}};
+  r.id = id_of(r.bench_case);
   r.check = {.mode = "quick", .passed = true, .items = {{"y", 3e-7, 1e-5, "token 17"}, {"dx", 4e-7, 1e-5}}};
   r.check.rechecked_sets = 3;
   r.check.recheck_items = {{"y", 2e-7, 1e-5, "token 5 of input set 1"}};

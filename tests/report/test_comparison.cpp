@@ -130,7 +130,7 @@ TEST(Compare, SaysWhyNothingMatches) {
 
 TEST(Compare, CanIgnoreASettingToCompareAlongIt) {
   Record other = point(50);
-  other.measured.engine = "naive-mask";
+  other.bench_case.engine = "naive-mask";
   EXPECT_EQ(compare(of({point(100)}), of({other})).points[0].verdict, Verdict::missing);
   const auto along = compare(of({point(100)}), of({other}), {.ignore = {"engine"}});
   EXPECT_EQ(along.points.at(0).verdict, Verdict::faster);
@@ -302,10 +302,10 @@ TEST(Comparison, PairsADenseNetworkByWhatItReads) {
   Document a = example::document(), b = example::document();
   a.points = {point(100), point(100), point(100)};
   b.points = {point(100)};
-  for (Record& record : a.points) record.measured.subject = SubjectKind::dense;
-  a.points[1].measured.shape.experts = 32;
-  a.points[2].measured.shape.experts = 64;
-  b.points[0].measured.subject = SubjectKind::dense;
+  for (Record& record : a.points) record.bench_case.subject = SubjectKind::dense;
+  a.points[1].bench_case.shape.experts = 32;
+  a.points[2].bench_case.shape.experts = 64;
+  b.points[0].bench_case.subject = SubjectKind::dense;
   const Comparison comparison = compare(a, b);
   ASSERT_EQ(comparison.points.size(), 1u);
   EXPECT_EQ(comparison.points[0].verdict, Verdict::same) << comparison.points[0].reason;

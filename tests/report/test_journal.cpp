@@ -126,7 +126,7 @@ TEST(Journal, ResumesAFinishedReportAndALeftover) {
   journal.finish(ExitCode::ok);
   const Document report = read_document(file);
   ASSERT_EQ(report.points.size(), 3u);
-  for (const auto& point : report.points) EXPECT_TRUE(has_times(point)) << point.measured.title();
+  for (const auto& point : report.points) EXPECT_TRUE(has_times(point)) << point.bench_case.title();
 }
 
 TEST(Journal, SaysWhenWhatItResumesWasMeasuredOtherwise) {
@@ -226,7 +226,7 @@ TEST(Journal, KeepsForEachPointTheRunThatMeasuredIt) {
   measure("first", "5", 8);
   measure("second", "5", 16);
   const std::string warnings = measure("third", "77", 32);
-  EXPECT_NE(warnings.find("held points were measured with --iters 5, the others with --iters 77"),
+  EXPECT_NE(warnings.find("kept points were measured with --iters 5, the others with --iters 77"),
             std::string::npos)
       << warnings;
   const Document report = read_document(file);
@@ -274,7 +274,7 @@ TEST(Journal, MeasuresAgainWhatWasCheckedLessThanAsked) {
   journal.add(quick);
   journal.add(unchecked);
   const auto holds = [&](const Record& record, CheckMode asked, bool recheck = false) {
-    return journal.take_over(record.measured, asked, recheck) != nullptr;
+    return journal.reuse(record.bench_case, asked, recheck) != nullptr;
   };
   EXPECT_TRUE(holds(quick, CheckMode::none) && holds(quick, CheckMode::quick));
   EXPECT_FALSE(holds(quick, CheckMode::full));
@@ -302,13 +302,14 @@ TEST(Journal, SaysOfHeldPointsWhichStayAndWhichAreMeasuredAgain) {
     journal.finish(ExitCode::ok);
     return join(journal.document().warnings, "\n");
   };
-  const std::vector<Case> all{example::record(8, "loop", 1).measured, example::record(16, "loop", 1).measured,
-                              example::record(32, "loop", 1).measured};
+  const std::vector<Case> all{example::record(8, "loop", 1).bench_case,
+                              example::record(16, "loop", 1).bench_case,
+                              example::record(32, "loop", 1).bench_case};
   const std::string again = said(all);
-  EXPECT_EQ(again.find("points were held"), std::string::npos) << again;
+  EXPECT_EQ(again.find("points were kept"), std::string::npos) << again;
   EXPECT_NE(again.find("3 points of the run of 2026-01-31T12:00:00Z"), std::string::npos) << again;
   const std::string one = said({all[0]});
-  EXPECT_NE(one.find("2 points were held from the run of "), std::string::npos) << one;
+  EXPECT_NE(one.find("2 points were kept from the run of "), std::string::npos) << one;
   EXPECT_NE(one.find("are measured again"), std::string::npos) << one;
 }
 

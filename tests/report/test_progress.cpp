@@ -23,7 +23,7 @@ struct Scene {
 /// Cases that differ in their number of experts.
 std::vector<Case> cases_of(const std::vector<int>& experts) {
   std::vector<Case> cases;
-  for (const int count : experts) cases.push_back(example::record(count, "loop", 1).measured);
+  for (const int count : experts) cases.push_back(example::record(count, "loop", 1).bench_case);
   return cases;
 }
 
@@ -32,13 +32,13 @@ TEST(Progress, IsOnePlainLinePerCaseWithoutATerminal) {
   const auto cases = cases_of({8, 16, 32});
   Progress progress(&scene.out, 0, cases, scene.clock);
   const Record first = example::record(8, "loop", 1830), second = example::record(16, "loop", 1830);
-  progress.begin(first.measured);
-  progress.sampled(first.measured, 1830, 5);
+  progress.begin(first.bench_case);
+  progress.sampled(first.bench_case, 1830, 5);
   EXPECT_EQ(scene.taken(), "");
   scene.now = 21;
   progress.end(first);
   EXPECT_EQ(scene.taken(), "[1/3] layer experts=8 engine=loop  1.83 ms ±0.50 %  ETA 0:42\n");
-  progress.begin(second.measured);
+  progress.begin(second.bench_case);
   scene.now = 42;
   progress.end(second);
   EXPECT_EQ(scene.taken(), "[2/3] layer experts=16 engine=loop  1.83 ms ±0.50 %  ETA 0:21\n");
@@ -49,9 +49,9 @@ TEST(Progress, IsOneChangingLineOnATerminal) {
   const auto cases = cases_of({8, 16});
   Progress progress(&scene.out, 60, cases, scene.clock);
   const Record record = example::record(8, "loop", 1830);
-  progress.begin(record.measured);
-  progress.sampled(record.measured, 1900, 3.21);
-  progress.sampled(record.measured, 1800, 3);  // too soon after the last
+  progress.begin(record.bench_case);
+  progress.sampled(record.bench_case, 1900, 3.21);
+  progress.sampled(record.bench_case, 1800, 3);  // too soon after the last
   EXPECT_EQ(scene.taken(),
             "\r\033[K[1/2] layer experts=8 engine=loop  …"
             "\r\033[K[1/2] layer experts=8 engine=loop  1.90 ms ±3.2 %");
@@ -76,7 +76,7 @@ TEST(Progress, KeepsAFailureOnTheScreen) {
   const auto cases = cases_of({8});
   Progress progress(&scene.out, 80, cases, scene.clock);
   const Record record = example::without_time(8, Status::skipped, "needs 12 GB");
-  progress.begin(record.measured);
+  progress.begin(record.bench_case);
   scene.taken();
   progress.end(record);
   EXPECT_EQ(scene.taken(), "\r\033[K[1/1] layer experts=8 engine=loop  skipped: needs 12 GB\n");
@@ -87,11 +87,12 @@ TEST(Progress, DoesNotCountHeldCasesInItsEstimate) {
   const auto cases = cases_of({2, 4, 8, 16});
   Progress progress(&scene.out, 0, cases, scene.clock);
   const Record record = example::record(8, "loop", 1830);
-  progress.held(cases[0]);
-  progress.held(cases[1]);
+  progress.already_measured(cases[0]);
+  progress.already_measured(cases[1]);
   EXPECT_EQ(scene.taken(),
-            "[1/4] layer experts=2 engine=loop  held\n[2/4] layer experts=4 engine=loop  held\n");
-  progress.begin(record.measured);
+            "[1/4] layer experts=2 engine=loop  already measured\n[2/4] layer experts=4 engine=loop  already "
+            "measured\n");
+  progress.begin(record.bench_case);
   scene.now = 10;
   progress.end(record);
   EXPECT_EQ(scene.taken(), "[3/4] layer experts=8 engine=loop  1.83 ms ±0.50 %  ETA 0:10\n");
@@ -101,7 +102,7 @@ TEST(Progress, GivesCasesThatTakeTurnsTheirOwnLabelsAndNumbers) {
   Scene scene;
   const auto cases = cases_of({8, 16});
   Progress progress(&scene.out, 80, cases, scene.clock);
-  for (const Case& measured : cases) progress.begin(measured);
+  for (const Case& bench_case : cases) progress.begin(bench_case);
   scene.taken();
   progress.sampled(cases[0], 1000, 1);
   EXPECT_EQ(scene.taken(), "\r\033[K[1/2] layer experts=8 engine=loop  1.00 ms ±1.0 %");
@@ -134,7 +135,7 @@ TEST(Progress, ExpectsPeaksToBeMeasuredOncePerNumberOfRanks) {
   scene.now = 12;
   progress.phase(cases[0], "checking");
   scene.now = 13;
-  record.measured = cases[0];
+  record.bench_case = cases[0];
   progress.end(record);
   // Three cases of 1 s, and peaks once more, for two ranks.
   EXPECT_EQ(scene.taken(), "[1/4] layer experts=8 engine=loop  1.83 ms ±0.50 %  ETA 0:15\n");
@@ -152,7 +153,7 @@ TEST(Progress, SaysNothingWhenQuiet) {
   const auto cases = cases_of({8});
   Progress progress(nullptr, 80, cases, [] { return 0.0; });
   const Record record = example::record(8, "loop", 1);
-  progress.begin(record.measured);
+  progress.begin(record.bench_case);
   progress.end(record);
   progress.note("nothing");
 }

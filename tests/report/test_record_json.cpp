@@ -63,9 +63,9 @@ TEST(RecordJson, ReadsBackAllThatItWrote) {
   const Record record = example::record(8, "loop", 183.42);
   EXPECT_EQ(to_json(read_back(record)), to_json(record));
   const Record again = read_back(record);
-  EXPECT_EQ(again.measured.settings(), record.measured.settings());
-  EXPECT_EQ(again.measured.axes, record.measured.axes);
-  EXPECT_EQ(again.id, id_of(again.measured));
+  EXPECT_EQ(again.bench_case.settings(), record.bench_case.settings());
+  EXPECT_EQ(again.bench_case.axes, record.bench_case.axes);
+  EXPECT_EQ(again.id, id_of(again.bench_case));
   EXPECT_EQ(again.time.at("total").samples, record.time.at("total").samples);  // to the last bit
   EXPECT_EQ(again.stages[0].fused_into, Stage::experts);
   EXPECT_EQ(again.stages[1].bound, Bound::compute);
@@ -73,15 +73,15 @@ TEST(RecordJson, ReadsBackAllThatItWrote) {
 
 TEST(RecordJson, ReadsBackACaseWithUnusualSettings) {
   Record record = example::record(8, "loop", 10);
-  record.measured.shape.ranks = 3;
-  record.measured.shape.tokens = 100;  // not even over the ranks: told as total-tokens
-  record.measured.shape.bias = true;
-  record.measured.routing = parse_routing("zipf:1.25");
-  record.measured.axes = {{"routing", "zipf:1.25"}, {"top-k", "02"}, {"x", "0.50"}, {"y", "0.5"}};
+  record.bench_case.shape.ranks = 3;
+  record.bench_case.shape.tokens = 100;  // not even over the ranks: told as total-tokens
+  record.bench_case.shape.bias = true;
+  record.bench_case.routing = parse_routing("zipf:1.25");
+  record.bench_case.axes = {{"routing", "zipf:1.25"}, {"top-k", "02"}, {"x", "0.50"}, {"y", "0.5"}};
   const Record again = read_back(record);
-  EXPECT_EQ(again.measured.settings(), record.measured.settings());
-  EXPECT_EQ(again.measured.shape, record.measured.shape);
-  EXPECT_EQ(again.measured.axes, record.measured.axes);
+  EXPECT_EQ(again.bench_case.settings(), record.bench_case.settings());
+  EXPECT_EQ(again.bench_case.shape, record.bench_case.shape);
+  EXPECT_EQ(again.bench_case.axes, record.bench_case.axes);
 }
 
 TEST(RecordJson, ShowsNoTimeOfWhatIsNotOk) {
@@ -147,8 +147,8 @@ TEST(RecordJson, ReadsAPointFromBeforeSettingsWereAddedAsTheSameCase) {
   for (const char* key : {"math", "queue_us", "comm_us", "capture_us", "device", "device_unknown"})
     older.erase(key);
   const Record read = record_from_json(older, "");
-  EXPECT_EQ(read.measured.settings(), record.measured.settings());
-  EXPECT_EQ(id_of(read.measured), record.id);
+  EXPECT_EQ(read.bench_case.settings(), record.bench_case.settings());
+  EXPECT_EQ(id_of(read.bench_case), record.id);
   EXPECT_EQ(read.time.at("total").device.p50, record.time.at("total").device.p50);
 }
 

@@ -64,7 +64,7 @@ TEST(Table, OfNothingButFailuresShowsNoFigure) {
 
 TEST(Table, AddsTheSettingsThatTellRowsApart) {
   std::vector<Record> records{example::record(8, "loop", 100), example::record(8, "loop", 200)};
-  records[1].measured.shape.ranks = 2;  // of two reports of one suite
+  records[1].bench_case.shape.ranks = 2;  // of two reports of one suite
   const auto names = varying(records);
   ASSERT_EQ(names[0].size(), 1u);
   EXPECT_EQ(names[0][0], (std::pair<std::string, std::string>("ranks", "1")));

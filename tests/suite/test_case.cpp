@@ -103,16 +103,16 @@ TEST(Case, RunsTheForwardPassFirst) {
 
 TEST(Flags, EveryStandardValueIsValid) {
   for (const Flag& flag : flags()) {
-    if (flag.standard.empty()) continue;
+    if (flag.default_value.empty()) continue;
     Settings settings;
-    EXPECT_NO_THROW(set(settings, flag.name, flag.standard)) << flag.name;
+    EXPECT_NO_THROW(set(settings, flag.name, flag.default_value)) << flag.name;
   }
 }
 
 TEST(Flags, NameEachOtherAsTheOtherWay) {
   for (const Flag& flag : flags()) {
-    if (flag.instead.empty()) continue;
-    EXPECT_EQ(find_flag(flag.instead).instead, flag.name);
+    if (flag.replaces.empty()) continue;
+    EXPECT_EQ(find_flag(flag.replaces).replaces, flag.name);
   }
 }
 

@@ -154,7 +154,7 @@ TEST(Sweep, ALaterLayerReplacesTheOtherWayOfSayingTheSame) {
 
 TEST(Sweep, ReplacesAutoByWhatTheMachineHas) {
   SweepRequest request;
-  const Available machine{.ranks = 2, .backend = "cuda", .comm = "mpi"};
+  const RunCapabilities machine{.ranks = 2, .backend = "cuda", .comm = "mpi"};
   const Case point = expand_sweep(request, machine).cases.at(0);
   EXPECT_EQ(point.backend, "cuda");
   EXPECT_EQ(point.comm, "mpi");
@@ -165,7 +165,7 @@ TEST(Sweep, ReplacesAutoByWhatTheMachineHas) {
 TEST(Sweep, RefusesWordsThisMachineDoesNotKnow) {
   SweepRequest request;
   request.command_line = {{"backend", "cudaa"}};
-  const Available machine{.words = {{"backend", {"cpu", "cuda"}}}};
+  const RunCapabilities machine{.words = {{"backend", {"cpu", "cuda"}}}};
   expect_usage_error([&] { expand_sweep(request, machine); },
                      "unknown backend 'cudaa'; did you mean 'cuda'?");
 }
@@ -275,7 +275,7 @@ TEST(Sweep, AsksTheMachineWhatCanRunBeforeItCounts) {
   SweepRequest request;
   request.command_line = {{"engine", "loop,streams"}, {"experts", "2,4"}};
   request.max_points = 2;
-  const Available machine{
+  const RunCapabilities machine{
       .why_not = [](const Case& point) { return point.engine == "loop" ? "loops are out" : ""; }};
   const Sweep sweep = expand_sweep(request, machine);
   EXPECT_EQ(titles(sweep), (std::vector<std::string>{"layer experts=2", "layer experts=4"}))
@@ -351,11 +351,11 @@ TEST(Sweep, TellsTheValuesOfOneFlagBeforeTheMachineIsKnown) {
   SweepRequest request;
   EXPECT_EQ(read_sweep(request).values_of("comm"), std::vector<std::string>{"auto"});
   EXPECT_TRUE(read_sweep(request).values_of("ranks").empty());
-  EXPECT_EQ(read_sweep(request).most_ranks(), 1);
+  EXPECT_EQ(read_sweep(request).max_ranks(), 1);
   request.suite = "paper-scaling";
   const SweepAxes axes = read_sweep(request);
   EXPECT_EQ(axes.values_of("ranks"), (std::vector<std::string>{"1", "2", "4", "8"}));
-  EXPECT_EQ(axes.most_ranks(), 8);
+  EXPECT_EQ(axes.max_ranks(), 8);
   EXPECT_EQ(axes.suite, "paper-scaling");
 }
 

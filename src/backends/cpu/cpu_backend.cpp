@@ -61,10 +61,10 @@ std::size_t HostMemory::available_bytes() const {
   return available;
 }
 
-class HostMarks final : public Marks {
+class HostTimestamps final : public Timestamps {
  public:
-  explicit HostMarks(int count) : times_(static_cast<std::size_t>(count)) {}
-  void record(int mark) override { times_[static_cast<std::size_t>(mark)] = Clock::now(); }
+  explicit HostTimestamps(int count) : times_(static_cast<std::size_t>(count)) {}
+  void record(int index) override { times_[static_cast<std::size_t>(index)] = Clock::now(); }
   double elapsed_us(int from, int to) const override {
     return std::chrono::duration<double, std::micro>(times_[static_cast<std::size_t>(to)] -
                                                      times_[static_cast<std::size_t>(from)])
@@ -123,7 +123,9 @@ class CpuBackend final : public OnCpu<Backend> {
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
     return cpu::make_engine(name, shape, pool_, memory_);
   }
-  std::unique_ptr<Marks> make_marks(int count) override { return std::make_unique<HostMarks>(count); }
+  std::unique_ptr<Timestamps> make_timestamps(int count) override {
+    return std::make_unique<HostTimestamps>(count);
+  }
   void synchronize() override {}
 
   void fill(TensorView tensor, const UniformField& field, std::int64_t first) override {

@@ -10,8 +10,8 @@
 #include "backends/cuda/runtime/device_info.h"
 #include "backends/cuda/runtime/gpu.h"
 #include "backends/cuda/runtime/graph.h"
-#include "backends/cuda/runtime/marks.h"
 #include "backends/cuda/runtime/nvml.h"
+#include "backends/cuda/runtime/timestamps.h"
 #include "backends/cuda/stages/kernels.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -36,8 +36,8 @@ class OnCuda : public Base {
     return cuda::why_not(engine, shape);
   }
   std::string why_not(const Shape& shape) const override {
-    if (shape.experts <= cuda::kMostExperts) return {};
-    return cat("backend cuda plans for at most ", cuda::kMostExperts, " experts, not ", shape.experts);
+    if (shape.experts <= cuda::kMaxExperts) return {};
+    return cat("backend cuda plans for at most ", cuda::kMaxExperts, " experts, not ", shape.experts);
   }
 };
 
@@ -60,8 +60,8 @@ class CudaBackend final : public OnCuda<Backend> {
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
     return cuda::make_engine(name, shape, gpu_);
   }
-  std::unique_ptr<Marks> make_marks(int count) override {
-    return std::make_unique<cuda::EventMarks>(gpu_.stream.get(), count);
+  std::unique_ptr<Timestamps> make_timestamps(int count) override {
+    return std::make_unique<cuda::EventTimestamps>(gpu_.stream.get(), count);
   }
   void synchronize() override {
     gpu_.blocking.unblock();
@@ -137,11 +137,11 @@ class CudaBackend final : public OnCuda<Backend> {
 /// of a buffer).
 template <class Work>
 void CudaBackend::each_part(const TensorView& tensor, Work work) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 24;  // 64 MiB of fp32
-  const std::int64_t most = std::min(tensor.size(), kMost);
-  const Buffer staging(gpu_.memory, static_cast<std::size_t>(most) * sizeof(float));
-  for (std::int64_t first = 0; first < tensor.size(); first += most) {
-    const std::int64_t count = std::min(most, tensor.size() - first);
+  constexpr std::int64_t kMax = std::int64_t{1} << 24;  // 64 MiB of fp32
+  const std::int64_t max = std::min(tensor.size(), kMax);
+  const Buffer staging(gpu_.memory, static_cast<std::size_t>(max) * sizeof(float));
+  for (std::int64_t first = 0; first < tensor.size(); first += max) {
+    const std::int64_t count = std::min(max, tensor.size() - first);
     const TensorView flat{tensor.data, tensor.dtype, tensor.size(), 1};
     work(first, flat.slice(first, count), TensorView{staging.data(), DType::fp32, count, 1});
   }

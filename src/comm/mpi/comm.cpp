@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "comm/mpi/device_pointers.h"
-#include "comm/mpi/limit.h"
 #include "comm/mpi/sum.h"
+#include "comm/mpi/watchdog.h"
 
 namespace moebench {
 namespace {
@@ -166,19 +166,19 @@ std::unique_ptr<Comm> MpiComm::split(int color) {
   std::vector<int> colors(static_cast<std::size_t>(group_.size), color);
   std::vector<std::span<std::byte>> blocks;
   for (int& of_peer : colors) blocks.push_back(std::as_writable_bytes(std::span(&of_peer, 1)));
-  // Unlike MPI_Comm_split, it says who is missing.
-  exchange_blocks(group_, std::as_bytes(std::span(&color, 1)), blocks, "a sign of life");
+  // Unlike MPI_Comm_split, it names missing ranks.
+  exchange_blocks(group_, std::as_bytes(std::span(&color, 1)), blocks, "a handshake");
   if (std::all_of(colors.begin(), colors.end(), [&](int other) { return other == color; }))
-    return std::make_unique<MpiComm>(session_, Group(duplicate(group_), group_.patience), memory_);
+    return std::make_unique<MpiComm>(session_, Group(duplicate(group_), group_.policy), memory_);
   MPI_Comm handle;
   if (std::set<int>(colors.begin(), colors.end()).size() ==
-      colors.size()) {  // each alone: nothing to wait for
+      colors.size()) {  // groups of one rank: nothing to wait for
     MB_MPI(MPI_Comm_dup(MPI_COMM_SELF, &handle));
-    return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.patience), memory_);
+    return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.policy), memory_);
   }
-  const MpiLimit limit(group_.patience.timeout_s, "MPI_Comm_split");
+  const MpiWatchdog watchdog(group_.policy.timeout_s, "MPI_Comm_split");
   MB_MPI(MPI_Comm_split(group_.comm.get(), color, group_.rank, &handle));
-  return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.patience), memory_);
+  return std::make_unique<MpiComm>(session_, Group(Communicator(handle), group_.policy), memory_);
 }
 
 }  // namespace moebench

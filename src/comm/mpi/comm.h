@@ -22,7 +22,7 @@ class MpiComm final : public Comm {
   std::string_view name() const override { return "mpi"; }
   int rank() const override { return group_.rank; }
   int size() const override { return group_.size; }
-  double timeout_s() const override { return group_.patience.timeout_s; }
+  double timeout_s() const override { return group_.policy.timeout_s; }
 
   void exchange_sizes(std::span<const std::int64_t> send, std::span<std::int64_t> recv) override;
   void exchange_rows(const RowExchange& exchange) override;

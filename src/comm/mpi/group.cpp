@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Posts messages, polls them, and says who did not answer.
+// Posts messages, polls them, and names the ranks that did not answer.
 #include "comm/mpi/group.h"
 
 #include <algorithm>
@@ -29,8 +29,8 @@ std::vector<int> world_ranks(MPI_Comm comm, int size) {
 
 }  // namespace
 
-Group::Group(Communicator communicator, const Patience& waits)
-    : comm(std::move(communicator)), patience(waits) {
+Group::Group(Communicator communicator, const TimeoutPolicy& waiting)
+    : comm(std::move(communicator)), policy(waiting) {
   MB_MPI(MPI_Comm_rank(comm.get(), &rank));
   MB_MPI(MPI_Comm_size(comm.get(), &size));
   world_rank = world_ranks(comm.get(), size);
@@ -39,14 +39,14 @@ Group::Group(Communicator communicator, const Patience& waits)
 void throw_timeout(const Group& group, std::string_view what, const std::vector<int>& peers) {
   std::vector<std::string> names;
   for (const int peer : peers) names.push_back(cat(group.world_rank[peer]));
-  throw TimeoutError(cat("rank ", group.world_rank[group.rank], " waited ", group.patience.timeout_s, " s ",
+  throw TimeoutError(cat("rank ", group.world_rank[group.rank], " waited ", group.policy.timeout_s, " s ",
                          what, " rank ", join(names, ", ")));
 }
 
 int checked_count(std::int64_t count, std::string_view what) {
-  constexpr std::int64_t kMost = std::numeric_limits<int>::max();
-  if (count > kMost)
-    throw CommError(cat("a message of ", count, " ", what, " is beyond MPI's limit of ", kMost));
+  constexpr std::int64_t kMax = std::numeric_limits<int>::max();
+  if (count > kMax)
+    throw CommError(cat("a message of ", count, " ", what, " is beyond MPI's limit of ", kMax));
   return static_cast<int>(count);
 }
 
@@ -88,7 +88,7 @@ void Requests::finish(int index, const MPI_Status& status, std::string_view what
 }
 
 void Requests::wait(std::string_view what) {
-  Poll poll = group_.patience.poll();
+  Backoff backoff = group_.policy.backoff();
   const int count = static_cast<int>(handles_.size());
   std::vector<int> indices(count);
   std::vector<MPI_Status> statuses(count);
@@ -105,18 +105,19 @@ void Requests::wait(std::string_view what) {
       finish(indices[i], statuses[i], what);
     }
     open -= done;
-    if (done == 0 && !poll.again()) give_up(what);
+    if (done == 0 && !backoff.again()) give_up(what);
   }
 }
 
 void Requests::give_up(std::string_view what) {
-  std::vector<int> silent, deaf;
+  std::vector<int> pending_recv, pending_send;
   for (std::size_t i = 0; i < handles_.size(); ++i)
-    if (handles_[i] != MPI_REQUEST_NULL) (messages_[i].receives ? silent : deaf).push_back(messages_[i].peer);
-  std::sort(silent.begin(), silent.end());
-  std::sort(deaf.begin(), deaf.end());
-  if (!silent.empty()) throw_timeout(group_, cat("for ", what, " from"), silent);
-  throw_timeout(group_, cat("to send ", what, " to"), deaf);
+    if (handles_[i] != MPI_REQUEST_NULL)
+      (messages_[i].receives ? pending_recv : pending_send).push_back(messages_[i].peer);
+  std::sort(pending_recv.begin(), pending_recv.end());
+  std::sort(pending_send.begin(), pending_send.end());
+  if (!pending_recv.empty()) throw_timeout(group_, cat("for ", what, " from"), pending_recv);
+  throw_timeout(group_, cat("to send ", what, " to"), pending_send);
 }
 
 void exchange_blocks(const Group& group, std::span<const std::byte> mine,
@@ -133,7 +134,7 @@ void exchange_blocks(const Group& group, std::span<const std::byte> mine,
 }
 
 void meet(const Group& group) {
-  exchange_blocks(group, {}, std::vector<std::span<std::byte>>(group.size), "a sign of life");
+  exchange_blocks(group, {}, std::vector<std::span<std::byte>>(group.size), "a handshake");
 }
 
 Communicator duplicate(const Group& group) {
@@ -150,11 +151,11 @@ Communicator duplicate(const Group& group) {
 }
 
 void wait_collective(const Group& group, MPI_Request request, std::string_view what) {
-  Poll poll = group.patience.poll();
+  Backoff backoff = group.policy.backoff();
   for (int done = 0;;) {
     MB_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
     if (done) return;
-    if (poll.again()) continue;
+    if (backoff.again()) continue;
     std::vector<int> peers;
     for (int peer = 0; peer < group.size; ++peer)
       if (peer != group.rank) peers.push_back(peer);

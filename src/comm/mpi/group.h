@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Messages among the ranks of one communicator, waited for with a limit.
+// Messages among the ranks of one communicator, with a limit on every wait.
 #pragma once
 
 #include <mpi.h>
@@ -10,25 +10,25 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/backoff.h"
 #include "comm/mpi/handles.h"
-#include "comm/poll.h"
 
 namespace moebench {
 
-/// How long a wait may take and how it spends that time.
-struct Patience {
+/// How long a wait may take, and whether it may spin.
+struct TimeoutPolicy {
   double timeout_s = 0;
   bool crowded = false;  ///< this host has more ranks than cores
 
-  Poll poll() const { return {timeout_s, crowded}; }
+  Backoff backoff() const { return {timeout_s, crowded}; }
 };
 
-/// A communicator and who is in it.
+/// A communicator and its ranks.
 struct Group {
-  Group(Communicator communicator, const Patience& waits);
+  Group(Communicator communicator, const TimeoutPolicy& waiting);
 
   Communicator comm;
-  Patience patience;
+  TimeoutPolicy policy;
   int rank = 0, size = 1;
   std::vector<int> world_rank;  ///< of each rank of the group: errors name ranks as the launcher numbers them
 };
@@ -72,7 +72,7 @@ class Requests {
 };
 
 /// Every rank sends `mine` to every other and receives theirs[p], sized by the caller, from each p;
-/// theirs[rank] is left alone. R·(R-1) messages in all, so that a wait can name exactly who is missing:
+/// theirs[rank] is not written. R·(R-1) messages in all, so that a timeout can name exactly the ranks that are missing:
 /// microseconds for a few ranks, milliseconds for hundreds, which is why it stays out of timed regions.
 void exchange_blocks(const Group& group, std::span<const std::byte> mine,
                      const std::vector<std::span<std::byte>>& theirs, std::string_view what);
@@ -80,11 +80,11 @@ void exchange_blocks(const Group& group, std::span<const std::byte> mine,
 /// Returns when every rank of the group has called it.
 void meet(const Group& group);
 
-/// Another communicator of the same ranks; call meet() before, which says who is missing. Not MPI_Comm_dup: a signal,
+/// Another communicator of the same ranks; call meet() before, which names missing ranks. Not MPI_Comm_dup: a signal,
 /// such as that of a launcher which lost a rank, could not end the wait for it.
 Communicator duplicate(const Group& group);
 
-/// Waits for a collective, which cannot tell whom it waits for: the error names all peers.
+/// Waits for a collective. MPI does not report which rank it waits for: the error names all peers.
 void wait_collective(const Group& group, MPI_Request request, std::string_view what);
 
 }  // namespace moebench

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "comm/mpi/limit.h"
+#include "comm/mpi/watchdog.h"
 
 namespace moebench {
 namespace {
@@ -43,7 +43,7 @@ Session::Session(double timeout_s) : timeout_s_(timeout_s) {
 
 Session::~Session() {
   if (!may_free()) return;
-  const MpiLimit limit(timeout_s_, "MPI_Finalize");
+  const MpiWatchdog watchdog(timeout_s_, "MPI_Finalize");
   MPI_Finalize();
 }
 

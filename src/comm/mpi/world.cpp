@@ -12,7 +12,7 @@
 #include "base/text.h"
 #include "comm/mpi/comm.h"
 #include "comm/mpi/group.h"
-#include "comm/mpi/limit.h"
+#include "comm/mpi/watchdog.h"
 
 namespace moebench {
 namespace {
@@ -30,12 +30,12 @@ class MpiWorld final : public World {
   MpiWorld(std::shared_ptr<Session> session, Communicator comm, double timeout_s)
       : session_(std::move(session)), group_(std::move(comm), {timeout_s, false}) {
     MPI_Comm handle;
-    const MpiLimit limit(timeout_s, "MPI_Comm_split_type");
+    const MpiWatchdog watchdog(timeout_s, "MPI_Comm_split_type");
     MB_MPI(MPI_Comm_split_type(group_.comm.get(), MPI_COMM_TYPE_SHARED, group_.rank, MPI_INFO_NULL, &handle));
     const Communicator local(handle);
     MB_MPI(MPI_Comm_rank(local.get(), &local_rank_));
     MB_MPI(MPI_Comm_size(local.get(), &local_size_));
-    group_.patience.crowded = local_size_ > sysconf(_SC_NPROCESSORS_ONLN);
+    group_.policy.crowded = local_size_ > sysconf(_SC_NPROCESSORS_ONLN);
   }
 
   std::string_view name() const override { return "mpi"; }
@@ -132,19 +132,19 @@ std::string MpiWorld::broadcast(const std::string& text) {
 }
 
 std::unique_ptr<Comm> MpiWorld::make_comm(Memory& memory, StreamView) {
-  meet(group_);  // unlike MPI_Comm_idup, it says who is missing
-  return std::make_unique<MpiComm>(session_, Group(duplicate(group_), group_.patience), memory);
+  meet(group_);  // unlike MPI_Comm_idup, it names missing ranks
+  return std::make_unique<MpiComm>(session_, Group(duplicate(group_), group_.policy), memory);
 }
 
 std::unique_ptr<World> MpiWorld::first(int ranks) {
   if (ranks < 1 || ranks > group_.size)
     throw UsageError(cat("cannot use ", ranks, " ranks: valid is 1 to ", group_.size));
-  meet(group_);  // unlike MPI_Comm_split, it says who is missing
+  meet(group_);  // unlike MPI_Comm_split, it names missing ranks
   MPI_Comm handle;
-  const MpiLimit limit(group_.patience.timeout_s, "MPI_Comm_split");
+  const MpiWatchdog watchdog(group_.policy.timeout_s, "MPI_Comm_split");
   MB_MPI(MPI_Comm_split(group_.comm.get(), group_.rank < ranks ? 0 : MPI_UNDEFINED, group_.rank, &handle));
   if (handle == MPI_COMM_NULL) return nullptr;
-  return std::make_unique<MpiWorld>(session_, Communicator(handle), group_.patience.timeout_s);
+  return std::make_unique<MpiWorld>(session_, Communicator(handle), group_.policy.timeout_s);
 }
 
 void MpiWorld::abort(int code) {
@@ -157,7 +157,7 @@ void MpiWorld::abort(int code) {
 std::unique_ptr<World> make_mpi_world(double timeout_s) {
   auto session = std::make_shared<Session>(timeout_s);
   MPI_Comm handle;
-  const MpiLimit limit(timeout_s, "MPI_Comm_dup");
+  const MpiWatchdog watchdog(timeout_s, "MPI_Comm_dup");
   MB_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &handle));
   return std::make_unique<MpiWorld>(std::move(session), Communicator(handle), timeout_s);
 }

@@ -37,30 +37,31 @@ void receive(const TensorView& tensor, const Segment& segment, int peer, ncclCom
 
 }  // namespace
 
-NcclComm::NcclComm(std::shared_ptr<NcclWatch> watch, Memory& memory, StreamView stream, MakeQueue make_queue)
-    : watch_(std::move(watch)), memory_(memory), stream_(stream), make_queue_(std::move(make_queue)) {}
+NcclComm::NcclComm(std::shared_ptr<NcclWatchdog> watchdog, Memory& memory, StreamView stream,
+                   MakeQueue make_queue)
+    : watchdog_(std::move(watchdog)), memory_(memory), stream_(stream), make_queue_(std::move(make_queue)) {}
 
 template <class Work>
 void NcclComm::group(Work work) {
   communicator().call([&](ncclComm_t handle) {
     MB_NCCL(ncclGroupStart());
-    work(handle, watch_->stream());
+    work(handle, watchdog_->stream());
     MB_NCCL(ncclGroupEnd());
   });
 }
 
 /// Work on host memory has no queue that later work could stand in: it must be done.
 void NcclComm::end_of_queue(const char* what) {
-  watch_->queued(what);
-  if (memory_.host_accessible()) watch_->wait();
+  watchdog_->queued(what);
+  if (memory_.host_accessible()) watchdog_->wait();
 }
 
 void NcclComm::exchange_sizes(std::span<const std::int64_t> send, std::span<std::int64_t> recv) {
   MB_ASSERT(send.size() == recv.size() && send.size() % static_cast<std::size_t>(size()) == 0);
-  std::copy(send.begin(), send.end(), recv.begin());  // also what stays on this rank, and all if it is alone
+  std::copy(send.begin(), send.end(), recv.begin());  // also what stays on this rank
   const std::size_t n = send.size() / static_cast<std::size_t>(size());
   if (size() == 1 || n == 0) return;
-  watch_->check();
+  watchdog_->check();
   sizes_.reserve(2 * send.size_bytes());
   auto* const out = sizes_.as<std::int64_t>();
   auto* const in = out + send.size();
@@ -75,12 +76,12 @@ void NcclComm::exchange_sizes(std::span<const std::int64_t> send, std::span<std:
     }
   });
   if (memory_.host_accessible()) {
-    watch_->queued("for sizes from");
-    watch_->wait();
+    watchdog_->queued("for sizes from");
+    watchdog_->wait();
   }
   memory_.queue_copy(host, in, send.size_bytes());
-  watch_->queued("for sizes from");
-  watch_->wait();
+  watchdog_->queued("for sizes from");
+  watchdog_->wait();
   for (int peer = 0; peer < size(); ++peer)
     if (peer != rank()) std::copy_n(host + peer * n, n, recv.begin() + static_cast<std::ptrdiff_t>(peer * n));
 }
@@ -88,8 +89,8 @@ void NcclComm::exchange_sizes(std::span<const std::int64_t> send, std::span<std:
 void NcclComm::exchange_rows(const RowExchange& exchange) {
   check_exchange(exchange, *this);
   if (exchange.send.row_bytes() == 0) return;
-  if (!watch_) return copy_own_rows(memory_, exchange, 0);
-  watch_->check();
+  if (!watchdog_) return copy_own_rows(memory_, exchange, 0);
+  watchdog_->check();
   if (exchange.form == ExchangeForm::fused)
     exchange_fused(exchange);
   else
@@ -123,11 +124,11 @@ void NcclComm::exchange_per_expert(const RowExchange& exchange) {
 }
 
 void NcclComm::all_reduce(TensorView tensor) {
-  if (!watch_ || tensor.size() == 0) return;
-  watch_->check();
+  if (!watchdog_ || tensor.size() == 0) return;
+  watchdog_->check();
   communicator().call([&](ncclComm_t handle) {
     MB_NCCL(ncclAllReduce(tensor.data, tensor.data, static_cast<std::size_t>(tensor.size()),
-                          type_of(tensor.dtype), ncclSum, handle, watch_->stream()));
+                          type_of(tensor.dtype), ncclSum, handle, watchdog_->stream()));
   });
   end_of_queue("for the sum with");
 }
@@ -136,21 +137,22 @@ std::unique_ptr<Comm> NcclComm::split(int color) {
   MB_ASSERT(color >= 0);
   const auto ranks = static_cast<std::size_t>(size());
   std::vector<std::int64_t> colors(ranks);
-  exchange_sizes(std::vector<std::int64_t>(ranks, color), colors);  // which also says who is missing
+  exchange_sizes(std::vector<std::int64_t>(ranks, color), colors);  // which also names missing ranks
   std::vector<int> members, world_rank;
   for (std::size_t peer = 0; peer < ranks; ++peer) {
     if (colors[peer] != color) continue;
     members.push_back(static_cast<int>(peer));
-    if (watch_) world_rank.push_back(communicator().world_rank()[peer]);
+    if (watchdog_) world_rank.push_back(communicator().world_rank()[peer]);
   }
-  std::shared_ptr<NcclWatch> group;
+  std::shared_ptr<NcclWatchdog> group;
   if (members.size() == ranks) {
-    group = watch_;
-  } else if (std::set<std::int64_t>(colors.begin(), colors.end()).size() < ranks) {  // else all are alone
+    group = watchdog_;
+  } else if (std::set<std::int64_t>(colors.begin(), colors.end()).size() <
+             ranks) {  // else every group has one rank
     const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
     auto made =
         std::make_shared<NcclCommunicator>(communicator(), color, static_cast<int>(place), world_rank);
-    if (members.size() > 1) group = std::make_shared<NcclWatch>(std::move(made), make_queue_(stream_));
+    if (members.size() > 1) group = std::make_shared<NcclWatchdog>(std::move(made), make_queue_(stream_));
   }
   return std::make_unique<NcclComm>(std::move(group), memory_, stream_, make_queue_);
 }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "comm/comm.h"
-#include "comm/nccl/watch.h"
+#include "comm/nccl/watchdog.h"
 
 namespace moebench {
 
@@ -20,13 +20,13 @@ namespace moebench {
 /// gathers on one rank is.
 class NcclComm final : public Comm {
  public:
-  /// `watch` has the group's communicator; a rank alone in its group may have none, and copies to itself.
-  NcclComm(std::shared_ptr<NcclWatch> watch, Memory& memory, StreamView stream, MakeQueue make_queue);
+  /// `watchdog` has the group's communicator; null in a group of one rank, which copies to itself.
+  NcclComm(std::shared_ptr<NcclWatchdog> watchdog, Memory& memory, StreamView stream, MakeQueue make_queue);
 
   std::string_view name() const override { return "nccl"; }
-  int rank() const override { return watch_ ? communicator().rank() : 0; }
-  int size() const override { return watch_ ? communicator().size() : 1; }
-  double timeout_s() const override { return watch_ ? communicator().patience().timeout_s : 0; }
+  int rank() const override { return watchdog_ ? communicator().rank() : 0; }
+  int size() const override { return watchdog_ ? communicator().size() : 1; }
+  double timeout_s() const override { return watchdog_ ? communicator().policy().timeout_s : 0; }
 
   void exchange_sizes(std::span<const std::int64_t> send, std::span<std::int64_t> recv) override;
   bool joins_segments() const override { return false; }
@@ -35,7 +35,7 @@ class NcclComm final : public Comm {
   std::unique_ptr<Comm> split(int color) override;
 
  private:
-  NcclCommunicator& communicator() const { return watch_->communicator(); }
+  NcclCommunicator& communicator() const { return watchdog_->communicator(); }
   void exchange_fused(const RowExchange& exchange);
   void exchange_per_expert(const RowExchange& exchange);
   /// `work(handle, stream)` in one NCCL group.
@@ -43,7 +43,7 @@ class NcclComm final : public Comm {
   void group(Work work);
   void end_of_queue(const char* what);
 
-  std::shared_ptr<NcclWatch> watch_;
+  std::shared_ptr<NcclWatchdog> watchdog_;
   Memory& memory_;
   StreamView stream_;
   MakeQueue make_queue_;

@@ -7,23 +7,23 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "comm/limit.h"
+#include "comm/watchdog.h"
 
 namespace moebench {
 
 NcclCommunicator::NcclCommunicator(const ncclUniqueId& id, int rank, std::vector<int> world_rank,
-                                   NcclPatience patience)
-    : world_rank_(std::move(world_rank)), patience_(std::move(patience)), rank_(rank) {
-  const Limit limit(patience_.timeout_s, world_rank_[static_cast<std::size_t>(rank_)], "ncclCommInitRank",
-                    patience_.end);
+                                   NcclTimeoutPolicy policy)
+    : world_rank_(std::move(world_rank)), policy_(std::move(policy)), rank_(rank) {
+  const Watchdog watchdog(policy_.timeout_s, world_rank_[static_cast<std::size_t>(rank_)], "ncclCommInitRank",
+                          policy_.end);
   MB_NCCL(ncclCommInitRank(&handle_, size(), id, rank_));
   check_nccl(settle(), "ncclCommInitRank");
 }
 
 NcclCommunicator::NcclCommunicator(NcclCommunicator& parent, int color, int rank, std::vector<int> world_rank)
-    : world_rank_(std::move(world_rank)), patience_(parent.patience_), rank_(rank) {
-  const Limit limit(patience_.timeout_s, world_rank_[static_cast<std::size_t>(rank_)], "ncclCommSplit",
-                    patience_.end);
+    : world_rank_(std::move(world_rank)), policy_(parent.policy_), rank_(rank) {
+  const Watchdog watchdog(policy_.timeout_s, world_rank_[static_cast<std::size_t>(rank_)], "ncclCommSplit",
+                          policy_.end);
   parent.call(
       [&](ncclComm_t whole) { MB_NCCL(ncclCommSplit(whole, color, parent.rank(), &handle_, nullptr)); });
   if (handle_) check_nccl(settle(), "ncclCommSplit");

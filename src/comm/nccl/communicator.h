@@ -13,18 +13,18 @@
 
 namespace moebench {
 
-/// What every wait of a run has in common.
-struct NcclPatience {
+/// The limit on every wait of a run, and what happens when it has passed.
+struct NcclTimeoutPolicy {
   double timeout_s = 0;
-  std::function<void(int code)> end;  ///< ends all ranks, waiting for none; from any thread
+  std::function<void(int code)> end;  ///< aborts all ranks without waiting; may be called from any thread
 };
 
 /// A blocking communicator: a non-blocking one hands every group to a new thread (NCCL's group.cc), tens of
-/// microseconds that the timed exchange would show. What bounds its waits is an NcclWatch.
+/// microseconds that the timed exchange would show. What bounds its waits is an NcclWatchdog.
 class NcclCommunicator {
  public:
   /// Collective over the ranks that were given `id`. `world_rank`: of each rank of the group, for errors.
-  NcclCommunicator(const ncclUniqueId& id, int rank, std::vector<int> world_rank, NcclPatience patience);
+  NcclCommunicator(const ncclUniqueId& id, int rank, std::vector<int> world_rank, NcclTimeoutPolicy policy);
   /// Collective over `parent`: its ranks with the same color, in their order there.
   NcclCommunicator(NcclCommunicator& parent, int color, int rank, std::vector<int> world_rank);
   /// Destroys it, or aborts it if an error is on its way up: peers may then be stuck.
@@ -34,7 +34,7 @@ class NcclCommunicator {
   int rank() const { return rank_; }
   int size() const { return static_cast<int>(world_rank_.size()); }
   const std::vector<int>& world_rank() const { return world_rank_; }
-  const NcclPatience& patience() const { return patience_; }
+  const NcclTimeoutPolicy& policy() const { return policy_; }
   /// "1, 2": all but this rank, as the launcher numbers them.
   std::string peers() const;
 
@@ -69,7 +69,7 @@ class NcclCommunicator {
   ncclResult_t settle();
 
   std::vector<int> world_rank_;
-  NcclPatience patience_;
+  NcclTimeoutPolicy policy_;
   int rank_;
   std::mutex calls_;  ///< NCCL takes one call on a communicator at a time
   std::atomic<Clock::rep> in_call_since_ = 0;

@@ -19,8 +19,8 @@ std::string NcclWorld::library() const {
 
 std::unique_ptr<Comm> NcclWorld::make_comm(Memory& memory, StreamView stream) {
   if (!joined_) joined_ = join();
-  return std::make_unique<NcclComm>(std::make_shared<NcclWatch>(joined_, make_queue_(stream)), memory, stream,
-                                    make_queue_);
+  return std::make_unique<NcclComm>(std::make_shared<NcclWatchdog>(joined_, make_queue_(stream)), memory,
+                                    stream, make_queue_);
 }
 
 std::shared_ptr<NcclCommunicator> NcclWorld::join() {
@@ -29,7 +29,7 @@ std::shared_ptr<NcclCommunicator> NcclWorld::join() {
   if (rank() == 0) {
     try {
       MB_NCCL(ncclGetUniqueId(&id));
-    } catch (const CommError& error) {  // the others wait: they must hear of it
+    } catch (const CommError& error) {  // the other ranks wait for this message
       failure = error.what();
     }
     std::memcpy(bytes.data(), &id, sizeof id);
@@ -38,12 +38,12 @@ std::shared_ptr<NcclCommunicator> NcclWorld::join() {
   if (!failure.empty()) throw CommError(failure);
   bytes = control_->broadcast(bytes);
   std::memcpy(&id, bytes.data(), sizeof id);
-  control_->barrier();  // unlike ncclCommInitRank, it says who is missing
+  control_->barrier();  // unlike ncclCommInitRank, it names missing ranks
   std::vector<int> ranks(static_cast<std::size_t>(size()));
   std::iota(ranks.begin(), ranks.end(), 0);
   World* const control = control_.get();
   return std::make_shared<NcclCommunicator>(
-      id, rank(), ranks, NcclPatience{timeout_s_, [control](int code) { control->abort(code); }});
+      id, rank(), ranks, NcclTimeoutPolicy{timeout_s_, [control](int code) { control->abort(code); }});
 }
 
 std::unique_ptr<World> NcclWorld::first(int ranks) {

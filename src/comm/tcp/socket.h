@@ -30,9 +30,9 @@ class Socket {
 /// Listens where `place` says: at its address if that is this machine's, else at all; or takes over its
 /// listener. Throws EnvironmentError naming the address.
 Socket listen_at(const Rendezvous& place);
-/// A port of the loopback device that nobody else has, listened at; `port` is its number.
+/// Listens at a free port of the loopback device; `port` is its number.
 Socket listen_locally(int& port);
-/// One try; empty if nobody listens there yet. Throws EnvironmentError if the host has no address.
+/// One try; empty if no process listens there yet. Throws EnvironmentError if the host has no address.
 Socket connect_to(const Rendezvous& place);
 /// A connection that has come in; empty if none has.
 Socket accept_from(const Socket& listener);

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "comm/tcp/star.h"
+#include "comm/tcp/socket_group.h"
 
 namespace moebench {
 namespace {
@@ -15,21 +15,21 @@ namespace {
 class TcpWorld final : public World {
  public:
   /// The first `size` ranks of the star.
-  TcpWorld(std::shared_ptr<Star> star, int size) : star_(std::move(star)), size_(size) {}
+  TcpWorld(std::shared_ptr<SocketGroup> group, int size) : group_(std::move(group)), size_(size) {}
 
   std::string_view name() const override { return "tcp"; }
-  int rank() const override { return star_->rank(); }
+  int rank() const override { return group_->rank(); }
   int size() const override { return size_; }
   int local_size() const override { return neighbours_before(size_); }
   int local_rank() const override { return neighbours_before(rank()); }
 
-  void barrier() override { star_->gather("", size_, "a sign of life"); }
-  void wait_idle() override { star_->gather("", size_, "a sign of life", true); }
+  void barrier() override { group_->gather("", size_, "a handshake"); }
+  void wait_idle() override { group_->gather("", size_, "a handshake", true); }
   std::vector<double> gather(std::span<const double> mine) override;
   std::vector<std::string> gather_text(const std::string& mine) override {
-    return star_->gather(mine, size_, "text");
+    return group_->gather(mine, size_, "text");
   }
-  std::string broadcast(const std::string& text) override { return star_->broadcast(text, size_); }
+  std::string broadcast(const std::string& text) override { return group_->broadcast(text, size_); }
   std::unique_ptr<Comm> make_comm(Memory&, StreamView) override {
     throw EnvironmentError(
         "ranks that were joined over sockets exchange rows over NCCL only: use mpirun for --comm mpi");
@@ -37,29 +37,29 @@ class TcpWorld final : public World {
   std::unique_ptr<World> first(int ranks) override {
     if (ranks < 1 || ranks > size_)
       throw UsageError(cat("cannot use ", ranks, " ranks: valid is 1 to ", size_));
-    return rank() < ranks ? std::make_unique<TcpWorld>(star_, ranks) : nullptr;
+    return rank() < ranks ? std::make_unique<TcpWorld>(group_, ranks) : nullptr;
   }
   void abort(int code) override {
-    star_->farewell(code, cat("rank ", rank(), " ended the run with exit code ", code));
+    group_->shutdown(code, cat("rank ", rank(), " ended the run with exit code ", code));
     std::_Exit(code);
   }
 
  private:
   /// Ranks on this host among the first `ranks`.
   int neighbours_before(int ranks) const {
-    const auto& hosts = star_->hosts();
+    const auto& hosts = group_->hosts();
     return static_cast<int>(
         std::count(hosts.begin(), hosts.begin() + ranks, hosts[static_cast<std::size_t>(rank())]));
   }
 
-  std::shared_ptr<Star> star_;
+  std::shared_ptr<SocketGroup> group_;
   int size_;
 };
 
 std::vector<double> TcpWorld::gather(std::span<const double> mine) {
   std::vector<double> all;
   const std::string bytes(reinterpret_cast<const char*>(mine.data()), mine.size_bytes());
-  for (const std::string& part : star_->gather(bytes, size_, "numbers")) {
+  for (const std::string& part : group_->gather(bytes, size_, "numbers")) {
     MB_ASSERT(part.size() == bytes.size());
     const std::size_t held = all.size();
     all.resize(held + mine.size());
@@ -73,7 +73,7 @@ std::vector<double> TcpWorld::gather(std::span<const double> mine) {
 std::unique_ptr<World> make_tcp_world(const Launch& launch, const Rendezvous& place, double timeout_s,
                                       const Identity& identity) {
   return std::make_unique<TcpWorld>(
-      std::make_shared<Star>(launch.rank, launch.size, place, timeout_s, identity), launch.size);
+      std::make_shared<SocketGroup>(launch.rank, launch.size, place, timeout_s, identity), launch.size);
 }
 
 }  // namespace moebench

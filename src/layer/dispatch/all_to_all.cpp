@@ -7,7 +7,7 @@
 // way back they are regrouped for the messages. Rows that stay on this rank are regrouped where they are.
 #include <utility>
 
-#include "base/carve.h"
+#include "base/bump_allocator.h"
 #include "layer/dispatch/dispatcher.h"
 #include "layer/dispatch/row_layout.h"
 #include "layer/run_stage.h"
@@ -31,11 +31,11 @@ class AllToAllDispatcher final : public Dispatcher {
         layout_(args.ranks.size(), args.shape.experts_per_rank()),
         expert_of_row_storage_(args.backend.memory(), 0) {
     const std::int64_t slots = tokens_ * shape_.top_k;
-    storage_ = carve(backend_.memory(), [&](Carver& carver) {
-      carver.carve(counts_, shape_.experts);
-      carver.carve(offsets_, shape_.experts + 1);
-      carver.carve(row_of_, slots);
-      carver.carve(sizes_, 2 * (shape_.experts_per_rank() + 1) + 2 * shape_.experts + 1);
+    storage_ = allocate_together(backend_.memory(), [&](BumpAllocator& allocator) {
+      allocator.allocate(counts_, shape_.experts);
+      allocator.allocate(offsets_, shape_.experts + 1);
+      allocator.allocate(row_of_, slots);
+      allocator.allocate(sizes_, 2 * (shape_.experts_per_rank() + 1) + 2 * shape_.experts + 1);
     });
     const auto e = static_cast<std::size_t>(shape_.experts_per_rank()), pairs = layout_.sent.size();
     local_offsets_ = sizes_.first(e + 1);
@@ -110,7 +110,7 @@ class AllToAllDispatcher final : public Dispatcher {
 
   std::optional<Stage> fused_into(Stage, Pass) const override { return {}; }
   std::string why_no_graph() const override {
-    return "the host waits to hear how many rows will come from the other ranks";
+    return "the host waits for the number of rows that will come from the other ranks";
   }
 
   RankLoad load() const override {

@@ -12,7 +12,7 @@
 #include <cmath>
 
 #include "backends/peer_kernels.h"
-#include "base/carve.h"
+#include "base/bump_allocator.h"
 #include "comm/peer_memory.h"
 #include "layer/dispatch/dispatcher.h"
 #include "layer/run_stage.h"
@@ -37,13 +37,13 @@ class DirectDispatcher final : public Dispatcher {
         kernels_(args.backend.make_peer_kernels(group)),
         host_offsets_(static_cast<std::size_t>(shape_.experts_per_rank() + 1)) {
     const std::int64_t slots = tokens_ * shape_.top_k, local = shape_.experts_per_rank();
-    storage_ = carve(backend_.memory(), [&](Carver& carver) {
-      carver.carve(counts_, shape_.experts);
-      carver.carve(offsets_, shape_.experts + 1);
-      carver.carve(first_row_, shape_.experts);
-      carver.carve(row_of_, slots);
-      carver.carve(local_offsets_, local + 1);
-      carver.carve(own_end_, local);
+    storage_ = allocate_together(backend_.memory(), [&](BumpAllocator& allocator) {
+      allocator.allocate(counts_, shape_.experts);
+      allocator.allocate(offsets_, shape_.experts + 1);
+      allocator.allocate(first_row_, shape_.experts);
+      allocator.allocate(row_of_, slots);
+      allocator.allocate(local_offsets_, local + 1);
+      allocator.allocate(own_end_, local);
     });
     for (Tensor* tensor : {&rows_, &out_, &dout_, &drows_})
       *tensor = Tensor(backend_.memory(), shape_.dtype, 0, shape_.hidden);

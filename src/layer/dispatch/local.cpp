@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One rank holds every expert: rows are permuted, and none travels. No call waits for the device.
-#include "base/carve.h"
+#include "base/bump_allocator.h"
 #include "layer/dispatch/dispatcher.h"
 #include "layer/run_stage.h"
 
@@ -12,11 +12,11 @@ class LocalDispatcher final : public Dispatcher {
   explicit LocalDispatcher(const DispatcherArgs& args)
       : shape_(args.shape), backend_(args.backend), traits_(args.engine.traits()), tokens_(args.tokens) {
     const std::int64_t slots = tokens_ * shape_.top_k;
-    storage_ = carve(backend_.memory(), [&](Carver& carver) {
-      carver.carve(counts_, shape_.experts);
-      carver.carve(offsets_, shape_.experts + 1);
-      carver.carve(row_of_, slots);
-      if (traits_.gathers_input) carver.carve(slot_of_, slots);
+    storage_ = allocate_together(backend_.memory(), [&](BumpAllocator& allocator) {
+      allocator.allocate(counts_, shape_.experts);
+      allocator.allocate(offsets_, shape_.experts + 1);
+      allocator.allocate(row_of_, slots);
+      if (traits_.gathers_input) allocator.allocate(slot_of_, slots);
     });
     const auto rows = [&](std::int64_t n) {
       return Tensor(backend_.memory(), shape_.dtype, n, shape_.hidden);

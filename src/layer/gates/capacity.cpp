@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <tuple>
 
-#include "base/carve.h"
+#include "base/bump_allocator.h"
 
 namespace moebench {
 namespace {
@@ -33,8 +33,8 @@ class LimitedGate final : public Gate {
         shape_(args.shape),
         capacity_(capacity),
         gate_(std::move(gate)),
-        storage_(carve(args.backend.memory(), [&](Carver& carver) {
-          carver.carve(scratch_, capacity_scratch(capacity, args.shape, tokens));
+        storage_(allocate_together(args.backend.memory(), [&](BumpAllocator& allocator) {
+          allocator.allocate(scratch_, capacity_scratch(capacity, args.shape, tokens));
         })) {}
 
   const GateDefinition& definition() const override { return gate_->definition(); }

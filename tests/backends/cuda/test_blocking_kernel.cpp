@@ -19,8 +19,8 @@ class Holding : public OnGpu {
   void SetUp() override {
     OnGpu::SetUp();
     if (IsSkipped()) return;
-    const auto marks =
-        gpu_->make_marks(2);  // whether a hold does anything: not under a profiler or sanitizer
+    const auto timestamps =
+        gpu_->make_timestamps(2);  // whether a hold does anything: not under a profiler or sanitizer
     gpu_->synchronize();
     gpu_->hold();
     is_held_ = cudaStreamQuery(stream()) == cudaErrorNotReady;
@@ -33,19 +33,19 @@ class Holding : public OnGpu {
 };
 
 TEST_F(Holding, KeepsWorkBackUntilReleased) {
-  const auto marks = gpu_->make_marks(2);
+  const auto timestamps = gpu_->make_timestamps(2);
   const Tensor from = random(DType::fp32, 64, 64, 1), to = poisoned(DType::fp32, 64, 64);
   gpu_->copy(from, to);
   gpu_->synchronize();
   gpu_->hold();
-  marks->record(0);
+  timestamps->record(0);
   gpu_->copy(from, to);
-  marks->record(1);
+  timestamps->record(1);
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   EXPECT_EQ(cudaStreamQuery(stream()), cudaErrorNotReady);
   gpu_->release();
   gpu_->synchronize();
-  EXPECT_LT(marks->elapsed_us(0, 1), 1000) << "the wait lies between the marks";
+  EXPECT_LT(timestamps->elapsed_us(0, 1), 1000) << "the wait lies between the marks";
   EXPECT_EQ(on_host(to), on_host(from));
 }
 

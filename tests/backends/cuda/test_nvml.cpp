@@ -20,7 +20,7 @@ TEST(Nvml, IsReadInTheUnitsOfAReading) {
   EXPECT_EQ(reading.temperature_c, 60);
   EXPECT_DOUBLE_EQ(reading.power_w, 612.5);
   EXPECT_DOUBLE_EQ(reading.energy_j, 1234.567);
-  EXPECT_EQ(reading.limits, bit_of(ClockLimit::power_cap)) << "the old name is found; idle is no limit";
+  EXPECT_EQ(reading.limits, bit_of(ThrottleReason::power_cap)) << "the old name is found; idle is no limit";
 }
 
 TEST(Nvml, LeavesOpenWhatTheDeviceDoesNotTell) {

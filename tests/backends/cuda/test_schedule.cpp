@@ -11,11 +11,11 @@ namespace moebench::cuda::grouped {
 namespace {
 
 TEST(GroupedSchedule, CutsRowsIntoTilesThatAreNeitherEmptyNorTooWide) {
-  for (const int most : {16, 48, 128, 176, 256})
+  for (const int max : {16, 48, 128, 176, 256})
     for (int count = 0; count < 1200; ++count) {
-      const RowSplit split = split_rows(count, most);
-      SCOPED_TRACE(testing::Message() << count << " rows, at most " << most);
-      ASSERT_LE(split.width, most);
+      const RowSplit split = split_rows(count, max);
+      SCOPED_TRACE(testing::Message() << count << " rows, at most " << max);
+      ASSERT_LE(split.width, max);
       ASSERT_EQ(split.width % kTileNStep, 0);
       ASSERT_GE(split.tiles * split.width, count);
       if (count > 0) {
@@ -51,11 +51,11 @@ TEST(GroupedSchedule, CutsWithEveryCandidateIntoTilesThatAreNotEmpty) {
 }
 
 TEST(GroupedSchedule, CutsInPairsThatBeginBeforeTheEnd) {
-  for (const int most : {16, 48, 128, 256})
+  for (const int max : {16, 48, 128, 256})
     for (int count = 0; count < 1200; ++count) {
-      const RowSplit split = split_rows(count, most, 2);
-      SCOPED_TRACE(testing::Message() << count << " rows, at most " << most);
-      ASSERT_LE(split.width, most);
+      const RowSplit split = split_rows(count, max, 2);
+      SCOPED_TRACE(testing::Message() << count << " rows, at most " << max);
+      ASSERT_LE(split.width, max);
       ASSERT_EQ(split.width % kTileNStep, 0);
       ASSERT_EQ(split.tiles % 2, 0);
       ASSERT_GE(split.tiles * split.width, count);

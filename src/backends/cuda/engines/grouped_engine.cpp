@@ -25,7 +25,7 @@ struct Fusion {
 /// packed nevertheless if a gradient will be summed over them: gathering them once more would cost what it saves.
 /// With biases dscore is not <dact, act>.
 Fusion fusion_of(const EngineShape& shape) {
-  if (!shape.alone) return {};
+  if (!shape.single_rank) return {};
   return {
       .pack = !shape.backward && shape.activation == Activation::swiglu && grouped::gathers_rows(shape.ffn),
       .dscore = shape.backward && !shape.bias && grouped::computes_dscore_partials(shape.ffn)};

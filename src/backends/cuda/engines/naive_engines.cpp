@@ -134,8 +134,8 @@ class GatheringEngine : public Engine {
   void scatter(const Buffer& from, const TensorView& to, std::int64_t first, std::int64_t count) {
     scatter_rows(gpu_.stream.get(), order() + first, sorted(from, first, count), to);
   }
-  /// One expert alone; `offsets` [e + 1] as the layer's plan wrote them, in token order too.
-  static Blocks alone(const RowBlock& block, std::span<const std::int32_t> offsets) {
+  /// One expert; `offsets` [e + 1] as the layer's plan wrote them, in token order too.
+  static Blocks single_expert(const RowBlock& block, std::span<const std::int32_t> offsets) {
     return {{&block, 1}, offsets.data() + block.expert};
   }
 
@@ -165,7 +165,8 @@ class MaskEngine final : public GatheringEngine {
       const std::int64_t count = sort({keys(), args.expert_of_row.size()}, 2, first)[0];
       blocks_.push_back({e, first, count});
       gather(args.x, x_, first, count);
-      ffn_.forward(alone(blocks_.back(), args.offsets), args.weights, x_.data(), out_.data(), *runner_);
+      ffn_.forward(single_expert(blocks_.back(), args.offsets), args.weights, x_.data(), out_.data(),
+                   *runner_);
       scatter(out_, args.out, first, count);
       first += count;
     }
@@ -173,7 +174,7 @@ class MaskEngine final : public GatheringEngine {
   void backward(const ExpertsBackward& args) override {
     for (const RowBlock& block : blocks_) {
       gather(args.dout, grad_, block.first, block.count);
-      ffn_.backward(alone(block, args.forward.offsets), args.forward.weights, x_.data(), grad_.data(),
+      ffn_.backward(single_expert(block, args.forward.offsets), args.forward.weights, x_.data(), grad_.data(),
                     out_.data(), args.gradients, false, *runner_);
       scatter(out_, args.dx, block.first, block.count);
     }
@@ -201,14 +202,14 @@ class RauEngine final : public GatheringEngine {
     rows_of_step_ = first;
     gather(args.x, x_, 0, first);
     for (const RowBlock& block : blocks_)
-      ffn_.forward(alone(block, args.offsets), args.weights, x_.data(), parts_.data(), *runner_);
+      ffn_.forward(single_expert(block, args.offsets), args.weights, x_.data(), parts_.data(), *runner_);
     concatenate(first);
     scatter(out_, args.out, 0, first);
   }
   void backward(const ExpertsBackward& args) override {
     gather(args.dout, grad_, 0, rows_of_step_);
     for (const RowBlock& block : blocks_)
-      ffn_.backward(alone(block, args.forward.offsets), args.forward.weights, x_.data(), grad_.data(),
+      ffn_.backward(single_expert(block, args.forward.offsets), args.forward.weights, x_.data(), grad_.data(),
                     parts_.data(), args.gradients, false, *runner_);
     concatenate(rows_of_step_);
     scatter(out_, args.dx, 0, rows_of_step_);

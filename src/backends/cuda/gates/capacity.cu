@@ -34,7 +34,7 @@ __device__ unsigned ordered(float value) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-constexpr unsigned kMostChoices = 0xFFFF;  ///< 16 bits: kMostExperts is less
+constexpr unsigned kMostChoices = 0xFFFF;  ///< 16 bits: kMaxExperts is less
 
 __device__ std::uint64_t key_of(const Limit& limit, std::int64_t slot) {
   if (limit.policy == DropPolicy::position) return 0;

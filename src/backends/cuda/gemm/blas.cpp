@@ -36,7 +36,7 @@ int to_int(std::int64_t size) {
 }  // namespace
 
 Blas::Blas(cudaStream_t stream, Memory& memory, BlockingKernel& blocking)
-    : stream_(stream), blocking_(blocking), workspace_(memory, kWorkspaceBytes, Use::workspace) {
+    : stream_(stream), blocking_(blocking), workspace_(memory, kWorkspaceBytes, MemoryTag::workspace) {
   cublasHandle_t handle = nullptr;
   MB_CUBLAS(cublasCreate_v2, &handle);
   handle_.reset(handle);

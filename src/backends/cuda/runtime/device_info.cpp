@@ -10,7 +10,7 @@
 namespace moebench::cuda {
 namespace {
 
-constexpr int kLeastMajor = 8;  // bfloat16, warp-wide reductions
+constexpr int kMinMajor = 8;  // bfloat16, warp-wide reductions
 
 std::string version_text(int version) { return cat(version / 1000, ".", version % 1000 / 10); }
 
@@ -54,8 +54,8 @@ Capability capability_of(int device) {
 
 std::string why_not(int device) {
   const auto [major, minor] = capability_of(device);
-  if (major < kLeastMajor)
-    return cat("GPU ", device, " has compute capability ", major, ".", minor, ", but ", kLeastMajor,
+  if (major < kMinMajor)
+    return cat("GPU ", device, " has compute capability ", major, ".", minor, ", but ", kMinMajor,
                ".0 is the least");
   return cublas().missing;
 }

@@ -8,7 +8,7 @@ namespace {
 
 /// What a call tells, times `unit`; NaN if there is no such call or it fails, as on a part of a GPU (MIG).
 template <class Number, class Call>
-double told(Call call, double unit = 1) {
+double value_or_nan(Call call, double unit = 1) {
   Number value = 0;
   return call(&value) == 0 ? unit * static_cast<double>(value) : SensorReading::kUnknown;
 }
@@ -25,16 +25,17 @@ class NvmlSensors final : public Sensors {
       return function ? function(device_, args...) : NvmlStatus{kNoSuchCall};
     };
     const auto clock = [&](int which) {
-      return told<unsigned>([&](unsigned* mhz) { return ask(library_.nvmlDeviceGetClockInfo, which, mhz); });
+      return value_or_nan<unsigned>(
+          [&](unsigned* mhz) { return ask(library_.nvmlDeviceGetClockInfo, which, mhz); });
     };
     SensorReading reading{.sm_mhz = clock(kSmClock), .memory_mhz = clock(kMemoryClock)};
-    reading.temperature_c = told<unsigned>(
+    reading.temperature_c = value_or_nan<unsigned>(
         [&](unsigned* c) { return ask(library_.nvmlDeviceGetTemperature, kGpuTemperature, c); });
     reading.power_w =
-        told<unsigned>([&](unsigned* mw) { return ask(library_.nvmlDeviceGetPowerUsage, mw); }, 1e-3);
+        value_or_nan<unsigned>([&](unsigned* mw) { return ask(library_.nvmlDeviceGetPowerUsage, mw); }, 1e-3);
     using Wide = unsigned long long;
-    reading.energy_j =
-        told<Wide>([&](Wide* mj) { return ask(library_.nvmlDeviceGetTotalEnergyConsumption, mj); }, 1e-3);
+    reading.energy_j = value_or_nan<Wide>(
+        [&](Wide* mj) { return ask(library_.nvmlDeviceGetTotalEnergyConsumption, mj); }, 1e-3);
     Wide reasons = 0;
     if (ask(library_.clocks_event_reasons, &reasons) == 0) reading.limits = limits_of(reasons);
     return reading;
@@ -64,12 +65,12 @@ std::unique_ptr<Sensors> make_sensors(const NvmlLibrary& library, const std::str
 std::uint32_t limits_of(unsigned long long reasons) {
   constexpr struct {
     unsigned long long reason;
-    ClockLimit limit;
+    ThrottleReason limit;
   } kReasons[] = {
-      {0x02, ClockLimit::application_clocks}, {0x04, ClockLimit::power_cap},
-      {0x08, ClockLimit::hardware_slowdown},  {0x10, ClockLimit::sync_boost},
-      {0x20, ClockLimit::software_thermal},   {0x40, ClockLimit::hardware_thermal},
-      {0x80, ClockLimit::power_brake},        {0x100, ClockLimit::display_clocks},
+      {0x02, ThrottleReason::application_clocks}, {0x04, ThrottleReason::power_cap},
+      {0x08, ThrottleReason::hardware_slowdown},  {0x10, ThrottleReason::sync_boost},
+      {0x20, ThrottleReason::software_thermal},   {0x40, ThrottleReason::hardware_thermal},
+      {0x80, ThrottleReason::power_brake},        {0x100, ThrottleReason::display_clocks},
   };
   std::uint32_t bits = 0;
   for (const auto& [reason, limit] : kReasons)

@@ -14,7 +14,7 @@ namespace moebench::cuda {
 std::unique_ptr<Sensors> make_sensors(const NvmlLibrary& library, const std::string& pci_bus_id,
                                       std::string& why);
 
-/// NVML's clocks event reasons as bits of ClockLimit. Being idle limits nothing.
+/// NVML's clocks event reasons as bits of ThrottleReason. Being idle limits nothing.
 std::uint32_t limits_of(unsigned long long reasons);
 
 }  // namespace moebench::cuda

@@ -55,13 +55,13 @@ struct ApproxActivation {
   }
   // Φ(x) = ½ + ½·tanh(x·p(x²)), p fitted so that x·Φ(x) is off by less than 2.6e-5 everywhere; p is kept constant
   // beyond |x| = 5.5, where the tanh is 1.
-  static constexpr float kP0 = 0.797507884f, kP1 = 0.0370056461f, kP2 = -3.51516815e-4f, kMost = 30.0f;
+  static constexpr float kP0 = 0.797507884f, kP1 = 0.0370056461f, kP2 = -3.51516815e-4f, kMax = 30.0f;
   static __device__ float gelu(float x) {
-    const float z = fminf(x * x, kMost), half = 0.5f * x;
+    const float z = fminf(x * x, kMax), half = 0.5f * x;
     return half + half * tanh(x * (kP0 + z * (kP1 + z * kP2)));
   }
   static __device__ float gelu_slope(float x) {
-    const float z = fminf(x * x, kMost), t = tanh(x * (kP0 + z * (kP1 + z * kP2)));
+    const float z = fminf(x * x, kMax), t = tanh(x * (kP0 + z * (kP1 + z * kP2)));
     return 0.5f + 0.5f * t + 0.5f * x * (1.0f - t * t) * (kP0 + z * (3 * kP1 + z * (5 * kP2)));
   }
   static __device__ float sigmoid(float x) { return 0.5f + 0.5f * tanh(0.5f * x); }

@@ -78,8 +78,8 @@ __global__ void __launch_bounds__(32 * kSumWarps)
 template <class T, int N, class Sum>
 void launch_sum(cudaStream_t stream, const std::int32_t* offsets, const TensorView& rows,
                 const TensorView& sums, bool accumulate) {
-  constexpr std::int64_t kMostExpertsPerLaunch = 65535;
-  MB_ASSERT(sums.rows <= kMostExpertsPerLaunch);
+  constexpr std::int64_t kMaxExpertsPerLaunch = 65535;
+  MB_ASSERT(sums.rows <= kMaxExpertsPerLaunch);
   const dim3 blocks(grid(blocks_for(sums.cols, 32 * N)), static_cast<unsigned>(sums.rows));
   bias_sum_kernel<T, N, Sum><<<blocks, 32 * kSumWarps, 0, stream>>>(offsets, rows.as<const T>(), sums.cols,
                                                                     accumulate, sums.as<Sum>());

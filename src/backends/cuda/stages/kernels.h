@@ -32,9 +32,9 @@ void limit(cudaStream_t stream, const LimitRows& args);
 // plan.cu
 /// 32-bit words that plan() needs to work in.
 std::int64_t plan_scratch(std::int64_t slots, std::int64_t experts);
-/// Throws UsageError beyond kMostExperts.
+/// Throws UsageError beyond kMaxExperts.
 void plan(cudaStream_t stream, const PlanArgs& args, std::int32_t* scratch);
-inline constexpr std::int64_t kMostExperts = 6144;
+inline constexpr std::int64_t kMaxExperts = 6144;
 
 // regroup.cu
 void regroup(cudaStream_t stream, const Regroup& args);

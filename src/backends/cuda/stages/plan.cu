@@ -28,12 +28,12 @@ struct Cut {
   int blocks, warps;
 };
 
-constexpr std::int64_t kMostBlocks = 512, kSharedWords = 48 * 1024 / 4;
+constexpr std::int64_t kMaxBlocks = 512, kSharedWords = 48 * 1024 / 4;
 
 Cut cut_of(std::int64_t slots, std::int64_t experts) {
   int warps = kWarps;
   while (warps > 1 && (warps + 1) * experts > kSharedWords) warps /= 2;
-  const std::int64_t step = 32 * kWarps, wanted = blocks_for(slots, kMostBlocks);
+  const std::int64_t step = 32 * kWarps, wanted = blocks_for(slots, kMaxBlocks);
   const std::int64_t chunk = std::max(step, blocks_for(wanted, step) * step);
   return {chunk, static_cast<int>(std::max<std::int64_t>(1, blocks_for(slots, chunk))), warps};
 }
@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kThreads)
   grid_dependency_wait();
   const std::int64_t e = warp_of_grid();
   if (e >= experts) return;
-  constexpr int kEach = kMostBlocks / 32;
+  constexpr int kEach = kMaxBlocks / 32;
   const int lane = lane_of_warp(), each = (blocks + 31) / 32, first = lane * each,
             last = min(first + each, blocks);
   std::int32_t* const counts = counts_of_blocks + e * blocks;
@@ -232,14 +232,14 @@ __global__ void __launch_bounds__(32 * kChunks)
 
 /// No less than any smaller number of slots needs, so that room for the most is room for all.
 std::int64_t plan_scratch(std::int64_t slots, std::int64_t experts) {
-  return experts * std::clamp<std::int64_t>(blocks_for(slots, 32 * kWarps), 1, kMostBlocks);
+  return experts * std::clamp<std::int64_t>(blocks_for(slots, 32 * kWarps), 1, kMaxBlocks);
 }
 
 void plan(cudaStream_t stream, const PlanArgs& args, std::int32_t* scratch) {
   const auto slots = static_cast<std::int64_t>(args.expert_of.size()),
              count = static_cast<std::int64_t>(args.counts.size());
-  if (count > kMostExperts)
-    throw UsageError(cat("backend cuda plans for at most ", kMostExperts, " experts, not ", count));
+  if (count > kMaxExperts)
+    throw UsageError(cat("backend cuda plans for at most ", kMaxExperts, " experts, not ", count));
   const int experts = static_cast<int>(count);
   const unsigned words =
       static_cast<unsigned>(sizeof(int)) * static_cast<unsigned>(experts);  // bytes of one number per expert

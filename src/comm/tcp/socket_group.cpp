@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "comm/tcp/star.h"
+#include "comm/tcp/socket_group.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -13,24 +13,24 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/text.h"
-#include "comm/poll.h"
+#include "comm/backoff.h"
 
 namespace moebench {
 namespace {
 
-constexpr int kLookMs = 100;  // how soon an interrupt is noticed
-constexpr double kFarewellS = 0.5;
-// The others wait longer than rank 0, which then still tells them whom it missed.
+constexpr int kLookMs = 100;  // delay until an interrupt is noticed
+constexpr double kShutdownS = 0.5;
+// The others wait longer than rank 0, so that they receive the names of the ranks it missed.
 constexpr double kHeadStartS = 2;
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
-/// Sleeps until something happens on one of `waits`, for a moment at most. Throws Interrupted.
+/// Sleeps until one of `waits` is ready, kLookMs at most. Throws Interrupted.
 void look(std::vector<pollfd>& waits) {
   throw_if_interrupted();
   poll(waits.data(), waits.size(), kLookMs);
 }
 
-/// Tells machines apart, also those that share a name.
+/// Differs between hosts, also between hosts of the same name.
 std::string this_host() {
   char name[256] = {};
   gethostname(name, sizeof name - 1);
@@ -71,16 +71,17 @@ std::vector<std::string> unpacked(std::string_view all) {
 }  // namespace
 
 template <class Work>
-auto Star::lead(Work work) {
+auto SocketGroup::run_on_root(Work work) {
   try {
     return work();
   } catch (const Error& error) {
-    farewell(static_cast<int>(error.code()), error.what());
+    shutdown(static_cast<int>(error.code()), error.what());
     throw;
   }
 }
 
-Star::Star(int rank, int size, const Rendezvous& place, double timeout_s, const Identity& identity)
+SocketGroup::SocketGroup(int rank, int size, const Rendezvous& place, double timeout_s,
+                         const Identity& identity)
     : rank_(rank),
       size_(size),
       timeout_s_(timeout_s),
@@ -89,14 +90,14 @@ Star::Star(int rank, int size, const Rendezvous& place, double timeout_s, const 
   hosts_.assign(static_cast<std::size_t>(size), this_host());
   if (size == 1) return;
   if (rank == 0)
-    lead([&] { meet(place); });
+    run_on_root([&] { accept_ranks(place); });
   else
-    call_on(place);
-  hosts_ = gather(this_host(), size, "a sign of life");
+    connect_to_root(place);
+  hosts_ = gather(this_host(), size, "a handshake");
 }
 
-/// Takes in calls until every rank has said who it is. Callers that are no ranks are hung up on.
-void Star::meet(const Rendezvous& place) {
+/// Accepts connections until every rank has sent its handshake. Closes those that are not from ranks.
+void SocketGroup::accept_ranks(const Rendezvous& place) {
   const Socket listener = listen_at(place);
   Deadline deadline(timeout_s_);
   std::vector<bool> here(static_cast<std::size_t>(size_), false);
@@ -110,7 +111,7 @@ void Star::meet(const Rendezvous& place) {
       callers.push_back(std::make_unique<Link>(std::move(socket), "a caller"));
     for (auto& caller : callers) {
       try {
-        if (const auto hello = caller->receive()) take_hello(std::move(caller), *hello, here);
+        if (const auto hello = caller->receive()) take_handshake(std::move(caller), *hello, here);
       } catch (const CommError&) {
         caller.reset();
       }
@@ -120,17 +121,18 @@ void Star::meet(const Rendezvous& place) {
     std::vector<int> missing;
     for (int peer = 0; peer < size_; ++peer)
       if (!here[static_cast<std::size_t>(peer)]) missing.push_back(peer);
-    if (!missing.empty()) throw_waited(0, timeout_s_, "a sign of life", missing);
+    if (!missing.empty()) throw_waited(0, timeout_s_, "a handshake", missing);
   }
-  if (!different_.empty()) throw UsageError(different_);  // now that all are here to hear it
+  if (!different_.empty()) throw UsageError(different_);  // only now: all ranks are connected and receive it
 }
 
 /// "3 8": rank 3 of 8; behind a line break its greeting, 64 bytes of a shape that never changes, and its identity.
-void Star::take_hello(std::unique_ptr<Link> link, const Message& hello, std::vector<bool>& here) {
+void SocketGroup::take_handshake(std::unique_ptr<Link> link, const Message& hello, std::vector<bool>& here) {
   const std::size_t line = hello.text.find('\n');
   const auto words = split(hello.text.substr(0, line), ' ');
   const auto rank = to_int(words.front()), size = to_int(words.back());
-  if (hello.kind != MessageKind::hello || words.size() != 2 || !rank || !size) return;  // hangs up
+  if (hello.kind != MessageKind::hello || words.size() != 2 || !rank || !size)
+    return;  // closes the connection
   const std::string who = cat("rank ", *rank, " of ", *size);
   const auto refuse = [&](const std::string& why) {
     link->send({MessageKind::end, static_cast<std::uint32_t>(ExitCode::environment), why});
@@ -153,12 +155,12 @@ void Star::take_hello(std::unique_ptr<Link> link, const Message& hello, std::vec
   links_[static_cast<std::size_t>(*rank)] = std::move(link);
 }
 
-void Star::call_on(const Rendezvous& place) {
+void SocketGroup::connect_to_root(const Rendezvous& place) {
   Deadline deadline(timeout_s_ + kHeadStartS);
   Socket socket = connect_to(place);
   for (; !socket; socket = connect_to(place)) {
     if (deadline.passed())
-      throw TimeoutError(cat("rank ", rank_, " waited ", timeout_s_, " s for a sign of life from rank 0 at ",
+      throw TimeoutError(cat("rank ", rank_, " waited ", timeout_s_, " s for a handshake from rank 0 at ",
                              place.host, ":", place.port));
     std::vector<pollfd> none;
     look(none);
@@ -169,14 +171,14 @@ void Star::call_on(const Rendezvous& place) {
   links_[0]->send({MessageKind::hello, 0, cat(rank_, " ", size_, "\n", bytes, packed(identity_))});
 }
 
-std::vector<int> Star::others(int size) const {
+std::vector<int> SocketGroup::others(int size) const {
   std::vector<int> peers(static_cast<std::size_t>(size - 1));
   std::iota(peers.begin(), peers.end(), 1);
   return peers;
 }
 
 /// The text of a message, unless it says that the run is over.
-std::string Star::text_of(Message message, int peer) const {
+std::string SocketGroup::text_of(Message message, int peer) const {
   if (message.kind == MessageKind::data) return std::move(message.text);
   if (message.kind == MessageKind::hello) throw CommError(cat("rank ", peer, " is out of step"));
   const auto code = static_cast<ExitCode>(message.code);
@@ -184,13 +186,14 @@ std::string Star::text_of(Message message, int peer) const {
   throw CommError(code, message.text);
 }
 
-std::vector<std::string> Star::collect(const std::vector<int>& peers, const char* what, double limit_s) {
+std::vector<std::string> SocketGroup::receive_all(const std::vector<int>& peers, const char* what,
+                                                  double limit_s) {
   Deadline deadline(limit_s);
   std::vector<std::string> texts(peers.size());
   std::vector<bool> done(peers.size(), false);
   for (;;) {
     std::vector<pollfd> waits;
-    std::vector<int> silent;
+    std::vector<int> pending;
     for (std::size_t i = 0; i < peers.size(); ++i) {
       Link& link = link_to(peers[i]);
       const bool sent = link.flush();
@@ -199,17 +202,17 @@ std::vector<std::string> Star::collect(const std::vector<int>& peers, const char
           texts[i] = text_of(std::move(*message), peers[i]);
           done[i] = true;
         }
-      if (!done[i]) silent.push_back(peers[i]);
+      if (!done[i]) pending.push_back(peers[i]);
       if (!done[i] || !sent)
         waits.push_back({link.descriptor(), static_cast<short>(sent ? POLLIN : POLLIN | POLLOUT), 0});
     }
-    if (silent.empty() && waits.empty()) return texts;
-    if (deadline.passed()) throw_waited(rank_, timeout_s_, what, silent);
+    if (pending.empty() && waits.empty()) return texts;
+    if (deadline.passed()) throw_waited(rank_, timeout_s_, what, pending);
     look(waits);
   }
 }
 
-void Star::deliver(const std::vector<int>& peers, const Message& message, const char* what) {
+void SocketGroup::send_all(const std::vector<int>& peers, const Message& message, const char* what) {
   Deadline deadline(timeout_s_);
   for (const int peer : peers) link_to(peer).send(message);
   for (const int peer : peers) {
@@ -221,31 +224,31 @@ void Star::deliver(const std::vector<int>& peers, const Message& message, const 
   }
 }
 
-std::vector<std::string> Star::gather(const std::string& mine, int size, const char* what, bool idle) {
+std::vector<std::string> SocketGroup::gather(const std::string& mine, int size, const char* what, bool idle) {
   if (size == 1) return {mine};
   if (rank_ == 0)
-    return lead([&] {
+    return run_on_root([&] {
       std::vector<std::string> all{mine};
-      for (std::string& text : collect(others(size), what, idle ? kNoLimit : timeout_s_))
+      for (std::string& text : receive_all(others(size), what, idle ? kNoLimit : timeout_s_))
         all.push_back(std::move(text));
-      deliver(others(size), {.text = packed(all)}, what);
+      send_all(others(size), {.text = packed(all)}, what);
       return all;
     });
   link_to(0).send({.text = mine});
-  return unpacked(collect({0}, what, idle ? kNoLimit : timeout_s_ + kHeadStartS).front());
+  return unpacked(receive_all({0}, what, idle ? kNoLimit : timeout_s_ + kHeadStartS).front());
 }
 
-std::string Star::broadcast(const std::string& text, int size) {
+std::string SocketGroup::broadcast(const std::string& text, int size) {
   if (size == 1) return text;
-  if (rank_ != 0) return collect({0}, "text", timeout_s_ + kHeadStartS).front();
-  return lead([&] {
-    deliver(others(size), {.text = text}, "room for text");
+  if (rank_ != 0) return receive_all({0}, "text", timeout_s_ + kHeadStartS).front();
+  return run_on_root([&] {
+    send_all(others(size), {.text = text}, "room for text");
     return text;
   });
 }
 
-void Star::farewell(int code, const std::string& text) noexcept {
-  Deadline deadline(kFarewellS);
+void SocketGroup::shutdown(int code, const std::string& text) noexcept {
+  Deadline deadline(kShutdownS);
   for (const auto& link : links_) {
     try {
       if (!link) continue;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this process has to work with: its ranks and its backend.
+// The ranks and the backend of this process.
 #pragma once
 
 #include <memory>
@@ -29,18 +29,18 @@ const Capabilities& capabilities_of(std::string_view backend);
 /// Whether rows of this backend lie in GPU memory, so that ranks may exchange them over NCCL.
 bool uses_gpu(std::string_view backend);
 /// For expand_sweep(): what "auto" and absent flags stand for with this backend, and what it can run.
-Available available_on(const Capabilities& backend, int ranks, std::string_view comm);
+RunCapabilities run_capabilities(const Capabilities& backend, int ranks, std::string_view comm);
 
-class Workplace {
+class RunContext {
  public:
   /// Opens the backend of that name and joins the ranks; `request.gpu` follows from the backend. Throws EnvironmentError
   /// or UsageError.
-  Workplace(std::string_view backend, WorldRequest request);
+  RunContext(std::string_view backend, WorldRequest request);
 
   World& world() { return *world_; }
   Backend& backend() { return *backend_; }
   Bench bench() { return {*world_, *backend_, *pool_}; }
-  Available available() const { return available_on(*backend_, world_->size(), world_->name()); }
+  RunCapabilities capabilities() const { return run_capabilities(*backend_, world_->size(), world_->name()); }
   /// How long joining the ranks and opening the backend took.
   double ranks_us() const { return ranks_us_; }
   double backend_us() const { return backend_us_; }

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "bench/inspection.h"
+#include "bench/trace_run.h"
 #include "fakes/fake_backend.h"
 
 namespace moebench {
@@ -73,13 +73,13 @@ class Inspecting : public testing::Test {
 TEST_F(Inspecting, TakesDownStagesInsidePassesInsideIterations) {
   backend_.script.us = [](int, int) { return 10.0; };
   case_.passes = PassSet::fwd;
-  Inspection inspection(case_, {*world_, backend_, pool_});
-  EXPECT_TRUE(inspection.prepare({}).passed);
-  const auto slices = inspection.trace(2).ranks.at(0);
+  TraceRun trace_run(case_, {*world_, backend_, pool_});
+  EXPECT_TRUE(trace_run.prepare({}).passed);
+  const auto slices = trace_run.trace(2).ranks.at(0);
   ASSERT_EQ(slices.size(), 2 * 7u);  // the iteration, the pass, and five stages that need no other rank
   EXPECT_FALSE(slices[0].pass);
   EXPECT_EQ(slices[0].begin_us, 0);
-  EXPECT_EQ(slices[0].end_us, 130);  // 14 marks
+  EXPECT_EQ(slices[0].end_us, 130);  // 14 timestamps
   EXPECT_EQ(slices[1].pass, Pass::forward);
   EXPECT_FALSE(slices[1].stage);
   EXPECT_EQ(slices[1].end_us, 120);
@@ -93,8 +93,8 @@ TEST_F(Inspecting, TakesDownStagesInsidePassesInsideIterations) {
 
 TEST_F(Inspecting, SeesAWrongResult) {
   backend_.script.spoil_output = true;
-  Inspection inspection(case_, {*world_, backend_, pool_});
-  EXPECT_FALSE(inspection.prepare({}).passed);
+  TraceRun trace_run(case_, {*world_, backend_, pool_});
+  EXPECT_FALSE(trace_run.prepare({}).passed);
 }
 
 TEST_F(Inspecting, OpensTheProfilersWindowAfterCheckAndWarmUp) {
@@ -102,23 +102,23 @@ TEST_F(Inspecting, OpensTheProfilersWindowAfterCheckAndWarmUp) {
   backend_.script.before_combine = [&] { ++combined; };
   std::vector<std::pair<bool, int>> windows;
   backend_.script.profile = [&](bool open) { windows.emplace_back(open, combined); };
-  Inspection inspection(case_, {*world_, backend_, pool_});
-  inspection.prepare({});
+  TraceRun trace_run(case_, {*world_, backend_, pool_});
+  trace_run.prepare({});
   const int before = combined;
   EXPECT_GT(before, 1);
-  inspection.profile(3);
+  trace_run.profile(3);
   EXPECT_EQ(windows, (std::vector<std::pair<bool, int>>{{true, before}, {false, before + 3}}));
 }
 
 TEST_F(Inspecting, ShowsReplaysToAProfilerAndStagesInATimeline) {
   case_.graph = true;
-  Inspection inspection(case_, {*world_, backend_, pool_});
-  EXPECT_TRUE(inspection.prepare({}).passed);
+  TraceRun trace_run(case_, {*world_, backend_, pool_});
+  EXPECT_TRUE(trace_run.prepare({}).passed);
   EXPECT_GT(backend_.captures, 0);
   EXPECT_EQ(backend_.launches, 0);
-  inspection.profile(3);
+  trace_run.profile(3);
   EXPECT_EQ(backend_.launches, 2 * 3) << "both passes";
-  const auto slices = inspection.trace(2).ranks.at(0);
+  const auto slices = trace_run.trace(2).ranks.at(0);
   EXPECT_EQ(backend_.launches, 2 * 3);
   EXPECT_TRUE(std::ranges::any_of(slices, [](const Slice& slice) { return slice.stage == Stage::experts; }));
 }
@@ -126,17 +126,17 @@ TEST_F(Inspecting, ShowsReplaysToAProfilerAndStagesInATimeline) {
 TEST_F(Inspecting, RefusesAGraphThatCannotBeReplayed) {
   case_.graph = true;
   backend_.script.engine_waits = true;
-  EXPECT_THROW(Inspection(case_, {*world_, backend_, pool_}), UsageError);
+  EXPECT_THROW(TraceRun(case_, {*world_, backend_, pool_}), UsageError);
   case_.graph = false;
-  EXPECT_NO_THROW(Inspection(case_, {*world_, backend_, pool_}));
+  EXPECT_NO_THROW(TraceRun(case_, {*world_, backend_, pool_}));
 }
 
 TEST_F(Inspecting, DisplacesTheCacheBeforeEveryIterationWhenFlushed) {
   case_.cache = CacheState::flushed;
-  Inspection inspection(case_, {*world_, backend_, pool_});
-  inspection.prepare({});
+  TraceRun trace_run(case_, {*world_, backend_, pool_});
+  trace_run.prepare({});
   const std::size_t before = backend_.copied.size();
-  inspection.profile(3);
+  trace_run.profile(3);
   EXPECT_EQ(backend_.copied.size(), before + 3);
 }
 

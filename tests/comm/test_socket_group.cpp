@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "comm/tcp/star.h"
+#include "comm/tcp/socket_group.h"
 
 namespace moebench {
 namespace {
@@ -25,8 +25,8 @@ class Meeting {
     if (rank == 0) place.listener = dup(listener_.get());
     return std::async(std::launch::async, [=] {
       try {
-        Star star(rank, size, place, kTimeoutS, identity);
-        return cat("met ", star.gather(cat("r", rank), size, "text").size());
+        SocketGroup group(rank, size, place, kTimeoutS, identity);
+        return cat("met ", group.gather(cat("r", rank), size, "text").size());
       } catch (const Error& error) {
         return cat(static_cast<int>(error.code()), ": ", error.what());
       }
@@ -39,21 +39,21 @@ class Meeting {
   Socket listener_ = listen_locally(port_);
 };
 
-TEST(Star, JoinsRanksInAnyOrder) {
+TEST(SocketGroup, JoinsRanksInAnyOrder) {
   Meeting meeting;
   auto two = meeting.join(2, 3), one = meeting.join(1, 3), zero = meeting.join(0, 3);
   for (auto* rank : {&zero, &one, &two}) EXPECT_EQ(rank->get(), "met 3");
 }
 
-TEST(Star, NamesTheRanksThatDoNotComeToEveryoneWhoDid) {
+TEST(SocketGroup, NamesTheRanksThatDoNotComeToEveryoneWhoDid) {
   Meeting meeting;
   auto zero = meeting.join(0, 4), two = meeting.join(2, 4);
-  const std::string want = "124: rank 0 waited 0.5 s for a sign of life from rank 1, 3";
+  const std::string want = "124: rank 0 waited 0.5 s for a handshake from rank 1, 3";
   EXPECT_EQ(zero.get(), want);
   EXPECT_EQ(two.get(), want);
 }
 
-TEST(Star, RefusesRanksThatWereNotStartedAlike) {
+TEST(SocketGroup, RefusesRanksThatWereNotStartedAlike) {
   const Identity seven{.command = {{"--iters", "7"}}}, nine{.command = {{"--iters", "9"}}};
   Meeting meeting;
   auto zero = meeting.join(0, 3, seven), one = meeting.join(1, 3, seven), two = meeting.join(2, 3, nine);
@@ -62,7 +62,7 @@ TEST(Star, RefusesRanksThatWereNotStartedAlike) {
   for (auto* rank : {&zero, &one, &two}) EXPECT_EQ(rank->get(), want);
 }
 
-TEST(Star, RefusesRanksThatDisagreeOnTheirNumber) {
+TEST(SocketGroup, RefusesRanksThatDisagreeOnTheirNumber) {
   Meeting meeting;
   auto zero = meeting.join(0, 2), one = meeting.join(1, 3);
   const std::string want = "3: rank 1 of 3 came to a rendezvous of 2 ranks: all must be started alike";
@@ -70,14 +70,14 @@ TEST(Star, RefusesRanksThatDisagreeOnTheirNumber) {
   EXPECT_EQ(one.get(), want);
 }
 
-TEST(Star, RefusesTheSameRankTwice) {
+TEST(SocketGroup, RefusesTheSameRankTwice) {
   Meeting meeting;
   auto zero = meeting.join(0, 3), one = meeting.join(1, 3), other = meeting.join(1, 3);
   EXPECT_EQ(zero.get(),
             "3: a second rank 1 of 3 came to the rendezvous: every rank needs a number of its own");
 }
 
-TEST(Star, HangsUpOnStrangersAndGoesOn) {
+TEST(SocketGroup, HangsUpOnStrangersAndGoesOn) {
   Meeting meeting;
   auto zero = meeting.join(0, 2);
   const Socket stranger = connect_to({.host = "127.0.0.1", .port = meeting.port()});
@@ -88,10 +88,10 @@ TEST(Star, HangsUpOnStrangersAndGoesOn) {
   EXPECT_EQ(one.get(), "met 2");
 }
 
-TEST(Star, SaysThatThePortIsTaken) {
+TEST(SocketGroup, SaysThatThePortIsTaken) {
   const Meeting meeting;
   try {
-    Star(0, 2, {.host = "127.0.0.1", .port = meeting.port()}, kTimeoutS);
+    SocketGroup(0, 2, {.host = "127.0.0.1", .port = meeting.port()}, kTimeoutS);
     FAIL() << "listens where somebody else does";
   } catch (const EnvironmentError& error) {
     EXPECT_EQ(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All ranks joined to rank 0, and the waits between them.
+// Sockets from every rank to rank 0, and the messages over them.
 #pragma once
 
 #include <memory>
@@ -11,12 +11,12 @@
 
 namespace moebench {
 
-class Star {
+class SocketGroup {
  public:
-  /// Meets the other ranks at `place`: rank 0 listens there. Throws TimeoutError naming who has not come
+  /// Connects the ranks: rank 0 listens at `place`. Throws TimeoutError naming the ranks that have not connected
   /// within `timeout_s`, EnvironmentError if the ranks do not agree on how many they are, UsageError if they were
   /// not started alike.
-  Star(int rank, int size, const Rendezvous& place, double timeout_s, const Identity& identity = {});
+  SocketGroup(int rank, int size, const Rendezvous& place, double timeout_s, const Identity& identity = {});
 
   int rank() const { return rank_; }
   /// The host of each rank.
@@ -27,22 +27,22 @@ class Star {
   std::vector<std::string> gather(const std::string& mine, int size, const char* what, bool idle = false);
   /// Rank 0's text on ranks 0 … size-1.
   std::string broadcast(const std::string& text, int size);
-  /// Tells every rank that the run ends with `code`; waits no longer than a moment.
-  void farewell(int code, const std::string& text) noexcept;
+  /// Sends every rank the exit code and reason of the run; waits half a second at most.
+  void shutdown(int code, const std::string& text) noexcept;
 
  private:
-  void meet(const Rendezvous& place);
-  void take_hello(std::unique_ptr<Link> link, const Message& hello, std::vector<bool>& here);
-  void call_on(const Rendezvous& place);
+  void accept_ranks(const Rendezvous& place);
+  void take_handshake(std::unique_ptr<Link> link, const Message& hello, std::vector<bool>& here);
+  void connect_to_root(const Rendezvous& place);
   Link& link_to(int peer) { return *links_[static_cast<std::size_t>(rank_ == 0 ? peer : 0)]; }
-  /// A message from each of `peers`, after what was to be sent to them has been.
-  std::vector<std::string> collect(const std::vector<int>& peers, const char* what, double limit_s);
-  void deliver(const std::vector<int>& peers, const Message& message, const char* what);
+  /// A message from each of `peers`, after everything queued for them has been sent.
+  std::vector<std::string> receive_all(const std::vector<int>& peers, const char* what, double limit_s);
+  void send_all(const std::vector<int>& peers, const Message& message, const char* what);
   std::string text_of(Message message, int peer) const;
   std::vector<int> others(int size) const;
-  /// Runs `work` of rank 0; whatever goes wrong there is told to all.
+  /// Runs `work` on rank 0 and sends an error that it throws to all ranks.
   template <class Work>
-  auto lead(Work work);
+  auto run_on_root(Work work);
 
   int rank_, size_;
   double timeout_s_;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bench/inspection.h"
+#include "bench/trace_run.h"
 
 #include <algorithm>
 
@@ -9,18 +9,18 @@
 
 namespace moebench {
 
-Inspection::Inspection(const Case& inspected, Bench bench)
-    : case_(inspected),
+TraceRun::TraceRun(const Case& bench_case, Bench bench)
+    : case_(bench_case),
       bench_(bench),
-      subject_(make_subject(inspected, bench)),
-      ranges_(inspected, bench.ranks.rank()) {
-  if (inspected.cache == CacheState::flushed) flush_.emplace(bench.backend);
-  if (!inspected.graph) return;
+      subject_(make_subject(bench_case, bench)),
+      ranges_(bench_case, bench.ranks.rank()) {
+  if (bench_case.cache == CacheState::flushed) flush_.emplace(bench.backend);
+  if (!bench_case.graph) return;
   if (const std::string why = subject_->why_no_graph(); !why.empty())
     throw UsageError(cat("cannot be replayed as a graph: ", why));
 }
 
-CheckRecord Inspection::prepare(const Sampling& sampling, const TellPhase& tell) {
+CheckRecord TraceRun::prepare(const Sampling& sampling, const TellPhase& tell) {
   CheckRecord check;
   if (sampling.check != CheckMode::none) tell("checking");
   if (sampling.check != CheckMode::none) check = subject_->check(sampling.check);
@@ -31,13 +31,13 @@ CheckRecord Inspection::prepare(const Sampling& sampling, const TellPhase& tell)
   return check;
 }
 
-void Inspection::profile(int iterations) {
+void TraceRun::profile(int iterations) {
   bench_.backend.profile(true);
   iterate(iterations, ranges_, replay_ ? &*replay_ : nullptr);
   bench_.backend.profile(false);
 }
 
-Timeline Inspection::trace(int iterations) {
+Timeline TraceRun::trace(int iterations) {
   SliceTrace slices(bench_.backend, iterations);
   iterate(iterations, slices);
   return timeline_of(case_, bench_.ranks, slices.slices());
@@ -45,7 +45,7 @@ Timeline Inspection::trace(int iterations) {
 
 /// Ranks start each iteration together. The device is not held: its queue is part of what is looked at.
 template <class Observer>
-void Inspection::iterate(int iterations, Observer& observer, Replay* replay) {
+void TraceRun::iterate(int iterations, Observer& observer, Replay* replay) {
   const auto passes = passes_of(case_.passes);
   for (int i = 0; i < iterations; ++i) {
     throw_if_interrupted();

@@ -5,15 +5,15 @@
 #include <atomic>
 
 #include "bench/device_state.h"
-#include "bench/watch.h"
+#include "bench/sensor_sampler.h"
 #include "fakes/fake_sensors.h"
 
 namespace moebench {
 namespace {
 
-WatchClock::time_point at(double second) {
-  return WatchClock::time_point{} +
-         std::chrono::duration_cast<WatchClock::duration>(std::chrono::duration<double>(second));
+SensorClock::time_point at(double second) {
+  return SensorClock::time_point{} +
+         std::chrono::duration_cast<SensorClock::duration>(std::chrono::duration<double>(second));
 }
 
 /// A reading every 20 ms of a device that takes 500 W and counts its energy in steps of 100 ms, out of step with the readings.
@@ -52,7 +52,7 @@ TEST(MeanPower, IsUnknownOfAMomentOrADeviceThatTellsNothing) {
 
 TEST(Throttled, IsASampleBetweenTwoReadingsOfWhichOneSaysSo) {
   auto readings = readings_of(0.1);  // at 0, 20, 40, 60, 80, 100 ms
-  readings[3].reading.limits = bit_of(ClockLimit::power_cap);
+  readings[3].reading.limits = bit_of(ThrottleReason::power_cap);
   const auto throttled = [&](double from, double to) {
     return throttled_between(readings, at(from), at(to));
   };
@@ -62,36 +62,36 @@ TEST(Throttled, IsASampleBetweenTwoReadingsOfWhichOneSaysSo) {
   EXPECT_TRUE(throttled(0.001, 0.099));
   EXPECT_TRUE(throttled(0.065, 0.070)) << "the last reading said so";
   EXPECT_FALSE(throttled(0.081, 0.090));
-  readings[3].reading.limits = bit_of(ClockLimit::application_clocks);
+  readings[3].reading.limits = bit_of(ThrottleReason::application_clocks);
   EXPECT_FALSE(throttled(0.001, 0.099)) << "clocks that somebody set are steady";
 }
 
 TEST(ClockLimits, AreNamedInOrder) {
-  EXPECT_EQ(names_of_limits(bit_of(ClockLimit::display_clocks) | bit_of(ClockLimit::power_cap)),
+  EXPECT_EQ(names_of_limits(bit_of(ThrottleReason::display_clocks) | bit_of(ThrottleReason::power_cap)),
             (std::vector<std::string>{"power cap", "display clocks"}));
   EXPECT_TRUE(names_of_limits(0).empty());
 }
 
 TEST(Watching, ReadsBeforeBetweenAndAfter) {
   FakeSensors sensors;
-  Watch watch(&sensors);
-  watch.begin();
+  SensorSampler sampler(&sensors);
+  sampler.begin();
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  watch.end();
-  const auto first = watch.readings();
+  sampler.end();
+  const auto first = sampler.readings();
   EXPECT_GE(first.size(), 3u) << "one of them from the thread";
   EXPECT_EQ(static_cast<int>(first.size()), sensors.reads.load());
   for (std::size_t i = 1; i < first.size(); ++i) EXPECT_LE(first[i - 1].at, first[i].at);
-  watch.begin();
-  watch.end();
-  EXPECT_LT(watch.readings().size(), 4u) << "those of before are gone";
+  sampler.begin();
+  sampler.end();
+  EXPECT_LT(sampler.readings().size(), 4u) << "those of before are gone";
 }
 
 TEST(Watching, OfNothingReadsNothing) {
-  Watch watch(nullptr);
-  watch.begin();
-  watch.end();
-  EXPECT_TRUE(watch.readings().empty());
+  SensorSampler sampler(nullptr);
+  sampler.begin();
+  sampler.end();
+  EXPECT_TRUE(sampler.readings().empty());
 }
 
 TEST(DeviceStates, TellTheExtremesAndTheEnergyOfAToken) {
@@ -99,7 +99,7 @@ TEST(DeviceStates, TellTheExtremesAndTheEnergyOfAToken) {
   FakeSensors sensors;
   DeviceState state;
   auto readings = readings_of(2);
-  readings[5].reading.limits = bit_of(ClockLimit::power_cap);
+  readings[5].reading.limits = bit_of(ThrottleReason::power_cap);
   state.add(readings, 1000, 2.0);            // 1 J an iteration
   state.add(readings_of(0.1), 100000, 0.1);  // too short to say anything of energy
   const DeviceRecord record = state.describe(*world, &sensors, "", 50);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "comm/mpi/limit.h"
+#include "comm/mpi/watchdog.h"
 
 #include <mpi.h>
 
@@ -16,7 +16,7 @@ int rank_here() {
 
 // MPI was promised calls from one thread, and that thread is lost. Should this fail, the launcher sees the
 // exit.
-MpiLimit::MpiLimit(double limit_s, std::string call)
-    : Limit(limit_s, rank_here(), std::move(call), [](int code) { MPI_Abort(MPI_COMM_WORLD, code); }) {}
+MpiWatchdog::MpiWatchdog(double limit_s, std::string call)
+    : Watchdog(limit_s, rank_here(), std::move(call), [](int code) { MPI_Abort(MPI_COMM_WORLD, code); }) {}
 
 }  // namespace moebench

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "comm/limit.h"
+#include "comm/watchdog.h"
 
 #include <cstdio>
 #include <cstdlib>
 
 #include "base/error.h"
 #include "base/text.h"
-#include "comm/poll.h"
+#include "comm/backoff.h"
 
 namespace moebench {
 namespace {
@@ -22,8 +22,8 @@ namespace {
 
 }  // namespace
 
-Limit::Limit(double limit_s, int rank, std::string call, std::function<void(int)> end)
-    : watch_([this, limit_s, rank, call = std::move(call), end = std::move(end)] {
+Watchdog::Watchdog(double limit_s, int rank, std::string call, std::function<void(int)> end)
+    : thread_([this, limit_s, rank, call = std::move(call), end = std::move(end)] {
         constexpr std::chrono::milliseconds kPace{100};
         Deadline deadline(limit_s);
         std::unique_lock lock(mutex_);
@@ -31,13 +31,13 @@ Limit::Limit(double limit_s, int rank, std::string call, std::function<void(int)
           if (deadline.passed()) end_all_ranks(limit_s, rank, call, end);
       }) {}
 
-Limit::~Limit() {
+Watchdog::~Watchdog() {
   {
     const std::lock_guard lock(mutex_);
     in_time_ = true;
   }
   returned_.notify_one();
-  watch_.join();
+  thread_.join();
 }
 
 }  // namespace moebench

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Watches a device's sensors while samples are taken.
+// Reads a device's sensors while samples are taken.
 #pragma once
 
 #include <chrono>
@@ -14,10 +14,10 @@
 
 namespace moebench {
 
-using WatchClock = std::chrono::steady_clock;
+using SensorClock = std::chrono::steady_clock;
 
 struct TimedReading {
-  WatchClock::time_point at;
+  SensorClock::time_point at;
   SensorReading reading;
 };
 
@@ -28,19 +28,19 @@ struct MeanPower {
 };
 /// From the counter's first step seen to its last, so that its coarseness costs one reading's distance at each end; from
 /// the power readings if there is no counter. Nothing if that covers less than `least_s`.
-std::optional<MeanPower> mean_power(std::span<const TimedReading> readings, double least_s);
+std::optional<MeanPower> mean_power(std::span<const TimedReading> readings, double min_s);
 
 /// Whether clocks were throttled at any reading from the last one before `from` to the first one after `to`.
-bool throttled_between(std::span<const TimedReading> readings, WatchClock::time_point from,
-                       WatchClock::time_point to);
+bool throttled_between(std::span<const TimedReading> readings, SensorClock::time_point from,
+                       SensorClock::time_point to);
 
 /// Reads once at begin(), once at end(), and from a thread of its own in between. Without sensors it does nothing.
-class Watch {
+class SensorSampler {
  public:
   /// The sensors outlive it; null for none.
-  explicit Watch(Sensors* sensors) : sensors_(sensors) {}
-  ~Watch() { end(); }
-  Watch(const Watch&) = delete;
+  explicit SensorSampler(Sensors* sensors) : sensors_(sensors) {}
+  ~SensorSampler() { end(); }
+  SensorSampler(const SensorSampler&) = delete;
 
   void begin();
   void end();
@@ -48,7 +48,7 @@ class Watch {
   std::span<const TimedReading> readings() const { return readings_; }
 
  private:
-  void read() { readings_.push_back({WatchClock::now(), sensors_->read()}); }
+  void read() { readings_.push_back({SensorClock::now(), sensors_->read()}); }
 
   Sensors* sensors_;
   std::vector<TimedReading> readings_;  ///< the thread's between begin() and end()

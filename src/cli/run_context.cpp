@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/workplace.h"
+#include "cli/run_context.h"
 
 #include <sched.h>
 #include <unistd.h>
@@ -35,8 +35,8 @@ std::string host_name() {
 
 std::unique_ptr<Backend> open_cpu_backend(World& world) {
   const int threads = threads_of(world);
-  const bool alone = threads_have_a_core_each(world, host_name(), threads);
-  return make_cpu_backend(threads, alone ? kSpinBetweenLoops : std::chrono::microseconds{});
+  const bool own_cores = threads_have_a_core_each(world, host_name(), threads);
+  return make_cpu_backend(threads, own_cores ? kSpinBetweenLoops : std::chrono::microseconds{});
 }
 
 std::string always_here() { return {}; }
@@ -132,7 +132,7 @@ std::string core_list() {
 
 }  // namespace
 
-Available available_on(const Capabilities& backend, int ranks, std::string_view comm) {
+RunCapabilities run_capabilities(const Capabilities& backend, int ranks, std::string_view comm) {
   std::vector<std::string> engines{std::string(kAuto)};
   std::vector<OtherBackend> others;
   for (const KnownBackend& known : kBackends) {
@@ -148,7 +148,7 @@ Available available_on(const Capabilities& backend, int ranks, std::string_view 
           .why_not = [&backend, others](const Case& point) { return why_not(point, backend, others); }};
 }
 
-Workplace::Workplace(std::string_view backend, WorldRequest request)
+RunContext::RunContext(std::string_view backend, WorldRequest request)
     : notes_(backend == kAuto ? notes_on_best_backend() : std::vector<std::string>()),
       backend_name_(backend == kAuto ? best_backend() : std::string(backend)),
       world_(timed(ranks_us_,
@@ -160,7 +160,7 @@ Workplace::Workplace(std::string_view backend, WorldRequest request)
       pool_(std::make_unique<ThreadPool>(threads_of(*world_))),
       backend_(timed(backend_us_, [&] { return find_backend(backend_name_).open(*world_); })) {}
 
-Machine Workplace::describe() {
+Machine RunContext::describe() {
   const DeviceInfo& device = backend_->device();
   Machine machine;
   if (uses_gpu(backend_name_))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Spin, then yield, until the limit.
-#include "comm/poll.h"
+// Spins, then yields, until the deadline.
+#include "comm/backoff.h"
 
 #include <sched.h>
 
@@ -38,9 +38,9 @@ bool Deadline::passed(Time now) {
   return now >= end_;
 }
 
-Poll::Poll(double limit_s, bool crowded) : deadline_(limit_s), spins_left_(crowded ? 0 : kSpins) {}
+Backoff::Backoff(double limit_s, bool crowded) : deadline_(limit_s), spins_left_(crowded ? 0 : kSpins) {}
 
-bool Poll::again() {
+bool Backoff::again() {
   throw_if_interrupted();
   if (spins_left_ > 0)
     --spins_left_;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pace and the limit of a loop that waits by asking.
+// Deadlines, and the back-off of a loop that polls.
 #pragma once
 
 #include <chrono>
@@ -9,8 +9,8 @@ namespace moebench {
 /// `limit_s` from now, kept inside the clock's range.
 std::chrono::steady_clock::time_point deadline_in(double limit_s);
 
-/// When a wait is over. Time in which this process did not run (it was stopped, or the machine slept) does not count:
-/// messages may have come in meanwhile, and no other rank is to blame.
+/// The end of a wait. Time in which this process did not run (it was stopped, or the machine slept) does not count:
+/// messages may have arrived meanwhile.
 class Deadline {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -22,16 +22,16 @@ class Deadline {
   Time end_, seen_;
 };
 
-/// How long a process seems to have stood still between two looks; zero for a gap that is not worth a word.
+/// How long this process was stopped between two polls; zero for a gap that a busy machine explains.
 std::chrono::steady_clock::duration stood_still(Deadline::Time before, Deadline::Time now);
 
-/// Spins for a short while, because most waits are short, then gives the core away between looks: ranks may
-/// outnumber cores, and the one that is waited for must get to run.
-class Poll {
+/// Spins for a short while, because most waits are short, then yields the core between polls: ranks may outnumber
+/// cores, and the rank that is waited for must be scheduled.
+class Backoff {
  public:
   /// `crowded`: this host has more ranks than cores, so never spin.
-  Poll(double limit_s, bool crowded);
-  /// Called after a look that found nothing. False once the limit has passed. Throws Interrupted.
+  Backoff(double limit_s, bool crowded);
+  /// To be called after a poll without result. False once the limit has passed. Throws Interrupted.
   bool again();
 
  private:

@@ -16,16 +16,16 @@
 namespace moebench {
 
 /// Every call is collective over `bench.ranks`.
-class Inspection {
+class TraceRun {
  public:
   /// Builds the subject. Throws what building throws, and UsageError for a graph that cannot be replayed.
-  Inspection(const Case& inspected, Bench bench);
+  TraceRun(const Case& bench_case, Bench bench);
 
   /// Compares one iteration with the oracle unless `sampling.check` is none, then warms up as a measurement
   /// does and records the case's graphs.
   CheckRecord prepare(
       const Sampling& sampling, const TellPhase& tell = [](std::string_view) {});
-  /// Iterations inside the window that a profiler captures (Backend::profile), with ranges and without marks.
+  /// Iterations inside the window that a profiler captures (Backend::profile), with ranges and without timestamps.
   /// Replayed if the case says so.
   void profile(int iterations);
   /// Iterations with a mark at both ends of each stage, queued call by call.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The limit on work that NCCL has queued: nothing else ends a kernel that waits for a peer.
+// The watchdog of work that NCCL has queued: only an abort ends a kernel that waits for a peer.
 #pragma once
 
 #include <chrono>
@@ -14,22 +14,21 @@
 
 namespace moebench {
 
-/// Looks at a communicator's queued work from a thread of its own, several times within the limit. Work that
-/// makes no progress for so long, that NCCL says has failed, or that is left when the user has interrupted
-/// the run, is ended by aborting the communicator: whoever waits for the stream then returns, and the next
-/// check() throws. A call into NCCL that does not return cannot be ended so; then all ranks are.
-class NcclWatch {
+/// Polls a communicator's queued work from its own thread, several times within the limit. It aborts the communicator
+/// if the work makes no progress for so long, if NCCL reports a failure, or if work is left after the user has
+/// interrupted the run: waits for the stream then return, and the next check() throws. If a call into NCCL does not
+/// return, it aborts all ranks.
+class NcclWatchdog {
  public:
-  NcclWatch(std::shared_ptr<NcclCommunicator> communicator, std::unique_ptr<Queue> queue);
-  ~NcclWatch();
-  NcclWatch(const NcclWatch&) = delete;
+  NcclWatchdog(std::shared_ptr<NcclCommunicator> communicator, std::unique_ptr<Queue> queue);
+  ~NcclWatchdog();
+  NcclWatchdog(const NcclWatchdog&) = delete;
 
   NcclCommunicator& communicator() const { return *communicator_; }
   cudaStream_t stream() const { return queue_->stream(); }
-  /// Work was queued. `what` completes "rank 0 waited 30 s … rank 1, 2": "for rows from"; it outlives the
-  /// watch.
+  /// Work was queued. `what` completes "rank 0 waited 30 s … rank 1, 2": "for rows from"; it outlives the watchdog.
   void queued(const char* what);
-  /// Throws TimeoutError, CommError or Interrupted if queued work came to nothing. Does not wait.
+  /// Throws TimeoutError, CommError or Interrupted if queued work has failed. Does not wait.
   void check();
   /// Returns when all queued work is done. Throws like check().
   void wait();

@@ -5,10 +5,10 @@
 #include <memory>
 
 #include "base/text.h"
-#include "bench/inspection.h"
+#include "bench/trace_run.h"
 #include "cli/commands.h"
+#include "cli/run_context.h"
 #include "cli/run_display.h"
-#include "cli/workplace.h"
 #include "report/durable_file.h"
 #include "report/trace_json.h"
 
@@ -48,47 +48,47 @@ void require_right(const CheckRecord& check) {
                                               item.name.c_str(), item.error, item.bound));
 }
 
-void say_how(const Case& inspected, int iterations) {
-  std::cout << inspected.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations")
+void say_how(const Case& bench_case, int iterations) {
+  std::cout << bench_case.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations")
             << " inside the profiler's window\n";
-  if (!Ranges::heard())
+  if (!Ranges::profiler_attached())
     std::cout
         << "No profiler listens. Start this line under one: tools/nsys or tools/ncu before 'moebench run'.\n";
 }
 
 }  // namespace
 
-ExitCode inspect_command(const Options& options, Workplace& workplace, std::span<const Case> cases) {
-  World& world = workplace.world();
-  const Case& inspected = only_case(options, cases, world.size());
+ExitCode trace_command(const Options& options, RunContext& context, std::span<const Case> cases) {
+  World& world = context.world();
+  const Case& bench_case = only_case(options, cases, world.size());
   if (!options.profile) require_free(options);
-  const Machine machine = workplace.describe();
+  const Machine machine = context.describe();
   const int iterations = options.sampling.iters > 0 ? options.sampling.iters : kFew;
   const auto progress =
       world.rank() == 0
-          ? std::unique_ptr<Progress>(new Progress(make_progress({&inspected, 1}, options.quiet)))
+          ? std::unique_ptr<Progress>(new Progress(make_progress({&bench_case, 1}, options.quiet)))
           : nullptr;
   const TellPhase tell = [&](std::string_view what) {
-    if (progress) progress->phase(inspected, what);
+    if (progress) progress->phase(bench_case, what);
   };
   if (progress) acknowledge_on_stderr(options);
   try {
     tell("building");
-    Inspection inspection(inspected, workplace.bench());
-    require_right(inspection.prepare(options.sampling, tell));
+    TraceRun trace_run(bench_case, context.bench());
+    require_right(trace_run.prepare(options.sampling, tell));
     tell(options.profile ? "running for the profiler" : "tracing");
     if (options.profile) {
-      inspection.profile(iterations);
+      trace_run.profile(iterations);
       if (progress) progress->clear();
-      if (world.rank() == 0) say_how(inspected, iterations);
+      if (world.rank() == 0) say_how(bench_case, iterations);
       return ExitCode::ok;
     }
-    const Timeline timeline = inspection.trace(iterations);
+    const Timeline timeline = trace_run.trace(iterations);
     if (world.rank() != 0) return ExitCode::ok;
     progress->clear();
     const std::string text = trace_json(timeline, machine.ranks, version_text());
     options.force ? replace_file(options.trace, text) : create_file(options.trace, text);
-    std::cout << inspected.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations")
+    std::cout << bench_case.title() << ": " << iterations << (iterations == 1 ? " iteration" : " iterations")
               << " in " << options.trace << "; open it in ui.perfetto.dev or chrome://tracing\n";
   } catch (const Error& error) {
     if (world.size() == 1) throw;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bench/watch.h"
+#include "bench/sensor_sampler.h"
 
 #include <cmath>
 
@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kBetweenReadings{20};
 
-double seconds(WatchClock::time_point from, WatchClock::time_point to) {
+double seconds(SensorClock::time_point from, SensorClock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
@@ -22,22 +22,22 @@ std::vector<TimedReading> steps_of(std::span<const TimedReading> readings) {
 
 }  // namespace
 
-std::optional<MeanPower> mean_power(std::span<const TimedReading> readings, double least_s) {
+std::optional<MeanPower> mean_power(std::span<const TimedReading> readings, double min_s) {
   const auto steps = steps_of(readings);
   if (steps.size() >= 2) {
     const double covered = seconds(steps.front().at, steps.back().at);
-    if (covered < least_s) return std::nullopt;
+    if (covered < min_s) return std::nullopt;
     return MeanPower{(steps.back().reading.energy_j - steps.front().reading.energy_j) / covered, true};
   }
-  if (readings.empty() || seconds(readings.front().at, readings.back().at) < least_s) return std::nullopt;
+  if (readings.empty() || seconds(readings.front().at, readings.back().at) < min_s) return std::nullopt;
   double sum = 0;
   for (const TimedReading& reading : readings) sum += reading.reading.power_w;
   if (std::isnan(sum)) return std::nullopt;
   return MeanPower{sum / static_cast<double>(readings.size()), false};
 }
 
-bool throttled_between(std::span<const TimedReading> readings, WatchClock::time_point from,
-                       WatchClock::time_point to) {
+bool throttled_between(std::span<const TimedReading> readings, SensorClock::time_point from,
+                       SensorClock::time_point to) {
   bool before = false;  // at the last reading before `from`
   for (const TimedReading& reading : readings) {
     const bool now = is_throttled(reading.reading.limits);
@@ -51,7 +51,7 @@ bool throttled_between(std::span<const TimedReading> readings, WatchClock::time_
   return before;
 }
 
-void Watch::begin() {
+void SensorSampler::begin() {
   if (!sensors_) return;
   readings_.clear();
   ended_ = false;
@@ -62,7 +62,7 @@ void Watch::begin() {
   });
 }
 
-void Watch::end() {
+void SensorSampler::end() {
   if (!thread_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);

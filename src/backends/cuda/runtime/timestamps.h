@@ -9,12 +9,12 @@
 
 namespace moebench::cuda {
 
-class EventMarks final : public Marks {
+class EventTimestamps final : public Timestamps {
  public:
-  EventMarks(cudaStream_t stream, int count) : stream_(stream) {
+  EventTimestamps(cudaStream_t stream, int count) : stream_(stream) {
     for (int i = 0; i < count; ++i) events_.push_back(make_event(true));
   }
-  void record(int mark) override { MB_CUDA(cudaEventRecord(event(mark), stream_)); }
+  void record(int index) override { MB_CUDA(cudaEventRecord(event(index), stream_)); }
   double elapsed_us(int from, int to) const override {
     float ms = 0;
     MB_CUDA(cudaEventElapsedTime(&ms, event(from), event(to)));
@@ -22,7 +22,7 @@ class EventMarks final : public Marks {
   }
 
  private:
-  cudaEvent_t event(int mark) const { return events_[static_cast<std::size_t>(mark)].get(); }
+  cudaEvent_t event(int index) const { return events_[static_cast<std::size_t>(index)].get(); }
   cudaStream_t stream_;
   std::vector<Event> events_;
 };

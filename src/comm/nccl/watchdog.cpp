@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "comm/nccl/watch.h"
+#include "comm/nccl/watchdog.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/text.h"
-#include "comm/poll.h"
+#include "comm/backoff.h"
 
 namespace moebench {
 namespace {
@@ -20,10 +20,10 @@ std::chrono::duration<double> pace(double timeout_s) {
 
 }  // namespace
 
-NcclWatch::NcclWatch(std::shared_ptr<NcclCommunicator> communicator, std::unique_ptr<Queue> queue)
+NcclWatchdog::NcclWatchdog(std::shared_ptr<NcclCommunicator> communicator, std::unique_ptr<Queue> queue)
     : communicator_(std::move(communicator)), queue_(std::move(queue)), thread_([this] { run(); }) {}
 
-NcclWatch::~NcclWatch() {
+NcclWatchdog::~NcclWatchdog() {
   {
     const std::lock_guard lock(mutex_);
     over_ = true;
@@ -32,7 +32,7 @@ NcclWatch::~NcclWatch() {
   thread_.join();
 }
 
-void NcclWatch::queued(const char* what) {
+void NcclWatchdog::queued(const char* what) {
   const std::lock_guard lock(mutex_);
   const bool idle = !open_[oldest_];
   const int which = idle ? oldest_ : 1 - oldest_;
@@ -42,14 +42,14 @@ void NcclWatch::queued(const char* what) {
   if (idle) since_ = Clock::now();
 }
 
-void NcclWatch::check() {
+void NcclWatchdog::check() {
   throw_if_interrupted();
   const std::lock_guard lock(mutex_);
   throw_end();
 }
 
-void NcclWatch::wait() {
-  Poll poll(communicator_->patience().timeout_s, false);
+void NcclWatchdog::wait() {
+  Backoff backoff(communicator_->policy().timeout_s, false);
   for (;;) {
     {
       const std::lock_guard lock(mutex_);
@@ -57,19 +57,19 @@ void NcclWatch::wait() {
       throw_end();
       if (!open_[oldest_]) return;
     }
-    poll.again();
+    backoff.again();
   }
 }
 
-void NcclWatch::run() {
+void NcclWatchdog::run() {
   queue_->enter_thread();
   std::unique_lock lock(mutex_);
   while (!over_) {
-    woken_.wait_for(lock, pace(communicator_->patience().timeout_s));
-    const double stuck_s = communicator_->seconds_in_call(), limit_s = communicator_->patience().timeout_s;
+    woken_.wait_for(lock, pace(communicator_->policy().timeout_s));
+    const double stuck_s = communicator_->seconds_in_call(), limit_s = communicator_->policy().timeout_s;
     if (stuck_s > limit_s) {
       std::fputs(cat("moebench: ", waited(limit_s, "inside NCCL for"), "\n").c_str(), stderr);
-      communicator_->patience().end(static_cast<int>(ExitCode::timeout));
+      communicator_->policy().end(static_cast<int>(ExitCode::timeout));
       return;
     }
     look();
@@ -77,7 +77,7 @@ void NcclWatch::run() {
 }
 
 /// Takes note of what is done, and ends what must not go on.
-void NcclWatch::look() {
+void NcclWatchdog::look() {
   const auto now = Clock::now();
   since_ += stood_still(looked_, now);
   looked_ = now;
@@ -93,7 +93,7 @@ void NcclWatch::look() {
     return give_up(End::failed,
                    cat("rank ", communicator_->world_rank()[communicator_->rank()], " ", what_[oldest_],
                        " rank ", communicator_->peers(), ": NCCL says ", failure));
-  const double limit_s = communicator_->patience().timeout_s;
+  const double limit_s = communicator_->policy().timeout_s;
   const double waited_s = std::chrono::duration<double>(Clock::now() - since_).count();
   if (waited_s > limit_s)
     give_up(End::timeout, waited(limit_s, what_[oldest_]));
@@ -101,7 +101,7 @@ void NcclWatch::look() {
     give_up(End::interrupted, "");
 }
 
-void NcclWatch::advance() {
+void NcclWatchdog::advance() {
   while (open_[oldest_] && queue_->reached(oldest_)) {
     open_[oldest_] = false;
     oldest_ = 1 - oldest_;
@@ -109,13 +109,13 @@ void NcclWatch::advance() {
   }
 }
 
-void NcclWatch::give_up(End end, std::string text) {
+void NcclWatchdog::give_up(End end, std::string text) {
   end_ = end;
   text_ = std::move(text);
   aborted_ = communicator_->abort();
 }
 
-void NcclWatch::throw_end() const {
+void NcclWatchdog::throw_end() const {
   switch (end_) {
     case End::none:
       return;
@@ -128,7 +128,7 @@ void NcclWatch::throw_end() const {
   }
 }
 
-std::string NcclWatch::waited(double limit_s, const char* what) const {
+std::string NcclWatchdog::waited(double limit_s, const char* what) const {
   return cat("rank ", communicator_->world_rank()[communicator_->rank()], " waited ", limit_s, " s ", what,
              " rank ", communicator_->peers());
 }

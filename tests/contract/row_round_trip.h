@@ -21,6 +21,6 @@ struct RowFormat {
 /// Dispatches rows from (rank, expert) order into expert order, where those of one expert lie side by side by
 /// sender, and collects them again; expects every byte of every row to arrive where it should and rows around
 /// them to be left alone. In both forms of exchange.
-void travel(Comm& comm, Memory& memory, int experts, const RowCount& rows, const RowFormat& format = {});
+void round_trip(Comm& comm, Memory& memory, int experts, const RowCount& rows, const RowFormat& format = {});
 
 }  // namespace moebench

@@ -10,12 +10,12 @@
 
 namespace moebench {
 
-/// Hands out consecutive arrays, each aligned to 256 bytes, from `base`; with a null base it only counts.
-class Carver {
+/// Returns consecutive arrays, each aligned to 256 bytes, from `base`; with a null base it only counts bytes.
+class BumpAllocator {
  public:
-  explicit Carver(std::byte* base) : base_(base) {}
+  explicit BumpAllocator(std::byte* base) : base_(base) {}
   template <class T>
-  void carve(std::span<T>& array, std::int64_t count) {
+  void allocate(std::span<T>& array, std::int64_t count) {
     if (base_) array = {reinterpret_cast<T*>(base_ + used_), static_cast<std::size_t>(count)};
     constexpr std::size_t kAlignment = 256;
     used_ += (static_cast<std::size_t>(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
@@ -27,14 +27,14 @@ class Carver {
   std::size_t used_ = 0;
 };
 
-/// Allocates room for all arrays that `carve_all(carver)` asks for and sets them. The buffer owns the arrays.
-template <class CarveAll>
-Buffer carve(Memory& memory, CarveAll carve_all) {
-  Carver counter(nullptr);
-  carve_all(counter);
+/// Allocates one buffer for all arrays that `allocate_all(allocator)` asks for and sets them. The buffer owns them.
+template <class AllocateAll>
+Buffer allocate_together(Memory& memory, AllocateAll allocate_all) {
+  BumpAllocator counter(nullptr);
+  allocate_all(counter);
   Buffer buffer(memory, counter.used());
-  Carver carver(buffer.as<std::byte>());
-  carve_all(carver);
+  BumpAllocator allocator(buffer.as<std::byte>());
+  allocate_all(allocator);
   return buffer;
 }
 

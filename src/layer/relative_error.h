@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How far an output is from the oracle, and which part of it is looked at.
+// Relative errors against the oracle, and the sample that is checked.
 #pragma once
 
 #include <algorithm>
@@ -12,14 +12,14 @@
 namespace moebench {
 
 /// Sums of squares of one comparison.
-struct Difference {
+struct RelativeError {
   double error = 0, reference = 0, terms = 0;
 
   void add(double out, double expected) {
     error += (out - expected) * (out - expected);
     reference += expected * expected;
   }
-  /// The same of a sum whose terms may cancel: `norm` is the root of the sum of their squares, about what the sum is
+  /// For a sum whose terms may cancel: `norm` is the root of the sum of their squares, about what the sum is
   /// where signs are random. An error is small beside that, but not beside a sum that happens to be nearly nothing.
   void add(double out, double expected, double norm) {
     add(out, expected);
@@ -44,7 +44,7 @@ struct CheckItem {
 };
 
 /// `wanted` indices spread evenly over [0, count), both ends among them; all of them if there are no more.
-inline std::vector<std::int64_t> spread(std::int64_t count, std::int64_t wanted) {
+inline std::vector<std::int64_t> evenly_spaced(std::int64_t count, std::int64_t wanted) {
   std::vector<std::int64_t> indices;
   wanted = std::min(wanted, count);
   for (std::int64_t i = 0; i < wanted; ++i)
@@ -52,7 +52,7 @@ inline std::vector<std::int64_t> spread(std::int64_t count, std::int64_t wanted)
   return indices;
 }
 
-/// What a quick check looks at.
+/// The sample of a quick check.
 inline constexpr std::int64_t kSampledTokens = 16, kSampledExperts = 4, kSampledUnits = 4;
 
 }  // namespace moebench

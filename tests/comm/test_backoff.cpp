@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
-#include "comm/poll.h"
+#include "comm/backoff.h"
 
 namespace moebench {
 namespace {

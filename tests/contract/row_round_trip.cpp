@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "contract/row_journey.h"
+#include "contract/row_round_trip.h"
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@ namespace {
 constexpr std::int64_t kGuardRows = 2;  // on both sides of what is exchanged
 constexpr std::byte kPoison{0xA5};
 
-/// One rank's side of the journey: where its rows are at home and where its experts' rows are.
+/// One rank's side of the round trip: where its rows are at home and where its experts' rows are.
 struct Places {
   std::vector<Segment> home, away;  // [peer · experts]
   std::int64_t home_rows = kGuardRows, away_rows = kGuardRows;
@@ -46,7 +46,7 @@ void fill_row(std::byte* row, std::size_t bytes, int from, int to, int expert, s
   for (std::size_t i = 0; i < bytes; ++i) row[i] = static_cast<std::byte>(mix(key, i / 8) >> (i % 8 * 8));
 }
 
-/// A matrix whose segments hold the rows that travel between `me` and each peer; the rest is poison.
+/// A matrix whose segments hold the rows that round_trip between `me` and each peer; the rest is poison.
 std::vector<std::byte> matrix(const std::vector<Segment>& segments, std::int64_t rows, std::size_t row_bytes,
                               int me, int experts, bool at_home) {
   std::vector<std::byte> bytes(rows * row_bytes, kPoison);
@@ -95,7 +95,7 @@ void travel_as(ExchangeForm form, Comm& comm, Memory& memory, int experts, const
 
 }  // namespace
 
-void travel(Comm& comm, Memory& memory, int experts, const RowCount& rows, const RowFormat& format) {
+void round_trip(Comm& comm, Memory& memory, int experts, const RowCount& rows, const RowFormat& format) {
   for (const ExchangeForm form : {ExchangeForm::fused, ExchangeForm::per_expert}) {
     SCOPED_TRACE(form == ExchangeForm::fused ? "fused" : "per expert");
     travel_as(form, comm, memory, experts, rows, format);
