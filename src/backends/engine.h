@@ -2,10 +2,12 @@
 // How the experts of one rank are run: the axis `--engine`.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "base/tensor.h"
+#include "moe/exchange.h"
 #include "moe/shape.h"
 
 namespace moebench {
@@ -22,13 +24,15 @@ struct EngineShape {
   bool backward;  ///< whether backward() will be called: activations must be kept
   std::int64_t top_k = 1;
   bool single_rank = false;  ///< every expert and every token is on this rank: rows are not exchanged
+  bool knows_slots = false;  ///< the slot of each row is known here: backward() can be given a ScoreGradient
   int streams = 16;
 
   std::int64_t w1_cols() const { return activation == Activation::swiglu ? 2 * ffn : ffn; }
 };
 
 /// The experts that each rank of a layer holds.
-inline EngineShape engine_shape_of(const Shape& shape, bool backward, int streams) {
+inline EngineShape engine_shape_of(const Shape& shape, bool backward, int streams,
+                                   Exchange exchange = Exchange::fused) {
   return {.hidden = shape.hidden,
           .ffn = shape.ffn,
           .experts = shape.experts_per_rank(),
@@ -38,6 +42,7 @@ inline EngineShape engine_shape_of(const Shape& shape, bool backward, int stream
           .backward = backward,
           .top_k = shape.top_k,
           .single_rank = shape.ep == 1,
+          .knows_slots = shape.ep == 1 || exchange == Exchange::direct,
           .streams = streams};
 }
 
@@ -72,6 +77,9 @@ struct ExpertsForward {
   std::span<const std::int32_t> slot_of;        // [n] row → slot, only if the engine gathers its input
   ExpertTensors weights;
   TensorView out;  // [n, H], every element of rows that exist is written
+  /// [n] in backend memory, or empty: where row i of `out` is stored instead (H elements), perhaps on another rank. Of
+  /// `out` only the size counts then. Needs traits().takes_parts.
+  std::span<std::byte* const> out_rows;
   ExpertsPart part = {};
 };
 
@@ -85,9 +93,10 @@ struct ScoreGradient {
 /// Uses what forward() kept; x, offsets and weights are those of the forward pass.
 struct ExpertsBackward {
   ExpertsForward forward;
-  TensorView dout;          // [n, H]
-  TensorView dx;            // [n, H], every element of rows that exist is written
-  ExpertTensors gradients;  // overwritten; zero for an expert without rows
+  TensorView dout;                      // [n, H]
+  TensorView dx;                        // [n, H], every element of rows that exist is written
+  std::span<std::byte* const> dx_rows;  // of dx, as ExpertsForward::out_rows
+  ExpertTensors gradients;              // overwritten; zero for an expert without rows
   ScoreGradient scores = {};
 };
 
@@ -98,7 +107,7 @@ struct EngineTraits {
   bool gathers_input = false;
   /// backward() also computes the gradient of the scores; what forward() returned is then not read again.
   bool computes_dscore = false;
-  /// Runs a pass in parts; else every part is the whole.
+  /// Runs a pass in parts, and stores rows where it is told (out_rows, dx_rows); else every part is the whole.
   bool takes_parts = false;
   /// Without host_offsets forward() waits for the device: such a pass cannot be captured in a graph.
   bool waits_for_sizes = false;

@@ -11,7 +11,7 @@ std::string_view awaited(PeerEvent event) {
 }
 
 PeerLayout peer_layout(int ranks, std::int64_t experts, std::int64_t max_tokens, std::int64_t top_k,
-                       std::size_t row_bytes) {
+                       std::size_t row_bytes, bool returns_by_slot) {
   constexpr std::size_t kAlignment = 256, kWord = 4;
   const auto p = static_cast<std::size_t>(ranks), tokens = static_cast<std::size_t>(max_tokens);
   const std::size_t slots = tokens * static_cast<std::size_t>(top_k);
@@ -28,7 +28,8 @@ PeerLayout peer_layout(int ranks, std::int64_t experts, std::int64_t max_tokens,
   layout.score = place(p * slots * kWord);
   layout.dscore = place(slots * kWord);
   layout.inbox = place(p * tokens * row_bytes);
-  layout.partial = place(p * tokens * row_bytes);
+  layout.partial = place(returns_by_slot ? 0 : p * tokens * row_bytes);
+  layout.by_slot = place(returns_by_slot ? slots * row_bytes : 0);
   layout.bytes = used;
   return layout;
 }

@@ -27,18 +27,20 @@ std::string_view awaited(PeerEvent event);
 
 /// Byte offsets within each rank's block; the same on all ranks.
 struct PeerLayout {
-  std::size_t flags;    ///< [events, P] uint32: [event, r] is written by rank r
-  std::size_t counts;   ///< [P, E] int32: rows of each expert that rank p's tokens make
-  std::size_t row_of;   ///< [P, M, K] int32: slot of rank p → this rank's row, −1: not here
-  std::size_t score;    ///< [P, M, K] fp32
-  std::size_t dscore;   ///< [M, K] fp32, of this rank's tokens
-  std::size_t inbox;    ///< [P, M, H]: token rows of rank p
-  std::size_t partial;  ///< [P, M, H]: sums that rank p made for this rank's tokens
+  std::size_t flags;   ///< [events, P] uint32: [event, r] is written by rank r
+  std::size_t counts;  ///< [P, E] int32: rows of each expert that rank p's tokens make
+  std::size_t row_of;  ///< [P, M, K] int32: slot of rank p → this rank's row, −1: not here
+  std::size_t score;   ///< [P, M, K] fp32
+  std::size_t dscore;  ///< [M, K] fp32, of this rank's tokens
+  std::size_t inbox;   ///< [P, M, H]: token rows of rank p
+  std::size_t
+      partial;  ///< [P, M, H]: sums that rank p made for this rank's tokens; empty if rows return by slot
+  std::size_t by_slot;  ///< [M, K, H]: the experts' rows for this rank's tokens; empty if sums return
   std::size_t bytes;    ///< of the block
 };
 /// Arrays aligned to 256 bytes.
 PeerLayout peer_layout(int ranks, std::int64_t experts, std::int64_t max_tokens, std::int64_t top_k,
-                       std::size_t row_bytes);
+                       std::size_t row_bytes, bool returns_by_slot = false);
 
 /// The blocks of all ranks as this process addresses them, and what they are laid out for.
 struct PeerGroup {
@@ -49,8 +51,9 @@ struct PeerGroup {
   std::int64_t experts = 0, max_tokens = 0, top_k = 1, hidden = 0;
   DType dtype = DType::fp32;
   PeerLayout at{};
-  double timeout_s = 300;  ///< no wait lasts longer
-  int beside_units = 0;    ///< multiprocessors of a push or reduce beside other work
+  double timeout_s = 300;        ///< no wait lasts longer
+  int beside_units = 0;          ///< multiprocessors of a push or reduce beside other work
+  bool returns_by_slot = false;  ///< the experts store their rows at the token's rank; else sums return
 
   std::int64_t experts_per_rank() const { return experts / size; }
 };
@@ -74,6 +77,14 @@ struct PeerPush {
   // For PeerEvent::rows only, else empty:
   std::span<const std::int32_t> row_of, offsets, first_row;  // [T, K] and [E + 1] of `plan`; [E]
   std::span<const float> score;                              // [T, K]
+  const PeerCounts* counts =
+      nullptr;  ///< not null: exchange_counts() with these while rows travel; not beside
+  /// What else runs while rows travel, not beside. own_rows [n, H], unless it has no data: the rows of own tokens at this
+  /// rank's experts, as spread() or scale() of PeerTokens::own would write them; return_to as in PeerSpread. dots, if rows
+  /// return by slot: dscore = <dy, output row> of this rank's tokens.
+  TensorView own_rows = {};
+  std::span<std::byte*> return_to = {};
+  bool dots = false;
   bool beside = false;
 };
 
@@ -84,6 +95,8 @@ enum class PeerTokens { all, own, received };
 struct PeerSpread {
   TensorView x, rows;  // own tokens [T, H]; [n, H]
   PeerTokens of = PeerTokens::all;
+  std::span<std::byte*>
+      return_to;  ///< [n] or empty: gets the place of row i among `by_slot` at its token's rank
   // For PeerTokens::own, which does not wait for the push, else empty:
   std::span<const std::int32_t> expert_of, row_of, offsets, first_row;  // as in PeerPush
 };
@@ -96,7 +109,8 @@ struct PeerReduce {
   bool beside = false;
 };
 
-/// y [T, H] = the (weighted) sum of this rank's own rows and of the other ranks' partial sums, in the order of ranks.
+/// y [T, H] = the (weighted) sum of this rank's own rows and of the other ranks' partial sums, in the order of ranks; if
+/// rows return by slot, of those.
 struct PeerSum {
   TensorView rows, y;                       // [n, H], [T, H]
   std::span<const std::int32_t> expert_of;  // [T, K]
@@ -104,14 +118,15 @@ struct PeerSum {
   std::span<float> dscore;  // [T, K]: copied from the shared block; empty without gradients
 };
 
-/// drows = score · dy for every row of this rank's experts, and dscore = <dy, output row>, stored at the token's rank.
+/// drows = score · dy for every row of this rank's experts, and dscore = <dy, output row>, stored at the token's rank,
+/// unless `out` has no data: then another call brings dscore.
 struct PeerScale {
   TensorView dy, out, drows;  // own tokens [T, H]; [n, H]; [n, H]
   PeerTokens of = PeerTokens::all;
 };
 
-/// Calls are made in the order of the exchange, by all ranks of the group, once per step each: exchange_counts, push
-/// rows, spread, (experts), reduce, sum; then push output gradients, scale, (experts), reduce, sum. All work is queued
+/// Calls are made in the order of the exchange, by all ranks of the group, once per step each: exchange_counts (alone or as
+/// a part of the next), push rows, spread, (experts), reduce or finish, sum; then push output gradients, scale, (experts), reduce or finish, sum. All work is queued
 /// on the backend's stream, but for a push or reduce `beside`: that begins where the stream is when it is called, runs
 /// beside what the stream is given later, and is over for the stream after wait_for(its event). A wait on the device ends after the group's timeout, on an interrupt, or when a peer gave
 /// up; check() then throws.
@@ -132,6 +147,12 @@ class PeerKernels {
   virtual void wait_for(PeerEvent event) = 0;
   virtual void sum(const PeerSum& args) = 0;
   virtual void scale(const PeerScale& args) = 0;
+  /// dscore [P, M, K] fp32 of the slots that have rows here, to the ranks of their tokens. Before the end of the input
+  /// gradients (reduce or finish).
+  virtual void send_dscore(std::span<const float> dscore) = 0;
+  /// If rows return by slot: the experts have stored all rows of `event`, outputs or input_gradients. Returns (on the
+  /// device) when those of all ranks have.
+  virtual void finish(PeerEvent event) = 0;
   /// Microseconds, as far as is foreseen, of a push or reduce beside other work that moves so many bytes over the link
   /// and reads so many of this rank's memory.
   virtual double beside_us(double /*link_bytes*/, double /*memory_bytes*/) const { return 0; }

@@ -142,7 +142,9 @@ class DenseSubject final : public Subject {
                                  .weights = parameters_.values(),
                                  .out = y_};
     if (pass == Pass::forward) engine_->forward(forward);
-    if (pass == Pass::backward) engine_->backward({forward, input.dy, dx_, parameters_.gradients()});
+    if (pass == Pass::backward)
+      engine_->backward(
+          {.forward = forward, .dout = input.dy, .dx = dx_, .gradients = parameters_.gradients()});
     if (pass == Pass::sync) sync();
   }
   int input_sets() const override { return static_cast<int>(inputs_.size()); }

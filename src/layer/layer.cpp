@@ -57,7 +57,8 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
       groups_(groups),
       backend_(backend),
       engine_name_(options.engine),
-      engine_(backend.make_engine(options.engine, engine_shape_of(shape, options.backward, options.streams))),
+      engine_(backend.make_engine(
+          options.engine, engine_shape_of(shape, options.backward, options.streams, options.exchange))),
       parameters_(shape, groups.world().rank(), backend, options.backward),
       gate_entry_(*options.gate),
       gate_options_(options.gate_options),

@@ -101,6 +101,11 @@ StageCost deduplicated_cost(const Terms& t, const RankLoad& load, Stage stage, P
     return StageCost{.bytes = bytes, .link_bytes = std::max(in, out) * t.row, .messages = 1};
   };
   const double lists = t.n * (kIndex + kScore);
+  const bool returns = stage == (forward ? Stage::collect : Stage::dispatch),
+             sums = stage == (forward ? Stage::combine : Stage::pack);
+  if (load.returns_by_slot && returns)  // stored by the experts' product, once per expert
+    return {.link_bytes = std::max(foreign, static_cast<double>(load.sent_copies)) * t.row, .messages = 1};
+  if (load.returns_by_slot && sums) return {.bytes = (t.P + t.T) * t.row + t.S * (kIndex + kScore)};
   switch (stage) {
     case Stage::dispatch:  // forward reads the tokens that leave; backward sums the rows of received tokens
       return crossing(forward ? std::min(out, t.T) * t.row : foreign * t.row);

@@ -20,6 +20,7 @@ struct RankLoad {
   int peers = 0;                    ///< other ranks of the expert-parallel group
   std::int64_t dropped = 0;         ///< slots of this rank's tokens that go to no expert
   bool deduplicated = false;        ///< a token's row leaves once per rank; else once per expert
+  bool returns_by_slot = false;  ///< of those: rows return once per expert, stored by the experts' products
   /// Rows that leave and arrive if each is counted once per expert; set where they are deduplicated.
   std::int64_t sent_copies = 0, received_copies = 0;
 };

@@ -12,10 +12,11 @@ constexpr Words<Exchange, 3> kExchanges{{{
     {Exchange::direct, "direct"},
 }}};
 
-constexpr Words<Overlap, 3> kOverlaps{{{
+constexpr Words<Overlap, 4> kOverlaps{{{
     {Overlap::none, "none"},
     {Overlap::wgrad, "wgrad"},
     {Overlap::peer, "peer"},
+    {Overlap::tile, "tile"},
 }}};
 
 }  // namespace

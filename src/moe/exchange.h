@@ -11,11 +11,12 @@ namespace moebench {
 enum class Exchange { fused, per_expert, direct };
 
 /// What `--exchange direct` does while rows travel. none: nothing. wgrad: backward, the weights' gradients. peer: the
-/// experts of a rank's own rows, and backward also the weights' gradients.
-enum class Overlap { none, wgrad, peer };
+/// experts of a rank's own rows, and backward also the weights' gradients. tile: each tile of the experts' last product
+/// is stored at the ranks of its tokens while the next tile is computed.
+enum class Overlap { none, wgrad, peer, tile };
 
 std::string_view name_of(Exchange exchange);  // "fused", "per-expert", "direct"
-std::string_view name_of(Overlap overlap);    // "none", "wgrad", "peer"
+std::string_view name_of(Overlap overlap);    // "none", "wgrad", "peer", "tile"
 /// Throw UsageError that names the valid words.
 Exchange parse_exchange(std::string_view word);
 Overlap parse_overlap(std::string_view word);

@@ -295,9 +295,9 @@ constexpr Flag kFlags[] = {
      .read = [](const Case& c) { return c.shape.ep > 1 ? std::string(name_of(c.exchange)) : std::string(); },
      .write = [](Case& c, std::string_view v) { c.exchange = parse_exchange(v); }},
     {.name = "overlap",
-     .value = "none|wgrad|peer",
+     .value = "none|wgrad|peer|tile",
      .default_value = "none",
-     .help = "what runs while rows travel: nothing, weight gradients, or own rows too",
+     .help = "what runs while rows travel: nothing, weight gradients, own rows, or tiles",
      .omitted_from_id_at_default = true,
      .reader = "exchange direct reads",
      .read = [](const Case& c) { return is_direct(c) ? std::string(name_of(c.overlap)) : std::string(); },
@@ -310,10 +310,11 @@ constexpr Flag kFlags[] = {
      .min = 1,
      .max = 64,
      .omitted_from_id_at_default = true,
-     .reader = "an exchange that overlaps reads",
+     .reader = "exchange direct with overlap wgrad or peer reads",
      .read =
          [](const Case& c) {
-           return is_direct(c) && c.overlap != Overlap::none ? cat(c.comm_sms) : std::string();
+           const bool reads = c.overlap == Overlap::wgrad || c.overlap == Overlap::peer;
+           return is_direct(c) && reads ? cat(c.comm_sms) : std::string();
          },
      .write = [](Case& c, std::string_view v) { c.comm_sms = static_cast<int>(number(v)); }},
     {.name = "pass",

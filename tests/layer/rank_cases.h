@@ -3,7 +3,9 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
+#include "base/text.h"
 #include "layer/dropping_gate.h"
 #include "layer/layer.h"
 #include "moe/workload.h"
@@ -11,7 +13,7 @@
 namespace moebench {
 
 struct RankCase {
-  const char* name;
+  std::string name;
   Shape shape;
   RoutingDistribution routing = {};
   std::string engine = "loop";
@@ -21,7 +23,7 @@ struct RankCase {
   GateOptions gate_options = {};
 };
 
-inline const RankCase kRankCases[] = {
+inline const std::vector<RankCase> kPlainRankCases = {
     {"even", {.tokens = 32, .hidden = 16, .ffn = 24, .experts = 8, .top_k = 2}},
     {"uneven_tokens_and_bias",
      {.tokens = 37, .hidden = 17, .ffn = 9, .experts = 4, .top_k = 3, .bias = true}},
@@ -81,72 +83,6 @@ inline const RankCase kRankCases[] = {
      {},
      "loop",
      Exchange::direct},
-    {"peer",
-     {.tokens = 33, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 3},
-     {},
-     "loop",
-     Exchange::direct,
-     Overlap::peer},
-    {"wgrad_bias_swiglu",
-     {.tokens = 37,
-      .hidden = 17,
-      .ffn = 9,
-      .experts = 8,
-      .top_k = 2,
-      .activation = Activation::swiglu,
-      .bias = true},
-     {},
-     "loop",
-     Exchange::direct,
-     Overlap::wgrad},
-    {"peer_bias_swiglu",
-     {.tokens = 37,
-      .hidden = 17,
-      .ffn = 9,
-      .experts = 8,
-      .top_k = 2,
-      .activation = Activation::swiglu,
-      .bias = true},
-     {},
-     "loop",
-     Exchange::direct,
-     Overlap::peer},
-    {"wgrad_zipf",
-     {.tokens = 101, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 2},
-     parse_routing("zipf:2"),
-     "loop",
-     Exchange::direct,
-     Overlap::wgrad},
-    {"peer_zipf",
-     {.tokens = 101, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 2},
-     parse_routing("zipf:2"),
-     "loop",
-     Exchange::direct,
-     Overlap::peer},
-    {"peer_all_to_one",
-     {.tokens = 21, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 1},
-     parse_routing("one"),
-     "loop",
-     Exchange::direct,
-     Overlap::peer},
-    {"peer_ranks_without_tokens",
-     {.tokens = 2, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 1},
-     {},
-     "loop",
-     Exchange::direct,
-     Overlap::peer},
-    {"peer_every_expert",
-     {.tokens = 19, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 4},
-     {},
-     "loop",
-     Exchange::direct,
-     Overlap::peer},
-    {"peer_no_tokens_at_all",
-     {.tokens = 0, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 1},
-     {},
-     "loop",
-     Exchange::direct,
-     Overlap::peer},
     {"per_expert_zipf",
      {.tokens = 50, .hidden = 8, .ffn = 8, .experts = 4, .top_k = 1},
      parse_routing("zipf:3"),
@@ -201,13 +137,6 @@ inline const RankCase kRankCases[] = {
      Exchange::direct,
      Overlap::none,
      &kDroppingGate},
-    {"dropped_peer",
-     {.tokens = 37, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 3},
-     {},
-     "loop",
-     Exchange::direct,
-     Overlap::peer,
-     &kDroppingGate},
     {"softmax_topk",
      {.tokens = 37, .hidden = 16, .ffn = 8, .experts = 8, .top_k = 3},
      {},
@@ -255,5 +184,18 @@ inline const RankCase kRankCases[] = {
      &default_gate(),
      {.capacity = {.factor = 1.25, .least = 1, .policy = DropPolicy::choice, .group = 8}}},
 };
+
+/// kPlainRankCases, and those of exchange direct with every overlap.
+inline std::vector<RankCase> rank_cases() {
+  std::vector<RankCase> cases = kPlainRankCases;
+  for (const RankCase& plain : kPlainRankCases)
+    for (const Overlap overlap : {Overlap::wgrad, Overlap::peer, Overlap::tile}) {
+      if (plain.exchange != Exchange::direct) continue;
+      RankCase& copy = cases.emplace_back(plain);
+      copy.name = cat(plain.name, "_", name_of(overlap));
+      copy.overlap = overlap;
+    }
+  return cases;
+}
 
 }  // namespace moebench

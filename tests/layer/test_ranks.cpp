@@ -57,8 +57,11 @@ Results run(Shape shape, int ep, const LayerOptions& options, RoutingDistributio
   workload.output_gradient(0, first, tokens, host);
   backend->upload(dy, host);
   NoTrace trace;
-  layer.forward(x, y, trace);
-  layer.backward(x, dy, dx, trace);
+  for (int step = 0; step < 2; ++step) {  // before and after the row counts are relied on
+    layer.forward(x, y, trace);
+    layer.backward(x, dy, dx, trace);
+    layer.settle();
+  }
   layer.sync(trace);
 
   Results results{{"y", gather_all(world, download(*backend, y))},
@@ -80,6 +83,8 @@ class Ranks : public testing::TestWithParam<RankCase> {};
 
 TEST_P(Ranks, AgreeWithOneRankInOutputsAndGradients) {
   const auto& [name, shape, routing, engine, exchange, overlap, gate, gate_options] = GetParam();
+  if (overlap != Overlap::none && !make_backend()->takes_parts(engine, DType::fp32))
+    GTEST_SKIP() << "no fp32 engine of this backend runs a pass in parts";
   const LayerOptions options{
       .engine = engine, .exchange = exchange, .overlap = overlap, .gate = gate, .gate_options = gate_options};
   World& world = world_under_test();
@@ -100,7 +105,7 @@ TEST_P(Ranks, AgreeWithOneRankInOutputsAndGradients) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Layer, Ranks, testing::ValuesIn(kRankCases),
+INSTANTIATE_TEST_SUITE_P(Layer, Ranks, testing::ValuesIn(rank_cases()),
                          [](const auto& test) { return test.param.name; });
 
 TEST(RanksAndOracle, AgreeOnEveryRank) {

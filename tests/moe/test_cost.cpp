@@ -95,6 +95,30 @@ TEST(Cost, CountsRowsOncePerRankWhereTheyAreDeduplicated) {
   EXPECT_EQ(of(Stage::sizes, Pass::forward).link_bytes, 32);
 }
 
+TEST(Cost, CountsReturningRowsOncePerExpertIfTheExpertsStoreThem) {
+  const Shape shape{
+      .tokens = 8192, .hidden = 1024, .ffn = 4096, .experts = 8, .top_k = 2, .ranks = 2, .ep = 2};
+  const RankLoad load{.tokens = 4096,
+                      .rows = 8200,
+                      .active_experts = 4,
+                      .sent_rows = 3200,
+                      .received_rows = 3300,
+                      .peers = 1,
+                      .deduplicated = true,
+                      .returns_by_slot = true,
+                      .sent_copies = 4000,
+                      .received_copies = 4008};
+  const double row = 4096;
+  const auto of = [&](Stage stage, Pass pass) { return cost_of(shape, load, stage, pass); };
+  EXPECT_EQ(of(Stage::dispatch, Pass::forward).link_bytes, 3300 * row);
+  EXPECT_EQ(of(Stage::collect, Pass::backward).link_bytes, 3300 * row);
+  EXPECT_EQ(of(Stage::collect, Pass::forward).link_bytes, 4008 * row);
+  EXPECT_EQ(of(Stage::dispatch, Pass::backward).link_bytes, 4008 * row);
+  EXPECT_EQ(of(Stage::collect, Pass::forward).bytes, 0);
+  EXPECT_EQ(of(Stage::combine, Pass::forward).bytes, (8192 + 4096) * row + 8192 * 8);
+  EXPECT_EQ(of(Stage::pack, Pass::backward).bytes, of(Stage::combine, Pass::forward).bytes);
+}
+
 TEST(Cost, SynchronisesByTag) {
   Shape shape = kPaper;
   shape.ranks = 4;

@@ -17,23 +17,27 @@ namespace {
 class LoopEngine final : public Engine {
  public:
   LoopEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape)
-      : shape_(shape), pool_(pool), ffn_(memory, shape) {}
+      : shape_(shape), pool_(pool), ffn_(memory, shape), rows_(memory, 0) {}
 
   EngineTraits traits() const override { return {.takes_parts = true}; }
   void reserve(std::int64_t rows) override { ffn_.reserve(rows); }
   /// Both products of a row at once, when the first is asked for.
   void forward(const ExpertsForward& args) override {
     if (!args.part.first) return;
+    float* const out = rows_of(args.out, args.out_rows);
     each_block(args, [&](const RowBlock& block) {
-      ffn_.forward(block, args.weights, args.x.as<float>(), args.out.as<float>());
+      ffn_.forward(block, args.weights, args.x.as<float>(), out);
+      store_rows(block, out, args.out_rows);
     });
   }
   /// The same of both gradients, when that of the second product is asked for.
   void backward(const ExpertsBackward& args) override {
     const float* dout = args.dout.as<float>();
+    float* const dx = rows_of(args.dx, args.dx_rows);
     if (args.forward.part.second)
       each_block(args.forward, [&](const RowBlock& block) {
-        ffn_.backward(block, args.forward.weights, dout, args.dx.as<float>());
+        ffn_.backward(block, args.forward.weights, dout, dx);
+        store_rows(block, dx, args.dx_rows);
       });
     if (!args.forward.part.weights) return;
     each_unit(args.forward, [&](const RowBlock& block, std::int64_t begin, std::int64_t end) {
@@ -42,6 +46,20 @@ class LoopEngine final : public Engine {
   }
 
  private:
+  /// Where a product puts its rows: into `rows`, or if each has a place of its own into memory from which store_rows()
+  /// brings them there. That grows with the most rows seen.
+  float* rows_of(const TensorView& rows, std::span<std::byte* const> places) {
+    if (places.empty()) return rows.as<float>();
+    rows_.reserve(static_cast<std::size_t>(rows.size()) * sizeof(float));
+    return rows_.as<float>();
+  }
+  void store_rows(const RowBlock& block, const float* rows, std::span<std::byte* const> places) const {
+    if (places.empty()) return;
+    for (std::int64_t row = block.first; row < block.first + block.count; ++row)
+      std::memcpy(places[static_cast<std::size_t>(row)], rows + row * shape_.hidden,
+                  static_cast<std::size_t>(shape_.hidden) * sizeof(float));
+  }
+
   static RowBlock block_of(const ExpertsForward& args, std::int64_t e) {
     return {e, args.offsets[e], args.offsets[e + 1] - args.offsets[e]};
   }
@@ -82,6 +100,7 @@ class LoopEngine final : public Engine {
   EngineShape shape_;
   ThreadPool& pool_;
   ExpertFfn ffn_;
+  Buffer rows_;  ///< see rows_of()
 };
 
 /// One expert's network on a block of rows, with all threads on each block, one block after the other: how a naive layer

@@ -33,6 +33,7 @@ class CpuPeerKernels final : public PeerKernels {
   }
 
   void push(const PeerPush& args) override {
+    if (args.counts) exchange_counts(*args.counts);
     each_token(args.x.rows, [&](std::int64_t t) {
       const std::int32_t* expert_of = args.expert_of.data() + t * g_.top_k;
       for (int p = 0; p < g_.size; ++p) {
@@ -41,12 +42,21 @@ class CpuPeerKernels final : public PeerKernels {
         std::memcpy(inbox(p, g_.rank, t), args.x.as<float>() + t * g_.hidden, row_bytes());
       }
     });
+    if (args.dots) dot(args.x, args.expert_of);
+    if (args.own_rows.data && args.event == PeerEvent::rows)
+      spread({.x = args.x, .rows = args.own_rows, .of = PeerTokens::own, .return_to = args.return_to});
+    if (args.own_rows.data && args.event == PeerEvent::output_gradients)
+      scale({.dy = args.x, .out = {}, .drows = args.own_rows, .of = PeerTokens::own});
     arrive(args.event, args.beside);
   }
 
   void spread(const PeerSpread& args) override {
-    each_slot(args.x, args.of, [&](std::int64_t, std::int64_t row, const float* token) {
+    each_slot(args.x, args.of, [&](std::int64_t slot, std::int64_t row, const float* token) {
       std::memcpy(args.rows.as<float>() + row * g_.hidden, token, row_bytes());
+      if (args.return_to.empty()) return;
+      const std::int64_t slots = g_.max_tokens * g_.top_k;
+      args.return_to[static_cast<std::size_t>(row)] = reinterpret_cast<std::byte*>(
+          at<float>(static_cast<int>(slot / slots), g_.at.by_slot) + slot % slots * g_.hidden);
     });
   }
 
@@ -70,6 +80,7 @@ class CpuPeerKernels final : public PeerKernels {
       float* const y = args.y.as<float>() + t * g_.hidden;
       const std::int32_t* expert_of = args.expert_of.data() + t * g_.top_k;
       std::fill_n(y, g_.hidden, 0.0f);
+      if (g_.returns_by_slot) return add_slots(expert_of, t, args.weighted, y);
       for (int p = 0; p < g_.size; ++p) {
         if (!has_expert(expert_of, p)) continue;
         if (p == g_.rank) {
@@ -87,17 +98,24 @@ class CpuPeerKernels final : public PeerKernels {
   void scale(const PeerScale& args) override {
     each_slot(args.dy, args.of, [&](std::int64_t slot, std::int64_t row, const float* dy) {
       const std::int64_t slots = g_.max_tokens * g_.top_k;
-      const float* const out = args.out.as<float>() + row * g_.hidden;
       float* const drow = args.drows.as<float>() + row * g_.hidden;
       const float score = scores()[slot];
-      float dot = 0;
-      for (std::int64_t i = 0; i < g_.hidden; ++i) {
-        dot += dy[i] * out[i];
-        drow[i] = score * dy[i];
-      }
-      at<float>(static_cast<int>(slot / slots), g_.at.dscore)[slot % slots] = dot;
+      for (std::int64_t i = 0; i < g_.hidden; ++i) drow[i] = score * dy[i];
+      if (args.out.data)
+        at<float>(static_cast<int>(slot / slots), g_.at.dscore)[slot % slots] =
+            dot_of(dy, args.out.as<float>() + row * g_.hidden);
     });
   }
+
+  void send_dscore(std::span<const float> dscore) override {
+    const std::int64_t slots = g_.max_tokens * g_.top_k;
+    for (int p = 0; p < g_.size; ++p)
+      for (std::int64_t slot = 0; slot < g_.tokens[p] * g_.top_k; ++slot)
+        if (slots_at(g_.rank)[p * slots + slot] >= 0)
+          at<float>(p, g_.at.dscore)[slot] = dscore[static_cast<std::size_t>(p * slots + slot)];
+  }
+
+  void finish(PeerEvent event) override { meet(event); }
 
   void check() override {}  // waits throw themselves
 
@@ -166,6 +184,9 @@ class CpuPeerKernels final : public PeerKernels {
         }
       }
       if (owner == g_.rank) args.local_offsets.back() = row;
+      if (owner == g_.rank && row > args.max_rows)
+        throw DeviceError(cat("rank ", g_.first_rank + g_.rank, " received ", row,
+                              " rows, more than any input had before"));
     }
   }
 
@@ -187,6 +208,31 @@ class CpuPeerKernels final : public PeerKernels {
   bool has_row(int from, std::int64_t t) const {
     const std::int32_t* rows = slots_at(g_.rank) + (from * g_.max_tokens + t) * g_.top_k;
     return std::any_of(rows, rows + g_.top_k, [](std::int32_t row) { return row >= 0; });
+  }
+  void dot(const TensorView& dy, std::span<const std::int32_t> expert_of) const {
+    each_token(dy.rows, [&](std::int64_t t) {
+      for (std::int64_t slot = t * g_.top_k; slot < (t + 1) * g_.top_k; ++slot)
+        if (expert_of[static_cast<std::size_t>(slot)] >= 0)
+          at<float>(g_.rank, g_.at.dscore)[slot] = dot_of(dy.as<float>() + t * g_.hidden, by_slot(slot));
+    });
+  }
+  const float* by_slot(std::int64_t slot) const {
+    return at<float>(g_.rank, g_.at.by_slot) + slot * g_.hidden;
+  }
+  float dot_of(const float* a, const float* b) const {
+    float dot = 0;
+    for (std::int64_t i = 0; i < g_.hidden; ++i) dot += a[i] * b[i];
+    return dot;
+  }
+  /// to += the rows that returned for token t of this rank.
+  void add_slots(const std::int32_t* expert_of, std::int64_t t, bool weighted, float* to) const {
+    for (std::int64_t j = 0; j < g_.top_k; ++j) {
+      if (expert_of[j] < 0) continue;
+      const std::int64_t slot = t * g_.top_k + j;
+      const float weight = weighted ? scores()[g_.rank * g_.max_tokens * g_.top_k + slot] : 1.0f;
+      const float* const in = by_slot(slot);
+      for (std::int64_t i = 0; i < g_.hidden; ++i) to[i] += weight * in[i];
+    }
   }
   void add_rows(const TensorView& rows, int from, std::int64_t t, bool weighted, float* to) const {
     for (std::int64_t j = 0; j < g_.top_k; ++j) {

@@ -239,8 +239,8 @@ class AllToAllDispatcher final : public Dispatcher {
   Engine& engine_;
   EngineTraits traits_;
   ExchangeForm form_;
-  std::int64_t tokens_;
   bool regroups_;
+  std::int64_t tokens_;
   bool backward_;
   RowLayout layout_;
   Buffer storage_, expert_of_row_storage_;

@@ -7,13 +7,15 @@
 //
 // With overlap `peer` the engine runs three batches a pass: its first product for the rank's own rows while the rows of
 // the others arrive; both products for those; the second product for the own rows (and backward the weights' gradients)
-// while what the others wait for returns. With `wgrad` only the weights' gradients are a batch of their own.
+// while what the others wait for returns. With `wgrad` only the weights' gradients are a batch of their own. With `tile`
+// the engine itself stores each row of its last product at the token's rank, once per expert; the exchange then only
+// waits until all ranks have, and the token's rank adds up.
 #include <algorithm>
-#include <cmath>
 
 #include "backends/peer_kernels.h"
 #include "base/bump_allocator.h"
 #include "comm/peer_memory.h"
+#include "layer/dispatch/direct_rows.h"
 #include "layer/dispatch/dispatcher.h"
 #include "layer/run_stage.h"
 
@@ -31,10 +33,12 @@ class DirectDispatcher final : public Dispatcher {
         tokens_(args.tokens),
         backward_(args.backward),
         overlap_(args.overlap),
+        by_slot_(group.returns_by_slot),
         comm_sms_(args.comm_sms),
         peer_memory_(std::move(memory)),
         group_(group),
         kernels_(args.backend.make_peer_kernels(group)),
+        forecast_(group_, tokens_, *kernels_),
         host_offsets_(static_cast<std::size_t>(shape_.experts_per_rank() + 1)) {
     const std::int64_t slots = tokens_ * shape_.top_k, local = shape_.experts_per_rank();
     storage_ = allocate_together(backend_.memory(), [&](BumpAllocator& allocator) {
@@ -44,9 +48,12 @@ class DirectDispatcher final : public Dispatcher {
       allocator.allocate(row_of_, slots);
       allocator.allocate(local_offsets_, local + 1);
       allocator.allocate(own_end_, local);
+      if (backward_ && traits_.computes_dscore)
+        allocator.allocate(dscore_, group_.size * group_.max_tokens * shape_.top_k);
     });
     for (Tensor* tensor : {&rows_, &out_, &dout_, &drows_})
       *tensor = Tensor(backend_.memory(), shape_.dtype, 0, shape_.hidden);
+    return_to_ = Buffer(backend_.memory(), 0);
   }
   /// Peers may still read this rank's block.
   ~DirectDispatcher() override {
@@ -64,10 +71,16 @@ class DirectDispatcher final : public Dispatcher {
                      .row_of = row_of_,
                      .slot_of = {}});
     });
-    run_stage(Stage::sizes, pass, trace, [&] { exchange_counts(); });
     x_ = x;
     expert_of_ = routing.expert_of;
     const bool beside = overlap_ == Overlap::peer;
+    const bool own = settled_ && !beside;  // before, there may be no room for the rows
+    const PeerCounts counts = peer_counts();
+    if (beside)  // own rows need the counts at once
+      run_stage(Stage::sizes, pass, trace, [&] {
+        kernels_->exchange_counts(counts);
+        learn_counts();
+      });
     run_stage(Stage::dispatch, pass, trace, [&] {
       kernels_->push({.event = PeerEvent::rows,
                       .x = x,
@@ -76,10 +89,17 @@ class DirectDispatcher final : public Dispatcher {
                       .offsets = offsets_,
                       .first_row = first_row_,
                       .score = routing.score,
+                      .counts = beside ? nullptr : &counts,
+                      .own_rows = own ? rows_.view() : TensorView{},
+                      .return_to = own ? places() : std::span<std::byte*>{},
                       .beside = beside});
+      if (!beside) learn_counts();
     });
-    run_stage(Stage::pack, pass, trace,
-              [&] { beside ? spread_own() : kernels_->spread({.x = x, .rows = rows_}); });
+    run_stage(Stage::pack, pass, trace, [&] {
+      if (beside) return spread_own();
+      kernels_->spread(
+          {.x = x, .rows = rows_, .of = own ? PeerTokens::received : PeerTokens::all, .return_to = places()});
+    });
   }
 
   int batches(Pass pass) const override {
@@ -90,7 +110,7 @@ class DirectDispatcher final : public Dispatcher {
   ExpertsForward batch(int i, Trace& trace) override {
     const Pass pass = Pass::forward;
     if (overlap_ != Overlap::peer) return whole_batch();
-    if (i == 0) return part(own_rows({.second = false, .spare_us = push_us()}));
+    if (i == 0) return part(own_rows({.second = false, .spare_us = forecast_.push_us()}));
     if (i == 1) {
       run_stage(Stage::dispatch, pass, trace, [&] { kernels_->wait_for(PeerEvent::rows); });
       run_stage(Stage::pack, pass, trace,
@@ -98,12 +118,15 @@ class DirectDispatcher final : public Dispatcher {
       return part(received_rows({}));
     }
     run_stage(Stage::collect, pass, trace, [&] { reduce_outputs(true); });
-    return part(own_rows({.first = false, .spare_us = reduce_us()}));
+    return part(own_rows({.first = false, .spare_us = forecast_.reduce_us()}));
   }
 
   void combine(const Routing& routing, const TensorView& y, Trace& trace) override {
     run_stage(Stage::collect, Pass::forward, trace, [&] {
-      overlap_ == Overlap::peer ? kernels_->wait_for(PeerEvent::outputs) : reduce_outputs(false);
+      if (by_slot_)
+        kernels_->finish(PeerEvent::outputs);
+      else
+        overlap_ == Overlap::peer ? kernels_->wait_for(PeerEvent::outputs) : reduce_outputs(false);
     });
     run_stage(Stage::combine, Pass::forward, trace, [&] {
       kernels_->sum({.rows = out_, .y = y, .expert_of = routing.expert_of, .weighted = true, .dscore = {}});
@@ -113,38 +136,51 @@ class DirectDispatcher final : public Dispatcher {
   void dispatch_gradient(const TensorView& dy, const Routing& routing, Trace& trace) override {
     dy_ = dy;
     const bool beside = overlap_ == Overlap::peer;
+    const bool own = !beside && (by_slot_ || traits_.computes_dscore);  // no output row is needed here
     run_stage(Stage::collect, Pass::backward, trace, [&] {
-      kernels_->push(
-          {.event = PeerEvent::output_gradients, .x = dy, .expert_of = routing.expert_of, .beside = beside});
+      kernels_->push({.event = PeerEvent::output_gradients,
+                      .x = dy,
+                      .expert_of = routing.expert_of,
+                      .own_rows = own ? dout_.view() : TensorView{},
+                      .dots = by_slot_ && !traits_.computes_dscore,
+                      .beside = beside});
     });
-    run_stage(Stage::combine, Pass::backward, trace,
-              [&] { scale(beside ? PeerTokens::own : PeerTokens::all); });
+    run_stage(Stage::combine, Pass::backward, trace, [&] {
+      scale(beside ? PeerTokens::own : own ? PeerTokens::received : PeerTokens::all);
+    });
   }
 
   ExpertsBackward batch_gradient(int i, const Routing&, Trace& trace) override {
     const Pass pass = Pass::backward;
     const bool is_last = i + 1 == batches(pass);
-    if (is_last && overlap_ != Overlap::none)
-      run_stage(Stage::dispatch, pass, trace, [&] { reduce_gradients(true); });
-    ExpertsBackward batch{.forward = whole_batch(), .dout = dout_, .dx = drows_};
+    if (is_last && runs_beside()) run_stage(Stage::dispatch, pass, trace, [&] { reduce_gradients(true); });
+    ExpertsBackward batch{.forward = whole_batch(),
+                          .dout = dout_,
+                          .dx = by_slot_ ? size_of_rows() : drows_.view(),
+                          .dx_rows = places(),
+                          .scores = {.row_of = block_array<std::int32_t>(group_.at.row_of),
+                                     .score = block_array<float>(group_.at.score),
+                                     .dscore = dscore_}};
     if (overlap_ == Overlap::wgrad) {
-      batch.forward.part = is_last ? beside({.first = false, .second = false, .spare_us = reduce_us()})
-                                   : ExpertsPart{.weights = false};
+      batch.forward.part = is_last
+                               ? beside({.first = false, .second = false, .spare_us = forecast_.reduce_us()})
+                               : ExpertsPart{.weights = false};
     } else if (overlap_ == Overlap::peer && i == 0) {
-      batch.forward.part = own_rows({.first = false, .weights = false, .spare_us = push_us()});
+      batch.forward.part = own_rows({.first = false, .weights = false, .spare_us = forecast_.push_us()});
     } else if (overlap_ == Overlap::peer && i == 1) {
       run_stage(Stage::collect, pass, trace, [&] { kernels_->wait_for(PeerEvent::output_gradients); });
       run_stage(Stage::combine, pass, trace, [&] { scale(PeerTokens::received); });
       batch.forward.part = received_rows({.weights = false});
     } else if (overlap_ == Overlap::peer) {
-      batch.forward.part = own_rows({.second = false, .spare_us = reduce_us()});
+      batch.forward.part = own_rows({.second = false, .spare_us = forecast_.reduce_us()});
     }
     return batch;
   }
 
   void combine_gradient(const Routing& routing, const TensorView& dx, Trace& trace) override {
     run_stage(Stage::dispatch, Pass::backward, trace, [&] {
-      overlap_ == Overlap::none ? reduce_gradients(false) : kernels_->wait_for(PeerEvent::input_gradients);
+      if (runs_beside()) return kernels_->wait_for(PeerEvent::input_gradients);
+      by_slot_ ? finish_gradients() : reduce_gradients(false);
     });
     run_stage(Stage::pack, Pass::backward, trace, [&] {
       kernels_->sum({.rows = drows_,
@@ -155,9 +191,13 @@ class DirectDispatcher final : public Dispatcher {
     });
   }
 
-  std::optional<Stage> fused_into(Stage, Pass) const override { return {}; }
+  std::optional<Stage> fused_into(Stage stage, Pass pass) const override {
+    if (stage == Stage::sizes && pass == Pass::forward && overlap_ != Overlap::peer) return Stage::dispatch;
+    return {};
+  }
   bool overlaps(Stage stage, Pass pass) const override {
     if (stage == Stage::dispatch && pass == Pass::backward) return overlap_ != Overlap::none;
+    if (stage == Stage::collect && pass == Pass::forward && by_slot_) return true;
     return overlap_ == Overlap::peer && (stage == Stage::dispatch || stage == Stage::collect);
   }
   std::string why_no_graph() const override {
@@ -165,16 +205,17 @@ class DirectDispatcher final : public Dispatcher {
   }
   bool waits_for_device() const override { return !settled_; }
   /// Engines that read sizes on the host go on waiting once per step.
-  void settle() override { settled_ = !traits_.waits_for_sizes && backend_.stream().handle != nullptr; }
+  void settle() override { settled_ = !traits_.waits_for_sizes; }
 
   RankLoad load() const override {
-    RankLoad load{.tokens = tokens_, .peers = ranks_.size() - 1, .deduplicated = true};
+    RankLoad load{
+        .tokens = tokens_, .peers = ranks_.size() - 1, .deduplicated = true, .returns_by_slot = by_slot_};
     for (const std::int64_t count : rows_of_experts()) {
       load.rows += count;
       load.active_experts += count > 0;
     }
-    count_sent(load);
-    count_received(load);
+    count_sent(read<std::int32_t>(expert_of_), group_, load);
+    count_received(group_, backend_.memory(), load);
     return load;
   }
   std::vector<std::int64_t> rows_of_experts() const override {
@@ -185,8 +226,31 @@ class DirectDispatcher final : public Dispatcher {
   }
 
  private:
+  /// The exchange has a queue of its own.
+  bool runs_beside() const { return overlap_ == Overlap::wgrad || overlap_ == Overlap::peer; }
+  /// Where the rows of this rank's experts return to, [n] as rows_; empty unless they return by slot.
+  std::span<std::byte*> places() const {
+    if (!by_slot_) return {};
+    return {return_to_.as<std::byte*>(), static_cast<std::size_t>(rows_.view().rows)};
+  }
+  /// The size of the experts' rows alone: they return by slot.
+  TensorView size_of_rows() const {
+    TensorView size = rows_;
+    size.data = nullptr;
+    return size;
+  }
+  /// [P, M, K] of this rank's block.
+  template <class T>
+  std::span<T> block_array(std::size_t offset) const {
+    return {reinterpret_cast<T*>(group_.block[group_.rank] + offset),
+            static_cast<std::size_t>(group_.size * group_.max_tokens * group_.top_k)};
+  }
+
   ExpertsForward whole_batch() const {
-    ExpertsForward batch{.x = rows_, .offsets = local_offsets_, .out = out_};
+    ExpertsForward batch{.x = rows_,
+                         .offsets = local_offsets_,
+                         .out = by_slot_ ? size_of_rows() : out_.view(),
+                         .out_rows = places()};
     if (!settled_) batch.host_offsets = host_offsets_;
     return batch;
   }
@@ -220,35 +284,35 @@ class DirectDispatcher final : public Dispatcher {
                       .offsets = offsets_,
                       .first_row = first_row_});
   }
-  void scale(PeerTokens of) { kernels_->scale({.dy = dy_, .out = out_, .drows = dout_, .of = of}); }
+  void scale(PeerTokens of) {
+    const bool dots = !by_slot_ && !traits_.computes_dscore;
+    kernels_->scale({.dy = dy_, .out = dots ? out_.view() : TensorView{}, .drows = dout_, .of = of});
+  }
   void reduce_outputs(bool beside) {
     kernels_->reduce({.event = PeerEvent::outputs, .rows = out_, .weighted = true, .beside = beside});
   }
+  void send_dscore() {
+    if (traits_.computes_dscore) kernels_->send_dscore(dscore_);
+  }
+  void finish_gradients() {
+    send_dscore();
+    kernels_->finish(PeerEvent::input_gradients);
+  }
   void reduce_gradients(bool beside) {
+    send_dscore();
     kernels_->reduce(
         {.event = PeerEvent::input_gradients, .rows = drows_, .weighted = false, .beside = beside});
   }
 
-  /// Bytes that leave for other ranks if every expert is as likely: a row for each that has one of a token's experts.
-  double expected_link_bytes() const {
-    const double others = group_.size - 1;
-    return static_cast<double>(tokens_ * shape_.hidden) * static_cast<double>(size_of(shape_.dtype)) *
-           others * (1 - std::pow(others / group_.size, static_cast<double>(shape_.top_k)));
+  PeerCounts peer_counts() const {
+    return {.counts = counts_,
+            .first_row = first_row_,
+            .local_offsets = local_offsets_,
+            .own_end = own_end_,
+            .max_rows = settled_ ? rows_.view().rows : kAnyRows};
   }
-  double push_us() const { return kernels_->beside_us(expected_link_bytes(), expected_link_bytes()); }
-  /// A reduce reads every row of the others' tokens.
-  double reduce_us() const {
-    const double rows = static_cast<double>(tokens_ * shape_.top_k) * (1 - 1.0 / group_.size);
-    return kernels_->beside_us(expected_link_bytes(), rows * static_cast<double>(shape_.hidden) *
-                                                          static_cast<double>(size_of(shape_.dtype)));
-  }
-
-  void exchange_counts() {
-    kernels_->exchange_counts({.counts = counts_,
-                               .first_row = first_row_,
-                               .local_offsets = local_offsets_,
-                               .own_end = own_end_,
-                               .max_rows = settled_ ? rows_.view().rows : kAnyRows});
+  /// Until settled: the counts of all ranks come to the host, and buffers grow.
+  void learn_counts() {
     if (settled_) return;
     const auto offsets = read<std::int32_t>(local_offsets_);  // waits for the device
     kernels_->check();
@@ -258,14 +322,16 @@ class DirectDispatcher final : public Dispatcher {
 
   /// A step that receives no more rows than an earlier one allocates nothing. Tensors keep the most rows seen.
   void reserve(std::int64_t rows) {
-    if (traits_.waits_for_sizes || backend_.stream().handle == nullptr) return set_rows(rows);
+    if (traits_.waits_for_sizes) return set_rows(rows);
     if (rows > rows_.view().rows) set_rows(rows);
   }
   void set_rows(std::int64_t rows) {
     engine_.reserve(rows);
-    for (Tensor* tensor : {&rows_, &out_}) tensor->set_rows(rows);
-    if (backward_)
-      for (Tensor* tensor : {&dout_, &drows_}) tensor->set_rows(rows);
+    rows_.set_rows(rows);
+    if (backward_) dout_.set_rows(rows);
+    if (by_slot_) return return_to_.reserve(static_cast<std::size_t>(rows) * sizeof(std::byte*));
+    out_.set_rows(rows);
+    if (backward_) drows_.set_rows(rows);
   }
 
   template <class T>
@@ -273,38 +339,6 @@ class DirectDispatcher final : public Dispatcher {
     std::vector<T> host(array.size());
     backend_.memory().copy_to_host(host.data(), array.data(), array.size_bytes());
     return host;
-  }
-
-  /// Copies and distinct rows that leave for other ranks.
-  void count_sent(RankLoad& load) const {
-    const auto experts = read<std::int32_t>(expert_of_);
-    const std::int64_t k = shape_.top_k;
-    for (std::int64_t t = 0; t < tokens_; ++t) {
-      std::uint32_t ranks = 0;
-      for (std::int64_t j = 0; j < k; ++j) {
-        const std::int64_t e = experts[static_cast<std::size_t>(t * k + j)];
-        load.dropped += e < 0;
-        if (e < 0 || e / shape_.experts_per_rank() == ranks_.rank()) continue;
-        ++load.sent_copies;
-        ranks |= 1u << (e / shape_.experts_per_rank());
-      }
-      load.sent_rows += __builtin_popcount(ranks);
-    }
-  }
-  void count_received(RankLoad& load) const {
-    const std::int64_t k = shape_.top_k;
-    for (int p = 0; p < group_.size; ++p) {
-      if (p == group_.rank) continue;
-      const auto* base = reinterpret_cast<const std::int32_t*>(group_.block[group_.rank] + group_.at.row_of);
-      const auto rows = read<std::int32_t>(
-          {base + p * group_.max_tokens * k, static_cast<std::size_t>(group_.tokens[p] * k)});
-      for (std::size_t slot = 0; slot < rows.size(); slot += static_cast<std::size_t>(k)) {
-        const auto here =
-            std::count_if(&rows[slot], &rows[slot] + k, [](std::int32_t row) { return row >= 0; });
-        load.received_rows += here > 0;
-        load.received_copies += here;
-      }
-    }
   }
 
   static constexpr std::int64_t kAnyRows = std::int64_t{1} << 31;
@@ -317,10 +351,12 @@ class DirectDispatcher final : public Dispatcher {
   std::int64_t tokens_;
   bool backward_, settled_ = false;
   Overlap overlap_;
+  bool by_slot_;
   int comm_sms_;
   std::unique_ptr<PeerMemory> peer_memory_;
   PeerGroup group_;
   std::unique_ptr<PeerKernels> kernels_;
+  DirectForecast forecast_;
   Buffer storage_;
   std::span<std::int32_t> counts_, offsets_, first_row_;  // [E], [E + 1], [E]
   std::span<std::int32_t> row_of_, local_offsets_;  // [S] slot → row of `plan`; [e + 1] of the received rows
@@ -328,28 +364,11 @@ class DirectDispatcher final : public Dispatcher {
   TensorView x_, dy_;                               // of the last step
   std::span<const std::int32_t> expert_of_;         // [S] of the last step
   std::vector<std::int64_t> host_offsets_;          // [e + 1], until settled
-  Tensor rows_, out_, dout_, drows_;                // [n, H] by expert, own tokens first
+  std::span<float> dscore_;                         // [P, M, K], if the engine computes it
+  Tensor rows_, dout_;                              // [n, H] by expert, own tokens first
+  Tensor out_, drows_;                              // the same, unless rows return by slot
+  Buffer return_to_;                                // [n] addresses, if they do
 };
-
-PeerGroup group_of(const DispatcherArgs& args, const PeerLayout& layout, std::int64_t max_tokens,
-                   const std::vector<std::byte*>& blocks) {
-  const Shape& shape = args.shape;
-  PeerGroup group{.rank = args.ranks.rank(),
-                  .size = args.ranks.size(),
-                  .first_rank = args.rank / shape.ep * shape.ep,
-                  .experts = shape.experts,
-                  .max_tokens = max_tokens,
-                  .top_k = shape.top_k,
-                  .hidden = shape.hidden,
-                  .dtype = shape.dtype,
-                  .at = layout,
-                  .timeout_s = args.ranks.timeout_s(),
-                  .beside_units = args.overlap == Overlap::none ? 0 : args.comm_sms};
-  std::copy(blocks.begin(), blocks.end(), group.block);
-  for (int p = 0; p < group.size; ++p)
-    group.tokens[p] = static_cast<std::int32_t>(shape.tokens_of(group.first_rank + p));
-  return group;
-}
 
 }  // namespace
 
@@ -364,10 +383,11 @@ std::unique_ptr<Dispatcher> make_direct_dispatcher(const DispatcherArgs& args) {
   std::int64_t max_tokens = 0;
   for (int rank = 0; rank < shape.ranks; ++rank) max_tokens = std::max(max_tokens, shape.tokens_of(rank));
   const PeerLayout layout = peer_layout(args.ranks.size(), shape.experts, max_tokens, shape.top_k,
-                                        static_cast<std::size_t>(shape.hidden) * size_of(shape.dtype));
+                                        static_cast<std::size_t>(shape.hidden) * size_of(shape.dtype),
+                                        args.overlap == Overlap::tile);
   PeerMemoryResult peers = make_peer_memory(args.ranks, args.backend.memory(), layout.bytes);
   if (!peers.memory) throw EnvironmentError(cat("exchange direct cannot be used here: ", peers.why_not));
-  const PeerGroup group = group_of(args, layout, max_tokens, peers.memory->blocks());
+  const PeerGroup group = peer_group_of(args, layout, max_tokens, peers.memory->blocks());
   return std::make_unique<DirectDispatcher>(args, std::move(peers.memory), group);
 }
 

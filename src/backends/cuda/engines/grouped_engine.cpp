@@ -21,14 +21,14 @@ struct Fusion {
   bool pack = false, dscore = false;
 };
 
-/// Both only where rows do not travel, and where experts are so narrow that the bytes around them weigh. Rows are
+/// Both only where experts are so narrow that the bytes around them weigh; pack only where rows do not travel. Rows are
 /// packed nevertheless if a gradient will be summed over them: gathering them once more would cost what it saves.
 /// With biases dscore is not <dact, act>.
 Fusion fusion_of(const EngineShape& shape) {
-  if (!shape.single_rank) return {};
-  return {
-      .pack = !shape.backward && shape.activation == Activation::swiglu && grouped::gathers_rows(shape.ffn),
-      .dscore = shape.backward && !shape.bias && grouped::computes_dscore_partials(shape.ffn)};
+  return {.pack = shape.single_rank && !shape.backward && shape.activation == Activation::swiglu &&
+                  grouped::gathers_rows(shape.ffn),
+          .dscore = shape.knows_slots && shape.backward && !shape.bias &&
+                    grouped::computes_dscore_partials(shape.ffn)};
 }
 
 class GroupedEngine final : public Engine {
@@ -71,7 +71,13 @@ class GroupedEngine final : public Engine {
            .top_k = shape_.top_k},
           pass);
     if (args.part.second)
-      run({.kind = GemmKind::fprop, .a = first(act_, n), .b = w.w2, .out = args.out, .bias = w.b2}, pass);
+      run({.kind = GemmKind::fprop,
+           .a = first(act_, n),
+           .b = w.w2,
+           .out = args.out,
+           .bias = w.b2,
+           .out_rows = args.out_rows.data()},
+          pass);
   }
 
   void backward(const ExpertsBackward& args) override {
@@ -80,7 +86,12 @@ class GroupedEngine final : public Engine {
     const TensorView dpre = first(dpre_, n);
     if (forward.part.second) differentiate(args, dpre, forward);
     if (forward.part.first)
-      run({.kind = GemmKind::dgrad, .a = dpre, .b = forward.weights.w1, .out = args.dx}, forward);
+      run({.kind = GemmKind::dgrad,
+           .a = dpre,
+           .b = forward.weights.w1,
+           .out = args.dx,
+           .out_rows = args.dx_rows.data()},
+          forward);
     if (forward.part.weights) weight_gradients(args, dpre, forward);
   }
 

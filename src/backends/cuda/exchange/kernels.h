@@ -23,9 +23,10 @@ struct PeerStatus {
 /// What every kernel of an exchange is given.
 struct DevicePeers {
   PeerGroup g;
-  std::uint32_t* step;    ///< in device memory, so that a replayed graph does not repeat a number
-  std::uint32_t* starts;  ///< barriers before iterations, also in device memory
-  std::uint32_t* done;    ///< [events]: blocks of the running kernel that have stored all of theirs
+  std::uint32_t* step;     ///< in device memory, so that a replayed graph does not repeat a number
+  std::uint32_t* starts;   ///< barriers before iterations, also in device memory
+  std::uint32_t* counted;  ///< not 0 once the first block of the running push knows the counts of all ranks
+  std::uint32_t* done;     ///< [events]: blocks of the running kernel that have stored all of theirs
   PeerStatus* status;
   std::uint64_t timeout_ns;
 };
@@ -41,6 +42,7 @@ struct PeerLaunch {
 /// Loads all kernels: none is loaded while another waits for a peer.
 void load_peer_kernels();
 void load_counts_kernel();  ///< by translation unit
+void load_push_kernels();
 void load_row_kernels();
 void peer_start(cudaStream_t stream, const DevicePeers& peers);
 void peer_counts(cudaStream_t stream, const DevicePeers& peers, const PeerCounts& args);
@@ -49,5 +51,7 @@ void peer_spread(cudaStream_t stream, const DevicePeers& peers, const PeerSpread
 void peer_reduce(const PeerLaunch& launch, const DevicePeers& peers, const PeerReduce& args);
 void peer_sum(cudaStream_t stream, const DevicePeers& peers, const PeerSum& args);
 void peer_scale(cudaStream_t stream, const DevicePeers& peers, const PeerScale& args);
+void peer_send_dscore(cudaStream_t stream, const DevicePeers& peers, const float* dscore);
+void peer_finish(cudaStream_t stream, const DevicePeers& peers, PeerEvent event);
 
 }  // namespace moebench::cuda

@@ -80,13 +80,14 @@ struct Beside {
 class CudaPeerKernels final : public PeerKernels {
  public:
   CudaPeerKernels(const PeerGroup& group, Gpu& gpu)
-      : gpu_(gpu), words_(gpu.memory, (2 + kPeerEvents) * sizeof(std::uint32_t)), watch_(status_) {
+      : gpu_(gpu), words_(gpu.memory, (3 + kPeerEvents) * sizeof(std::uint32_t)), watch_(status_) {
     MB_CUDA(cudaMemset(words_.data(), 0, words_.bytes()));
     auto* const words = words_.as<std::uint32_t>();
     peers_ = {group,
               words,
               words + 1,
               words + 2,
+              words + 3,
               status_.device(),
               static_cast<std::uint64_t>(std::min(group.timeout_s, 1e9) * 1e9)};
     int units = 0;
@@ -109,6 +110,10 @@ class CudaPeerKernels final : public PeerKernels {
   void wait_for(PeerEvent event) override { MB_CUDA(cudaStreamWaitEvent(stream(), beside_->done(event), 0)); }
   void sum(const PeerSum& args) override { peer_sum(stream(), peers_, args); }
   void scale(const PeerScale& args) override { peer_scale(stream(), peers_, args); }
+  void send_dscore(std::span<const float> dscore) override {
+    peer_send_dscore(stream(), peers_, dscore.data());
+  }
+  void finish(PeerEvent event) override { peer_finish(stream(), peers_, event); }
 
   double beside_us(double link_bytes, double memory_bytes) const override {
     const double link = std::min(kLinkBytesPerUs * beside_->units, kMostLinkBytesPerUs),
@@ -150,7 +155,8 @@ class CudaPeerKernels final : public PeerKernels {
   }
 
   Gpu& gpu_;
-  Buffer words_;  ///< the step, the barriers, and per event the blocks that are done
+  Buffer
+      words_;  ///< the step, the barriers, whether rows are counted, and per event the blocks that are done
   MappedStatus status_;
   DevicePeers peers_{};
   PeerLaunch in_turn_{};

@@ -78,7 +78,7 @@ __device__ inline void meet(const DevicePeers& d, PeerEvent event) {
   }
   __syncthreads();
   if (!is_last) return;
-  if (threadIdx.x == 0) d.done[static_cast<int>(event)] = 0;
+  if (threadIdx.x == 0) d.done[static_cast<int>(event)] = 0, *d.counted = 0;
   const int peer = static_cast<int>(threadIdx.x);
   if (peer >= d.g.size) return;
   const std::uint32_t step = *d.step;

@@ -2,7 +2,7 @@
 // The epilogue: warps that read epilogue tiles from shared memory, apply the activation or its derivative, and
 // store whole rows of 128 bytes. They run asynchronously with their own registers; consumers stall only when all
 // epilogue tiles are full. What is stored without a change is stored by TMA; only at ragged ends, where an
-// epilogue tile has rows of the next expert, the warps store it.
+// epilogue tile has rows of the next expert, or where each row has a place of its own, the warps store it.
 #pragma once
 
 #include "backends/cuda/grouped/accumulator_staging.cuh"
@@ -40,6 +40,8 @@ class Epilogue {
   static constexpr int kBatch = kInputs == 2 && Config::kDscore ? 2 : kInputs > 0 || kOperands == 2 ? 4 : 8;
   using Pre = uint4[kInputs > 0 ? kInputs : 1][kBatch];  ///< what a batch needs of pre
   static constexpr int kBatches = kTokens / 4 / kBatch;
+  /// Whether rows may have places of their own (GroupedGemmArgs::out_rows).
+  static constexpr bool kScatters = kEpilogue == EpilogueOp::store && !Config::kWgrad;
 
   /// An epilogue tile, and what a lane computes of it: 8 features of every fourth token.
   struct EpilogueCoord {
@@ -79,21 +81,49 @@ class Epilogue {
         __syncwarp();
       } else {
         end_store();
-        mbarrier_wait(full, now.phase);
-#pragma unroll
-        for (int batch = 0; batch < kBatches; ++batch) {
-          uint4 sums[kOperands][kBatch];
-          read(now, batch, sums);
-#pragma unroll
-          for (int i = 0; i < kBatch; ++i)
-            if (batch * kBatch + i < now.valid)
-              *address(params_.out, params_.out_cols, now.row + 4 * (batch * kBatch + i), 0, now.feature) =
-                  sums[0][i];
-        }
+        if (kScatters && params_.out_rows)
+          store_rows(now, full);
+        else
+          store_ragged(now, full);
         release(now);
       }
     }
     end_store();
+  }
+
+  __device__ void store_ragged(const EpilogueCoord& now, std::uint32_t full) const {
+    mbarrier_wait(full, now.phase);
+#pragma unroll
+    for (int batch = 0; batch < kBatches; ++batch) {
+      uint4 sums[kOperands][kBatch];
+      read(now, batch, sums);
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i)
+        if (batch * kBatch + i < now.valid)
+          *address(params_.out, params_.out_cols, now.row + 4 * (batch * kBatch + i), 0, now.feature) =
+              sums[0][i];
+    }
+  }
+
+  /// Each row to its place; the places are read before the tile is full.
+  __device__ void store_rows(const EpilogueCoord& now, std::uint32_t full) const {
+    std::byte* place[kBatches][kBatch];
+#pragma unroll
+    for (int batch = 0; batch < kBatches; ++batch)
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i)
+        if (batch * kBatch + i < now.valid)
+          place[batch][i] = params_.out_rows[now.row + 4 * (batch * kBatch + i)];
+    mbarrier_wait(full, now.phase);
+#pragma unroll
+    for (int batch = 0; batch < kBatches; ++batch) {
+      uint4 sums[kOperands][kBatch];
+      read(now, batch, sums);
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i)
+        if (batch * kBatch + i < now.valid)
+          *reinterpret_cast<uint4*>(place[batch][i] + now.feature * sizeof(T)) = sums[0][i];
+    }
   }
 
   /// EpilogueOp::activate and differentiate. What differentiate reads of pre is fetched a batch ahead.
@@ -164,7 +194,7 @@ class Epilogue {
     at.valid = at.feature < params_.size_m ? ceil_div(tile_.n_count - token, 4) : 0;
     // TMA clips at the ends of the matrix, with wgrad of each expert's, but not at the ends of a tile.
     const bool ends = Config::kWgrad && tile_.n + tile_.n_count == params_.size_n;
-    at.whole = (ends || tile_.n_count >= (step + 1) * kTokens) &&
+    at.whole = !(kScatters && params_.out_rows) && (ends || tile_.n_count >= (step + 1) * kTokens) &&
                (!Config::kGated || tile_.m + 64 * (at.warpgroup + 1) <= params_.size_m);
     index_ += kEpilogueWarps;
     return true;

@@ -4,6 +4,7 @@
 // (portable.cu: mma.sync).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -49,6 +50,9 @@ struct GroupedGemmArgs {
   /// Not null, for fprop and dgrad: [experts] in device memory, R_e = rows [begin[e], end[e]); no other row is written.
   /// Only by make_sm90_grouped_gemm(), like what follows.
   const std::int32_t *begin = nullptr, *end = nullptr;
+  /// Not null, for EpilogueOp::store of fprop and dgrad: [rows] in device memory, where row r of `out` is stored instead,
+  /// aligned to 16 bytes, perhaps on another GPU. Of `out` only the size counts then.
+  std::byte* const* out_rows = nullptr;
   double share = 1;  ///< of the rows of `a` and `out` that begin and end leave, as far as is foreseen
   /// The last blocks of the grid begin late: so many multiprocessors are held by other kernels, for about so long. They
   /// get fewer tiles.

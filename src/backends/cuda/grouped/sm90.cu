@@ -141,12 +141,13 @@ class Sm90GroupedGemm final : public GroupedGemm {
                         .token_cols = static_cast<int>(p.a.cols),
                         .top_k = static_cast<int>(p.top_k),
                         .slot_of = p.slot_of,
-                        .dscore_partials = p.dscore_partials};
+                        .dscore_partials = p.dscore_partials,
+                        .out_rows = p.out_rows};
     constexpr int kBoxRows = kEpiTileN<Config::kOperands>;
     const TensorMaps maps{
         .features = map_of(p.b, {.stacked = kWgrad ? 1 : p.experts}),
         .tokens = map_of(p.a, {.box_rows = kWgrad ? 64 : 32}),
-        .stored = Config::kEpilogue == EpilogueOp::store
+        .stored = Config::kEpilogue == EpilogueOp::store && !p.out_rows
                       ? map_of(p.out, {.stacked = kWgrad ? p.experts : 1, .box_rows = kBoxRows})
                   : Config::kEpilogue == EpilogueOp::activate && p.pre.data
                       ? map_of(p.pre, {.box_rows = kBoxRows})

@@ -47,6 +47,7 @@ struct KernelParams {
   int token_cols, top_k;
   const std::int32_t* slot_of;
   float* dscore_partials;
+  std::byte* const* out_rows;  ///< GroupedGemmArgs::out_rows
 };
 
 /// TMA descriptors, passed as __grid_constant__ so that they are not copied to local memory.
