@@ -114,8 +114,18 @@ class ChildProcesses {
     interrupted_ = true;
     signal_all(interrupt_signal());
   }
-  /// One has failed: gives the others grace_s_, then SIGTERM, then SIGKILL.
+  /// A stopped process has no use for time.
+  void kill_stopped() const {
+    for (const pid_t child : running_) {
+      siginfo_t info{};
+      if (waitid(P_PID, static_cast<id_t>(child), &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
+          info.si_pid == child)
+        kill(child, SIGKILL);
+    }
+  }
+  /// One has failed: ends those that are stopped, gives the others grace_s_, then SIGTERM, then SIGKILL.
   void shorten_deadline() {
+    kill_stopped();
     if (!shortened_) limit_ = deadline_in(grace_s_);
     shortened_ = true;
     if (std::chrono::steady_clock::now() < limit_) return;

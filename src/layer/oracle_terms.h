@@ -57,13 +57,14 @@ inline Sizes sizes_of(Activation activation, const Sum (&pre)[2], const Sum& dac
   return {gate * pre[1].size(), {slope * pre[1].size(), dact.size() * gate}};
 }
 
-/// A product of exact operands is summed in fp32: how much less that errs than one that was rounded to `dtype`.
+/// A product of operands as they are stored is summed in fp32: how much less that errs than a value that was rounded to
+/// `dtype`. In tf32 not at all: operands are stored in fp32, and rounded when they are multiplied.
 inline double exact_operands(DType dtype) {
   constexpr double kFp32 = 0x1p-24;
   switch (dtype) {
     case DType::fp32:
-      return 1;
     case DType::tf32:
+      return 1;
     case DType::fp16:
       return kFp32 / 0x1p-11;
     case DType::bf16:

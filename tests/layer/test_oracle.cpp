@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "layer/oracle.h"
+#include "layer/oracle_terms.h"
 
 namespace moebench {
 namespace {
@@ -180,6 +181,12 @@ TEST_P(OracleGradients, OfTheExpertsMatchFiniteDifferences) {
 
 INSTANTIATE_TEST_SUITE_P(Oracle, OracleGradients, testing::Values(Activation::gelu, Activation::swiglu),
                          [](const auto& test) { return std::string(name_of(test.param)); });
+
+TEST(OracleTerms, AreThoseOfRoundedOperandsInTf32Only) {
+  EXPECT_EQ(oracle::exact_operands(DType::tf32), 1);  // stored in fp32, rounded when they are multiplied
+  EXPECT_LT(oracle::exact_operands(DType::bf16), 1e-4);
+  EXPECT_LT(oracle::exact_operands(DType::fp16), 1e-3);
+}
 
 }  // namespace
 }  // namespace moebench

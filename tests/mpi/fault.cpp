@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <map>
 #include <string>
@@ -20,7 +21,7 @@ namespace moebench {
 namespace {
 
 constexpr double kTimeoutS = 1;
-constexpr double kGraceS = 1;  // the faulty rank ends only when it is made to
+constexpr double kGraceS = 1;  // the faulty rank ends only when it is made to; MB_GRACE_S: another
 
 void exchange(World& world, Comm& comm, Memory& memory) {
   const std::int64_t rows = 100'000;
@@ -89,7 +90,8 @@ int main(int argc, char** argv) {
   if (argc < 3) return 2;
   catch_interrupts();
   if (const int ranks = ranks_to_start(argc, argv))
-    return run_local_ranks(ranks, {argv, argv + argc}, kGraceS);
+    return run_local_ranks(ranks, {argv, argv + argc},
+                           std::getenv("MB_GRACE_S") ? std::atof(std::getenv("MB_GRACE_S")) : kGraceS);
   const std::string fault = argv[1], what = argv[2];
   const auto world = make_world_under_test(kTimeoutS);
   HostMemory memory;

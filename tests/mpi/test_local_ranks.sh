@@ -41,4 +41,10 @@ kill -TERM $parent
 wait $parent
 [ $? = 130 ] || fail "the exit code of interrupted ranks is not the parent's"
 await 0 "ranks outlive a parent that was told to end"
+
+# A stopped rank is not given the time that others may need to end.
+SECONDS=0
+MB_GRACE_S=60 "$program" stop barrier $$ --ranks 3 >/dev/null 2>&1
+[ $? = 124 ] || fail "the exit code of a wait that was too long is not the parent's"
+[ $SECONDS -lt 30 ] || fail "a stopped rank kept its parent for $SECONDS s"
 exit 0
