@@ -26,6 +26,8 @@ ExitCode info_command(const Options& options);
 ExitCode list_command(const Options& options);
 /// The memory of a whole model on many GPUs; needs none.
 ExitCode memory_command(const Options& options);
+/// `links` and `calibrate`: what the links between ranks give; a fabric made of it. Collective.
+ExitCode links_command(const Options& options, const std::vector<std::string>& argv);
 /// A layer on GPUs that are not there; needs none.
 ExitCode project_command(const Options& options);
 

@@ -50,8 +50,9 @@ std::string flag_list(Command command) {
 std::string expanded(const std::string& line) {
   if (!line.starts_with(kFlagsOf)) return line + "\n";
   const std::string_view name = std::string_view(line).substr(kFlagsOf.size());
-  for (const Command command : {Command::run, Command::verify, Command::compare, Command::ab, Command::report,
-                                Command::memory, Command::project, Command::info})
+  for (const Command command :
+       {Command::run, Command::verify, Command::compare, Command::ab, Command::report, Command::memory,
+        Command::project, Command::links, Command::calibrate, Command::info})
     if (name.starts_with(name_of(command))) return flag_list(command);
   return {};
 }

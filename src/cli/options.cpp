@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "MOEBENCH_";
 
-constexpr Words<Command, 10> kCommands{{{
+constexpr Words<Command, 12> kCommands{{{
     {Command::run, "run"},
     {Command::verify, "verify"},
     {Command::compare, "compare"},
@@ -32,6 +32,8 @@ constexpr Words<Command, 10> kCommands{{{
     {Command::report, "report"},
     {Command::memory, "memory"},
     {Command::project, "project"},
+    {Command::links, "links"},
+    {Command::calibrate, "calibrate"},
     {Command::info, "info"},
     {Command::list, "list"},
     {Command::help, "help"},
@@ -65,7 +67,7 @@ std::optional<std::string> nearest_variable(std::string_view name, const std::ve
 void apply_environment(Options& options, const Variables& environment) {
   std::vector<std::string> known;
   for (const std::string_view name :
-       {"run", "verify", "compare", "ab", "report", "memory", "project", "info"})
+       {"run", "verify", "compare", "ab", "report", "memory", "project", "links", "calibrate", "info"})
     for (const FlagLine& flag : flags_of(kCommands.parse("command", name)))
       known.push_back(variable_of(flag.name));
   for (const auto& [name, value] : environment) {

@@ -2,12 +2,15 @@
 // The command line and the environment as plain data.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "bench/links.h"
 #include "bench/sampling.h"
 #include "project/memory_plan.h"
 #include "project/projection.h"
@@ -15,10 +18,31 @@
 
 namespace moebench {
 
-enum class Command { run, verify, compare, ab, report, memory, project, info, list, help, version };
+enum class Command {
+  run,
+  verify,
+  compare,
+  ab,
+  report,
+  memory,
+  project,
+  links,
+  calibrate,
+  info,
+  list,
+  help,
+  version
+};
 std::string_view name_of(Command command);
 /// Those that a user types, in the order of help.
 std::vector<Command> all_commands();
+
+/// Of `links` and `calibrate`.
+struct LinksOptions {
+  std::vector<std::int64_t> bytes;  ///< to each peer; empty: a default range
+  std::optional<LinkWay> way;       ///< whose times are fitted; nothing: the fastest
+  std::string name = "calibrated";  ///< of the fabric
+};
 
 /// All that a user can say. Which fields a command looks at is in the table of options_flags.h.
 struct Options {
@@ -49,6 +73,7 @@ struct Options {
   int repetitions = 0;       ///< run: processes, from 2 on; ab: processes of each program, 0 for the default
   ProjectRequest project;    ///< project
   MemoryRequest memory;      ///< memory
+  LinksOptions links;        ///< links, calibrate
   std::string keep;          ///< ab: directory for the reports; empty: they are removed
   std::vector<std::string> warnings;  ///< MOEBENCH_ variables that mean nothing
 };

@@ -124,14 +124,14 @@ std::vector<OptionFlag> sampling_flags() {
        "S",
        "300",
        "longest wait between ranks, in seconds",
-       {Command::run, Command::verify, Command::info},
+       {Command::run, Command::verify, Command::links, Command::calibrate, Command::info},
        [](Options& o, std::string_view v) { o.timeout_s = above_zero(v); }},
       {kGroup,
        "rendezvous",
        "HOST:PORT",
        "",
        "where ranks without MPI meet, on the host of rank 0; default: what the launcher says",
-       {Command::run, Command::verify, Command::info},
+       {Command::run, Command::verify, Command::links, Command::calibrate, Command::info},
        [](Options& o, std::string_view v) {
          parse_rendezvous(v);
          o.rendezvous = v;
@@ -234,11 +234,14 @@ std::vector<OptionFlag> all_flags() {
   for (auto& flag : process_flags()) flags.push_back(std::move(flag));
   for (auto& flag : memory_flags()) flags.push_back(std::move(flag));
   for (auto& flag : project_flags()) flags.push_back(std::move(flag));
+  for (auto& flag : links_flags()) flags.push_back(std::move(flag));
   return flags;
 }
 
 bool takes_case_flag(Command command, std::string_view flag) {
   if (command == Command::info) return flag == "backend" || flag == "comm";
+  if (command == Command::links || command == Command::calibrate)
+    return flag == "ranks" || flag == "backend" || flag == "comm";
   if (command == Command::project) {
     constexpr std::string_view kOfALayer[] = {"tokens",     "hidden", "ffn",   "experts", "top-k",
                                               "activation", "bias",   "dtype", "routing", "seed"};

@@ -31,6 +31,8 @@ std::span<const OptionFlag> option_flags();
 std::vector<OptionFlag> memory_flags();
 /// Those of `project` that are not of a case.
 std::vector<OptionFlag> project_flags();
+/// Those of `links` and `calibrate`.
+std::vector<OptionFlag> links_flags();
 /// The value of a switch. Throws UsageError.
 bool parse_on(std::string_view word);
 

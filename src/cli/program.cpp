@@ -39,6 +39,9 @@ ExitCode dispatch(const Options& options, const std::vector<std::string>& argv) 
       return list_command(options);
     case Command::memory:
       return memory_command(options);
+    case Command::links:
+    case Command::calibrate:
+      return links_command(options, argv);
     case Command::project:
       return project_command(options);
     case Command::help:

@@ -16,7 +16,7 @@
 #include "cli/options_flags.h"
 #include "cli/plan.h"
 #include "cli/processes.h"
-#include "cli/repro.h"
+#include "cli/report_head.h"
 #include "cli/run_context.h"
 #include "cli/run_display.h"
 #include "cli/start_ranks.h"
@@ -42,20 +42,6 @@ PlanLimits limits_of(RunContext& context, int ranks) {
           .shared_memory = memory.host_accessible(),
           .available_bytes = static_cast<double>(memory.available_bytes()),
           .cache_bytes = context.backend().device().cache_bytes};
-}
-
-Document head_of(const std::vector<std::string>& argv, Machine machine) {
-  Document head;
-  head.tool = tool_facts();
-  head.environment = read_environment();
-  head.machine = std::move(machine);
-  head.warnings = environment_warnings(head.environment, head.tool);
-  head.run.start = utc_text(std::chrono::system_clock::now());
-  head.run.id = cat(head.run.start, "-", getpid());
-  head.run.argv = argv;
-  head.run.argv[0] = "moebench";  // its path is the machine's own business
-  head.run.repro = repro_line(argv, detect_launch(), moebench_variables());
-  return head;
 }
 
 /// The suite's own words for the report. It was read once already, so it can be.

@@ -47,9 +47,14 @@ std::optional<ExitCode> start_ranks(const Options& options, const SweepAxes& axe
   RunCapabilities machine = run_capabilities(capabilities_of(backend_of(axes)), ranks, kMpi);
   machine.words.erase("comm");  // the ranks say why a comm cannot be used
   expand_sweep(axes, machine);
-  if (start_over_nccl(axes, ranks)) return static_cast<ExitCode>(run_local_ranks(ranks, argv));
-  if (!can_run_mpirun()) return std::nullopt;  // what can be run on one rank is
-  return static_cast<ExitCode>(run_mpirun(ranks, argv));
+  if (!start_over_nccl(axes, ranks) && !can_run_mpirun())
+    return std::nullopt;  // what can be run on one rank is
+  return start(ranks, axes, argv);
+}
+
+ExitCode start(int ranks, const SweepAxes& axes, const std::vector<std::string>& argv) {
+  return static_cast<ExitCode>(start_over_nccl(axes, ranks) ? run_local_ranks(ranks, argv)
+                                                            : run_mpirun(ranks, argv));
 }
 
 }  // namespace moebench

@@ -20,4 +20,7 @@ int ranks_to_start(const SweepAxes& axes);
 std::optional<ExitCode> start_ranks(const Options& options, const SweepAxes& axes,
                                     const std::vector<std::string>& argv);
 
+/// The same without a sweep to look at: `ranks` of ranks_to_start(), over NCCL or mpirun.
+ExitCode start(int ranks, const SweepAxes& axes, const std::vector<std::string>& argv);
+
 }  // namespace moebench

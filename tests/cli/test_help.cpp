@@ -13,8 +13,9 @@
 namespace moebench {
 namespace {
 
-constexpr Command kCommandsWithFlags[] = {Command::run,    Command::verify, Command::compare, Command::ab,
-                                          Command::report, Command::memory, Command::project, Command::info};
+constexpr Command kCommandsWithFlags[] = {
+    Command::run,    Command::verify,  Command::compare, Command::ab,        Command::report,
+    Command::memory, Command::project, Command::links,   Command::calibrate, Command::info};
 
 std::set<std::string> flags_in(const std::string& text) {
   std::set<std::string> names;

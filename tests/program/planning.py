@@ -16,6 +16,44 @@ def _valid(path, schema):
     jsonschema.validate(json.loads(pathlib.Path(path).read_text()), json.loads((ROOT / "docs" / schema).read_text()))
 
 
+def links_measures_every_way_and_size():
+    done = moebench("links --ranks 2 --backend cpu --bytes 4096,16384 --json links.json")
+    assert done.code == 0, done.err
+    expect(done.out, "2 ranks over mpi", "Every rank to all others at once:", "messages µs", "copy µs", "store µs", "16 KiB")
+    _valid("links.json", "links.schema.json")
+    links = json.loads(pathlib.Path("links.json").read_text())
+    found = [(point["way"], point["pattern"], point["bytes_to_each_peer"]) for point in links["points"]]
+    assert found == [(way, "all", size) for way in ("messages", "copy", "store") for size in (4096, 16384)], found
+    for point in links["points"]:
+        assert 0 < point["min_us"] <= point["p50_us"] <= point["max_us"] and point["n"] >= 5 and point["peers"] == 1
+    expect_refused(moebench("links --ranks 2 --backend cpu --bytes 4096 --json links.json"), 2, "links.json", "--force")
+
+
+def links_looks_at_each_pair_of_three_ranks():
+    done = moebench("links --ranks 3 --backend cpu --bytes 4096 --json -")
+    pairs = [tuple(point["pair"]) for point in json.loads(done.out)["points"] if point["pattern"] == "pair" and point["way"] == "copy"]
+    assert pairs == [(0, 1), (0, 2), (1, 2)], pairs
+
+
+def links_refuses_what_cannot_be():
+    for words, *parts in (
+            ("links", "links are between ranks", "--ranks 2"),
+            ("links --ranks 2 --backend cpu --bytes 100", "--bytes '100': 100 is less than 2048"),
+            ("calibrate --ranks 2 --backend cpu --bytes 4096", "calibrate needs three sizes within a host, not 1"),
+            ("calibrate --ranks 2 --way fast", "unknown way 'fast'", "messages, copy, store")):
+        expect_refused(moebench(words), 2, *parts)
+
+
+def calibrate_makes_a_fabric_that_project_takes():
+    done = moebench("calibrate --ranks 2 --backend cpu --way copy --bytes 65536:4194304:*4 --name here -o here.json")
+    assert done.code == 0, done.err
+    expect(done.out, "fabric here:", "within a host", "the lines miss a measured exchange by up to")
+    _valid("here.json", "fabric.schema.json")
+    done = moebench("project --preset mixtral-8x7b --nodes 1 --fabric here.json")
+    assert done.code == 0, done.err
+    expect(done.out, "here")
+
+
 def memory_of_a_layout_is_one_table():
     done = moebench("memory --preset deepseek-v3 --gpus 1024 --tp 2 --pp 8 --ep 64")
     assert done.code == 0 and done.err == ""
