@@ -28,8 +28,8 @@ class Capabilities {
   /// Whether Backend::capture() works.
   virtual bool has_graphs() const { return false; }
 
-  /// Whether `engine` runs a pass in parts (EngineTraits::takes_parts), as far as is known without a device.
-  virtual bool takes_parts(std::string_view /*engine*/, DType) const { return false; }
+  /// What `engine` needs of its rows, as far as is known without a device; the default for unknown names.
+  virtual EngineTraits traits(std::string_view /*engine*/, const EngineShape&) const { return {}; }
 
   /// Why `engine`, one of engines(), cannot run the experts of one rank; empty if it can.
   virtual std::string why_not(std::string_view /*engine*/, const EngineShape&) const { return {}; }

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The MoE layer as a subject.
-#include <algorithm>
 #include <optional>
 
-#include "base/error.h"
-#include "base/text.h"
 #include "bench/inputs.h"
 #include "bench/start_barrier.h"
-#include "bench/subject.h"
+#include "bench/subjects.h"
 #include "layer/layer.h"
 #include "layer/verify.h"
 
@@ -127,28 +124,28 @@ class LayerSubject final : public Subject {
   Tensor y_, dx_;
 };
 
+/// Where slots go, apart from what was chosen, and what the backend works in.
+double memory_of(const Capacity& capacity, const Shape& shape) {
+  if (!capacity.limits()) return 0;
+  const std::int64_t tokens = shape.tokens_of(shape.ranks - 1);
+  return 4 * static_cast<double>(tokens * shape.top_k + capacity_scratch(capacity, shape, tokens));
+}
+
+MemoryEstimate estimate(const Case& bench_case, int input_sets, std::size_t) {
+  MemoryEstimate estimate = estimate_memory(bench_case.shape, bench_case.passes != PassSet::fwd, input_sets);
+  estimate.activations += memory_of(bench_case.gate_options.capacity, bench_case.shape);
+  return estimate;
+}
+
+/// Its gate, exchange and engine have been asked before.
+std::string why_not_layer(const Case&, const Capabilities&) { return {}; }
+
 }  // namespace
 
-std::unique_ptr<Subject> make_layer_subject(const Case& bench_case, Bench bench) {
-  return std::make_unique<LayerSubject>(bench_case, bench);
-}
-
-CheckRecord record_of(CheckMode mode, std::vector<CheckItem> items) {
-  const bool passed =
-      std::all_of(items.begin(), items.end(), [](const CheckItem& item) { return item.passed(); });
-  return {.mode = std::string(name_of(mode)), .passed = passed, .items = std::move(items)};
-}
-
-std::unique_ptr<Subject> make_subject(const Case& bench_case, Bench bench) {
-  switch (bench_case.subject) {
-    case SubjectKind::layer:
-      return make_layer_subject(bench_case, bench);
-    case SubjectKind::linear:
-      return make_linear_subject(bench_case, bench);
-    case SubjectKind::dense:
-      return make_dense_subject(bench_case, bench);
-  }
-  MB_ASSERT(false);
-}
+const SubjectEntry kLayerSubject{.kind = SubjectKind::layer,
+                                 .has_experts = true,
+                                 .make = make_subject_of<LayerSubject>,
+                                 .estimate = estimate,
+                                 .why_not = why_not_layer};
 
 }  // namespace moebench

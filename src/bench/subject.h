@@ -96,15 +96,8 @@ std::string why_no_graph_of_sync(const Case& bench_case);
 /// What a check found: it passed if every item did.
 CheckRecord record_of(CheckMode mode, std::vector<CheckItem> items);
 
-/// The layer's shape with one expert K times as wide that every token takes: the same active FLOPs without a gate.
-Shape dense_shape(Shape shape);
-/// The engine that runs it.
-inline constexpr std::string_view kDenseEngine = "loop";
-
-/// The case must be one for which why_not() (bench/why_not.h) says nothing.
+/// The subject of the case, from the table in bench/subjects.h. The case must be one that why_not() (bench/why_not.h)
+/// lets pass.
 std::unique_ptr<Subject> make_subject(const Case& bench_case, Bench bench);
-std::unique_ptr<Subject> make_layer_subject(const Case& bench_case, Bench bench);
-std::unique_ptr<Subject> make_linear_subject(const Case& bench_case, Bench bench);
-std::unique_ptr<Subject> make_dense_subject(const Case& bench_case, Bench bench);
 
 }  // namespace moebench

@@ -6,7 +6,7 @@
 #include "backends/peer_kernels.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "bench/subject.h"
+#include "bench/subjects.h"
 #include "layer/gates/gate.h"
 #include "suite/flag.h"
 #include "suite/resolve.h"
@@ -17,6 +17,7 @@ namespace {
 /// Every question of the chain is asked with all of this.
 struct Question {
   const Case& bench_case;
+  const SubjectEntry& subject;
   const Capabilities& backend;
   std::span<const OtherBackend> others;
 };
@@ -36,21 +37,23 @@ std::string why_unknown(std::string_view flag, std::string_view word) {
 
 std::string why_not_gate(const Question& q) {
   if (std::string why = why_unknown("gate", q.bench_case.gate); !why.empty()) return why;
-  if (q.bench_case.subject != SubjectKind::layer) return {};
+  if (!q.subject.has_experts) return {};
   if (std::string why = find_gate(q.bench_case.gate).why_not(q.bench_case.shape); !why.empty()) return why;
   return why_not(q.bench_case.gate_options.capacity, q.bench_case.shape);
 }
 
 std::string why_not_exchange(const Question& q) {
   if (q.bench_case.exchange != Exchange::direct || q.bench_case.shape.ep == 1) return {};
-  if (q.bench_case.subject != SubjectKind::layer) return {};
+  if (!q.subject.has_experts) return {};
   if (q.bench_case.shape.ep > kMaxPeers)
     return cat("exchange direct joins at most ", kMaxPeers, " ranks, not ", q.bench_case.shape.ep);
-  if (q.bench_case.engine.text().starts_with("naive-"))
+  const EngineShape shape =
+      engine_shape_of(q.bench_case.shape, q.bench_case.passes != PassSet::fwd, q.bench_case.streams);
+  const EngineTraits traits = q.backend.traits(q.bench_case.engine, shape);
+  if (traits.row_order == RowOrder::by_token)
     return cat("exchange direct brings rows by expert, and engine ", q.bench_case.engine,
                " reads them by token");
-  if (q.bench_case.overlap != Overlap::none &&
-      !q.backend.takes_parts(q.bench_case.engine, q.bench_case.shape.dtype))
+  if (q.bench_case.overlap != Overlap::none && !traits.takes_parts)
     return cat("overlap ", name_of(q.bench_case.overlap),
                " needs an engine that runs a pass in parts; engine ", q.bench_case.engine, " of backend ",
                q.backend.name(), " does not");
@@ -70,7 +73,7 @@ std::string why_unknown_engine(const Question& q, const std::vector<std::string>
 }
 
 std::string why_not_engine(const Question& q) {
-  if (q.bench_case.subject != SubjectKind::layer) return {};
+  if (!q.subject.has_experts) return {};
   const auto engines = q.backend.engines();
   if (std::find(engines.begin(), engines.end(), q.bench_case.engine.text()) == engines.end())
     return why_unknown_engine(q, engines);
@@ -79,25 +82,11 @@ std::string why_not_engine(const Question& q) {
                            engine_shape_of(q.bench_case.shape, backward, q.bench_case.streams));
 }
 
-std::string why_not_subject(const Question& q) {
-  const PassSet passes = q.bench_case.passes;
-  switch (q.bench_case.subject) {
-    case SubjectKind::layer:
-      return {};
-    case SubjectKind::linear:
-      return passes == PassSet::fwd ? std::string()
-                                    : cat("subject linear has no ", name_of(passes), " pass; valid: fwd");
-    case SubjectKind::dense:
-      return q.backend.why_not(kDenseEngine, engine_shape_of(dense_shape(q.bench_case.shape),
-                                                             passes != PassSet::fwd, Case{}.streams));
-  }
-  MB_ASSERT(false);
-}
+std::string why_not_subject(const Question& q) { return q.subject.why_not(q.bench_case, q.backend); }
 
 std::string why_not_backend(const Question& q) {
   Shape shape = q.bench_case.shape;
-  if (q.bench_case.subject != SubjectKind::layer)
-    shape.experts = shape.top_k = 1;  // there is nothing to route
+  if (!q.subject.has_experts) shape.experts = shape.top_k = 1;  // there is nothing to route
   if (std::string why = q.backend.why_not(shape); !why.empty()) return why;
   if (q.bench_case.graph && !q.backend.has_graphs())
     return cat("backend ", q.backend.name(), " has no graphs to replay; valid: --graph off");
@@ -108,7 +97,7 @@ std::string why_not_backend(const Question& q) {
 
 std::string why_not(const Case& bench_case, const Capabilities& backend,
                     std::span<const OtherBackend> others) {
-  const Question question{bench_case, backend, others};
+  const Question question{bench_case, find_subject(bench_case.subject), backend, others};
   for (const auto ask :
        {why_not_shape, why_not_gate, why_not_exchange, why_not_engine, why_not_subject, why_not_backend})
     if (std::string why = ask(question); !why.empty()) return why;

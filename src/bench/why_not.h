@@ -19,7 +19,7 @@ struct OtherBackend {
   std::string (*why_not_here)();
 };
 
-/// Asks the sizes, the gate, the engine, the subject and the backend, in this order (no dispatcher refuses a case), and returns the first
+/// Asks the sizes, the gate, the exchange, the engine, the subject and the backend, in this order, and returns the first
 /// reason against the case in one line: what was given and what is valid. Empty if it can run. Allocates nothing and
 /// needs no device. Memory and the number of ranks are asked by the runner: a case that lacks them is skipped.
 std::string why_not(const Case& bench_case, const Capabilities& backend,

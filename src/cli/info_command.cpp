@@ -56,8 +56,8 @@ void print_ranks(const Machine& machine, RunContext& context) {
   std::cout << "backend " << context.backend().name() << ":\n";
   line("engines", join(context.backend().engines(), ", "));
   std::vector<std::string> dtypes;
-  for (const DType dtype : {DType::fp32, DType::tf32, DType::bf16, DType::fp16})
-    if (context.backend().supports(dtype)) dtypes.emplace_back(name_of(dtype));
+  for (const FormatInfo& format : kFormats)
+    if (context.backend().supports(format.dtype)) dtypes.emplace_back(format.name);
   line("dtypes", join(dtypes, ", "));
   for (const auto& [library, version] : machine.libraries) line(library, version);
 }

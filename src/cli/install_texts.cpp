@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "cli/help.h"
+#include "cli/list_topics.h"
 #include "cli/options_flags.h"
 #include "suite/embedded.h"
 #include "suite/presets.h"
@@ -41,7 +42,7 @@ std::vector<std::string> names_of_commands() {
 /// What follows `help` and `list`.
 std::vector<std::string> words_of(Command command) {
   if (command == Command::help) return help_topics();
-  if (command == Command::list) return {"suites", "presets", "engines", "backends", "fabrics"};
+  if (command == Command::list) return {kListTopics.begin(), kListTopics.end()};
   return {};
 }
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <array>
 #include <iostream>
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/list_topics.h"
 #include "cli/run_context.h"
 #include "layer/gates/gate.h"
 #include "moe/routing_distribution.h"
+#include "moe/stage.h"
 #include "project/fabric.h"
 #include "suite/presets.h"
 #include "suite/suite_file.h"
@@ -75,28 +78,34 @@ void list_fabrics() {
     std::cout << format("  %-16s ", name.c_str()) << find_fabric(name).about << '\n';
 }
 
-struct Topic {
-  std::string_view name;
-  void (*list)();
-};
-constexpr Topic kTopics[] = {{"suites", list_suites},   {"presets", list_presets},
-                             {"gates", list_gates},     {"routings", list_routings},
-                             {"engines", list_engines}, {"backends", list_backends},
-                             {"comms", list_comms},     {"fabrics", list_fabrics}};
+void list_stages() {
+  std::cout << format("  %-9s %-17s %-14s %-8s %s\n", "name", "passes", "data", "colour", "does");
+  for (const StageInfo& stage : kStages) {
+    std::vector<std::string> passes;
+    for (const Pass pass : kPasses)
+      if (runs_in(stage, pass)) passes.emplace_back(name_of(pass));
+    std::cout << format("  %-9s %-17s %-14s ", std::string(stage.name).c_str(), join(passes, " ").c_str(),
+                        stage.crosses_ranks ? "between ranks" : "on each rank")
+              << stage.colour << "  " << stage.about << '\n';
+  }
+}
+
+/// In the order of kListTopics.
+constexpr std::array<void (*)(), kListTopics.size()> kLists{list_suites,   list_presets, list_gates,
+                                                            list_routings, list_engines, list_backends,
+                                                            list_comms,    list_fabrics, list_stages};
 
 }  // namespace
 
 ExitCode list_command(const Options& options) {
-  std::vector<std::string> names;
   bool listed = false;
-  for (const Topic& topic : kTopics) {
-    names.emplace_back(topic.name);
-    if (!options.arguments.empty() && options.arguments[0] != topic.name) continue;
-    std::cout << topic.name << ":\n";
-    topic.list();
+  for (std::size_t i = 0; i < kListTopics.size(); ++i) {
+    if (!options.arguments.empty() && options.arguments[0] != kListTopics[i]) continue;
+    std::cout << kListTopics[i] << ":\n";
+    kLists[i]();
     listed = true;
   }
-  if (!listed) throw_unknown("topic of list", options.arguments[0], names);
+  if (!listed) throw_unknown("topic of list", options.arguments[0], {kListTopics.begin(), kListTopics.end()});
   return ExitCode::ok;
 }
 

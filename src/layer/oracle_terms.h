@@ -60,17 +60,7 @@ inline Sizes sizes_of(Activation activation, const Sum (&pre)[2], const Sum& dac
 /// A product of operands as they are stored is summed in fp32: how much less that errs than a value that was rounded to
 /// `dtype`. In tf32 not at all: operands are stored in fp32, and rounded when they are multiplied.
 inline double exact_operands(DType dtype) {
-  constexpr double kFp32 = 0x1p-24;
-  switch (dtype) {
-    case DType::fp32:
-    case DType::tf32:
-      return 1;
-    case DType::fp16:
-      return kFp32 / 0x1p-11;
-    case DType::bf16:
-      return kFp32 / 0x1p-8;
-  }
-  return 1;
+  return format_info(DType::fp32).unit_roundoff / format_info(dtype).unit_roundoff;
 }
 
 inline double squared(double x) { return x * x; }

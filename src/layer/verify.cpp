@@ -276,21 +276,17 @@ class Verification {
 
   /// Ranks that hold the same experts hold the same sums of gradients, bit by bit.
   void compare_replicas() {
-    std::vector<double> mine;
-    for (std::int64_t e = 0; e < shape_.experts_per_rank(); ++e) {
-      const std::uint64_t hash = hash_of(gradients_of(e));
-      mine.push_back(static_cast<double>(hash >> 32));
-      mine.push_back(static_cast<double>(hash & 0xFFFFFFFFu));
-    }
-    const auto all = world_.gather(mine);
+    std::vector<std::uint64_t> mine;  // a hash for each expert
+    for (std::int64_t e = 0; e < shape_.experts_per_rank(); ++e) mine.push_back(hash_of(gradients_of(e)));
+    const auto all = gather_by_rank(world_, std::span<const std::uint64_t>(mine));
     CheckItem item{"replicas", 0, 0, {}, {}};
-    const std::size_t n = mine.size(), ep = static_cast<std::size_t>(shape_.ep);
+    const auto ep = static_cast<std::size_t>(shape_.ep);
     for (std::size_t rank = ep; rank < static_cast<std::size_t>(shape_.ranks); ++rank)
-      for (std::size_t i = 0; i < n; ++i) {
-        if (all[rank * n + i] == all[rank % ep * n + i]) continue;
+      for (std::size_t i = 0; i < mine.size(); ++i) {
+        if (all[rank][i] == all[rank % ep][i]) continue;
         item.error = std::numeric_limits<double>::infinity();
         item.where = cat("rank ", rank, ", expert ",
-                         shape_.first_expert(static_cast<int>(rank)) + static_cast<std::int64_t>(i / 2));
+                         shape_.first_expert(static_cast<int>(rank)) + static_cast<std::int64_t>(i));
       }
     items_.push_back(item);
   }
@@ -372,18 +368,6 @@ void all_reduce_max(World& world, std::vector<CheckItem>& items) {
   }
 }
 
-double error_bound(DType dtype) {
-  switch (dtype) {
-    case DType::fp32:
-      return 1e-5;  // 2^-24 per rounding, sums of up to 2^14 terms
-    case DType::tf32:
-      return 2e-3;  // 2^-11 per operand
-    case DType::fp16:
-      return 2e-3;  // 2^-11 per stored value
-    case DType::bf16:
-      return 1.5e-2;  // 2^-8 per stored value
-  }
-  return 0;
-}
+double error_bound(DType dtype) { return format_info(dtype).error_bound; }
 
 }  // namespace moebench

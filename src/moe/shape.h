@@ -10,7 +10,8 @@
 
 namespace moebench {
 
-/// gelu: two matrices per expert, tanh-free exact GELU (the paper's). swiglu: three, silu(x·A) ⊙ (x·B).
+/// gelu: two matrices per expert and GELU with erf, as in the paper (16-bit formats of engine grouped approximate it:
+/// backends/cuda/stages/activation.cuh). swiglu: three matrices, silu(x·A) ⊙ (x·B).
 enum class Activation { gelu, swiglu };
 
 std::string_view name_of(Activation activation);

@@ -26,30 +26,6 @@ constexpr std::array kColours{"#0072B2", "#D55E00", "#009E73", "#CC79A7",
 constexpr const char* kGrid = "grid";
 constexpr const char* kInk = "ink";
 
-std::string colour_of(Stage stage) {
-  switch (stage) {
-    case Stage::gate:
-      return "#CC79A7";
-    case Stage::plan:
-      return "#B6DCCB";
-    case Stage::pack:
-      return "#5DBB9A";
-    case Stage::sizes:
-      return "#F0D264";
-    case Stage::dispatch:
-      return "#E69F00";
-    case Stage::experts:
-      return "#0A5A9C";
-    case Stage::collect:
-      return "#D55E00";
-    case Stage::combine:
-      return "#00755A";
-    case Stage::sync:
-      return "#777777";
-  }
-  return "#777777";
-}
-
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
 /// "experts 8 · loop": what tells the record from the others, but for `but`.
@@ -273,7 +249,7 @@ std::string stage_figure(std::span<const Record> all) {
   const double bottom = kTop + kRow * static_cast<double>(records.size());
   Svg svg(kWidth, bottom + 38);
   std::vector<std::pair<std::string, std::string>> legend;
-  for (const Stage stage : seen) legend.emplace_back(colour_of(stage), std::string(name_of(stage)));
+  for (const Stage stage : seen) legend.emplace_back(stage_info(stage).colour, std::string(name_of(stage)));
   draw_legend(svg, 8, 14, legend);
   draw_scale(svg, left, right, kTop, bottom, max / scale.unit_size);
   for (std::size_t i = 0; i < records.size(); ++i) {
@@ -284,12 +260,12 @@ std::string stage_figure(std::span<const Record> all) {
       if (stage.fused_into) continue;
       const bool doubtful = stage.limit_pct > kDoubtfulLimitPct;
       const double width = (right - left) * stage.time.p50 / max;
-      svg.rectangle(
-          x, y + 4, width, kRow - 8,
-          cat("fill:", colour_of(stage.stage), stage.pass == Pass::backward ? ";fill-opacity:0.6" : "",
-              doubtful ? ";stroke:#d00000;stroke-width:2" : ""),
-          cat(name_of(stage.pass), " ", name_of(stage.stage), ": ", time_text(stage.time.p50),
-              stage.limit_pct > 0 ? format(", %.0f %% of limit", stage.limit_pct) : ""));
+      svg.rectangle(x, y + 4, width, kRow - 8,
+                    cat("fill:", stage_info(stage.stage).colour,
+                        stage.pass == Pass::backward ? ";fill-opacity:0.6" : "",
+                        doubtful ? ";stroke:#d00000;stroke-width:2" : ""),
+                    cat(name_of(stage.pass), " ", name_of(stage.stage), ": ", time_text(stage.time.p50),
+                        stage.limit_pct > 0 ? format(", %.0f %% of limit", stage.limit_pct) : ""));
       x += width;
       beaten |= doubtful;
     }

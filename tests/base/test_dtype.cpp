@@ -10,9 +10,16 @@ namespace moebench {
 namespace {
 
 TEST(DType, NamesGoBothWays) {
-  for (const DType dtype : {DType::fp32, DType::tf32, DType::bf16, DType::fp16})
-    EXPECT_EQ(parse_dtype(name_of(dtype)), dtype);
+  for (const FormatInfo& format : kFormats) EXPECT_EQ(parse_dtype(format.name), format.dtype) << format.name;
   EXPECT_THROW(parse_dtype("float"), UsageError);
+}
+
+TEST(DType, KnowsTheErrorOfItsStorage) {
+  for (const FormatInfo& format : kFormats) {
+    const auto u = static_cast<float>(format.unit_roundoff);
+    EXPECT_EQ(round_to(format.dtype, 1 + u), 1) << format.name << ": 1 + u is a tie";
+    EXPECT_EQ(round_to(format.dtype, 1 + 2 * u), 1 + 2 * u) << format.name;
+  }
 }
 
 TEST(DType, RoundsToTheNearestAndTiesToEven) {

@@ -2,40 +2,12 @@
 // The check before and after timing, as a sweep runs it.
 #include <gtest/gtest.h>
 
-#include "bench/inputs.h"
-#include "bench/runner.h"
-#include "fakes/fake_backend.h"
+#include "bench/sweep_fixture.h"
 
 namespace moebench {
 namespace {
 
-struct Seen final : RunObserver {
-  std::vector<Record> records;
-  std::vector<std::string> phases;
-  void phase(const Case&, std::string_view name) override { phases.emplace_back(name); }
-  void end(const Record& record) override { records.push_back(record); }
-};
-
-class Checking : public testing::Test {
- protected:
-  RunOutcome run(const std::vector<Case>& cases) {
-    return run_cases(cases, sampling_, {*world_, backend_, pool_}, kept_);
-  }
-  static Case with_experts(std::int64_t experts) {
-    return {.shape = {.tokens = 16, .hidden = 8, .ffn = 8, .experts = experts, .top_k = 2},
-            .backend = "fake"};
-  }
-  int warmup() const {
-    return std::max(sampling_.warmup,
-                    input_sets_needed(with_experts(4).shape, backend_.device().cache_bytes));
-  }
-
-  std::unique_ptr<World> world_ = make_self_world();
-  FakeBackend backend_;
-  ThreadPool pool_{1};
-  Sampling sampling_;
-  Seen kept_;
-};
+class Checking : public Sweeping {};
 
 TEST_F(Checking, SeesAWrongRowThatIsInNoSample) {
   Case wide = with_experts(4);

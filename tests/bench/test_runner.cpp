@@ -4,49 +4,14 @@
 
 #include <csignal>
 
-#include "bench/inputs.h"
-#include "bench/runner.h"
-#include "fakes/fake_backend.h"
+#include "bench/sweep_fixture.h"
 
 namespace moebench {
 namespace {
 
-struct Kept final : RunObserver {
-  std::vector<Record> records;
-  std::vector<std::string> events;
-  void begin(const Case& bench_case) override {
-    events.push_back("begin " + std::to_string(bench_case.shape.experts));
-  }
-  void sampled(const Case&, double, double) override { events.push_back("sampled"); }
-  void end(const Record& record) override {
-    events.push_back("end " + std::to_string(record.bench_case.shape.experts));
-    records.push_back(record);
-    if (full) throw EnvironmentError("disk full");
-  }
-  std::string lost_rank() override { return lost; }
-  bool full = false;
-  std::string lost;
-};
-
-class Running : public testing::Test {
+class Running : public Sweeping {
  protected:
-  RunOutcome run(const std::vector<Case>& cases) {
-    return run_cases(cases, sampling_, {*world_, backend_, pool_}, kept_);
-  }
-  static Case with_experts(std::int64_t experts) {
-    return {.shape = {.tokens = 16, .hidden = 8, .ffn = 8, .experts = experts, .top_k = 2},
-            .backend = "fake"};
-  }
-  int warmup() const {
-    return std::max(sampling_.warmup,
-                    input_sets_needed(with_experts(4).shape, backend_.device().cache_bytes));
-  }
-
-  std::unique_ptr<World> world_ = make_self_world();
-  FakeBackend backend_;
-  ThreadPool pool_{1};
-  Sampling sampling_{.iters = 20};
-  Kept kept_;
+  Running() { sampling_.iters = 20; }
 };
 
 TEST_F(Running, EndsTheSweepWhenTheDeviceIsLost) {

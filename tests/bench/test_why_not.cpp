@@ -23,6 +23,10 @@ class Refusing final : public Capabilities {
   }
   std::string why_not(const Shape&) const override { return "backend refuses"; }
 
+  EngineTraits traits(std::string_view engine, const EngineShape&) const override {
+    return {.row_order = engine == "grouped" ? RowOrder::by_token : RowOrder::by_expert};
+  }
+
   bool refuse_engine = true;
   mutable EngineShape asked{};
 };
@@ -66,6 +70,23 @@ TEST(WhyNot, AsksAnEngineAboutTheExpertsOfOneRank) {
   EXPECT_EQ(backend.asked.streams, 3);
   EXPECT_FALSE(backend.asked.single_rank);
   EXPECT_FALSE(backend.asked.backward);
+}
+
+TEST(WhyNot, KnowsByItsTraitsWhichEngineTheDirectExchangeCannotServe) {
+  Refusing backend;
+  backend.refuse_engine = false;
+  Case point = small();
+  point.shape.ranks = point.shape.ep = 2;
+  point.exchange = Exchange::direct;
+  point.engine = "grouped";
+  EXPECT_EQ(why_not(point, backend),
+            "exchange direct brings rows by expert, and engine grouped reads them by token");
+  point.engine = "loop";
+  EXPECT_EQ(why_not(point, backend), "backend refuses");
+  point.overlap = Overlap::wgrad;
+  EXPECT_EQ(
+      why_not(point, backend),
+      "overlap wgrad needs an engine that runs a pass in parts; engine loop of backend refusing does not");
 }
 
 TEST(WhyNot, AsksTheDenseSubjectsEngineAboutOneWideExpert) {

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Words: help, lists, plans, and one line for what the user got wrong."""
+import ast
+import importlib
 import json
 import pathlib
 import re
+import sys
 
 from program import CASE, ROOT, Skip, expect, expect_golden, expect_refused, flags, main, moebench, small
 
@@ -63,10 +66,36 @@ def list_names_what_can_be_given():
     for path in (ROOT / "suites").glob("*.json"):
         suite = json.loads(path.read_text())
         expect(shown.out, f"  {suite['name']} ", suite["question"])
-    for topic, words in (("presets", "mixtral-8x7b"), ("engines", "naive-mask"), ("backends", "cpu"), ("comms", "self")):
+    for topic, words in (("presets", "mixtral-8x7b"), ("engines", "naive-mask"), ("backends", "cpu"), ("comms", "self"),
+                         ("stages", "dispatch")):
         part = moebench(f"list {topic}").out
         assert part.startswith(f"{topic}:\n") and words in part.split() and part in shown.out
     expect_refused(moebench("list suite"), 2, "unknown topic of list 'suite'; did you mean 'suites'?")
+
+
+def stages_are_named_alike_everywhere():
+    rows = [re.match(r"  (\S+) +(\S+(?: \S+)*?) +(between ranks|on each rank) +(#\w{6})  \S", line)
+            for line in moebench("list stages").out.splitlines()[2:]]
+    order = {"forward": [], "backward": [], "sync": []}
+    for name, passes, _, _ in map(re.Match.groups, rows):
+        for one in passes.split():
+            order[one].append(name)
+    order["backward"].reverse()
+    names, colours = [row[1] for row in rows], {row[1]: row[4] for row in rows}
+    stage = json.loads((ROOT / "docs/report.schema.json").read_text())["$defs"]["stage"]["properties"]
+    assert stage["stage"]["enum"] == names and stage["fused_into"]["enum"] == names + [None]
+    assert stage["pass"]["enum"] == list(order)
+    sys.path.insert(0, str(ROOT / "plots"))
+    plots = importlib.import_module("report")
+    assert (plots.FORWARD, plots.BACKWARD, plots.STAGES) == (order["forward"], order["backward"], names)
+    words = re.search(r"STAGE_COLOURS = (\{.*?\})", (ROOT / "plots/page.py").read_text(), re.DOTALL)[1]
+    assert json.loads(words) == colours
+    expect((ROOT / "tools/ncu").read_text(), f'stages=" {" ".join(names)} "', f"  {', '.join(names)} [", f'passes=" {" ".join(order)} "')
+    text = (ROOT / "tests/program/profiling.py").read_text()
+    forward, backward, travels = (ast.literal_eval(re.search(rf"^{name} = (.*)$", text, re.MULTILINE)[1])
+                                  for name in ("FORWARD", "BACKWARD", "TRAVELS"))
+    assert (forward, backward) == (order["forward"], order["backward"])
+    assert travels | {"sync"} == {row[1] for row in rows if row[3] == "between ranks"}
 
 
 def the_presets_are_these():

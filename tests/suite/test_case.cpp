@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include "base/text.h"
 #include "suite/case.h"
 #include "suite/flag.h"
 #include "suite/resolve.h"
@@ -114,6 +115,12 @@ TEST(Flags, NameEachOtherAsTheOtherWay) {
     if (flag.replaces.empty()) continue;
     EXPECT_EQ(find_flag(flag.replaces).replaces, flag.name);
   }
+}
+
+TEST(Flags, NameEveryFormat) {
+  std::vector<std::string> names;
+  for (const FormatInfo& format : kFormats) names.emplace_back(format.name);
+  EXPECT_EQ(find_flag("dtype").value, join(names, "|"));
 }
 
 }  // namespace

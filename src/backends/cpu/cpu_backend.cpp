@@ -103,7 +103,9 @@ class OnCpu : public Base {
   std::string_view name() const override { return "cpu"; }
   bool supports(DType dtype) const override { return dtype == DType::fp32; }
   std::vector<std::string> engines() const override { return cpu::engine_names(); }
-  bool takes_parts(std::string_view engine, DType) const override { return engine == "loop"; }
+  EngineTraits traits(std::string_view engine, const EngineShape&) const override {
+    return cpu::engine_traits(engine);
+  }
   std::string why_not(std::string_view engine, const EngineShape& shape) const override {
     return cpu::why_not(engine, shape);
   }

@@ -19,7 +19,8 @@ class LoopEngine final : public Engine {
   LoopEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape)
       : shape_(shape), pool_(pool), ffn_(memory, shape), rows_(memory, 0) {}
 
-  EngineTraits traits() const override { return {.takes_parts = true}; }
+  static constexpr EngineTraits kTraits{.takes_parts = true};
+  EngineTraits traits() const override { return kTraits; }
   void reserve(std::int64_t rows) override { ffn_.reserve(rows); }
   /// Both products of a row at once, when the first is asked for.
   void forward(const ExpertsForward& args) override {
@@ -140,7 +141,8 @@ class SampleEngine final : public Engine {
   SampleEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape)
       : pool_(pool), ffn_(pool, memory, shape) {}
 
-  EngineTraits traits() const override { return {.row_order = RowOrder::by_token}; }
+  static constexpr EngineTraits kTraits{.row_order = RowOrder::by_token};
+  EngineTraits traits() const override { return kTraits; }
   void reserve(std::int64_t rows) override { ffn_.reserve(rows); }
   void forward(const ExpertsForward& args) override {
     for (std::int64_t r = 0; r < args.x.rows; ++r)
@@ -181,7 +183,8 @@ class GatheringEngine : public Engine {
         grad_(memory, 0),
         blocks_(static_cast<std::size_t>(shape.experts)) {}
 
-  EngineTraits traits() const override { return {.row_order = RowOrder::by_token}; }
+  static constexpr EngineTraits kTraits{.row_order = RowOrder::by_token};
+  EngineTraits traits() const override { return kTraits; }
   void reserve(std::int64_t rows) override {
     ffn_.reserve(rows);
     const auto bytes = static_cast<std::size_t>(rows * shape_.hidden) * sizeof(float);
@@ -333,12 +336,13 @@ struct Entry {
   std::string_view name;
   std::unique_ptr<Engine> (*make)(const EngineShape&, ThreadPool&, Memory&);
   std::string (*why_not)(const EngineShape&);
+  EngineTraits traits;
 };
 constexpr Entry kEngines[] = {
-    {"loop", make<LoopEngine>, needs_fp32},
-    {"naive-sample", make<SampleEngine>, needs_fp32},
-    {"naive-mask", make<MaskEngine>, needs_fp32},
-    {"naive-rau", make<RauEngine>, needs_fp32},
+    {"loop", make<LoopEngine>, needs_fp32, LoopEngine::kTraits},
+    {"naive-sample", make<SampleEngine>, needs_fp32, SampleEngine::kTraits},
+    {"naive-mask", make<MaskEngine>, needs_fp32, MaskEngine::kTraits},
+    {"naive-rau", make<RauEngine>, needs_fp32, RauEngine::kTraits},
 };
 
 const Entry& find(std::string_view name) {
@@ -353,6 +357,12 @@ std::vector<std::string> engine_names() {
   std::vector<std::string> names;
   for (const Entry& entry : kEngines) names.emplace_back(entry.name);
   return names;
+}
+
+EngineTraits engine_traits(std::string_view name) {
+  for (const Entry& entry : kEngines)
+    if (entry.name == name) return entry.traits;
+  return {};
 }
 
 std::string why_not(std::string_view name, const EngineShape& shape) { return find(name).why_not(shape); }

@@ -17,6 +17,8 @@ namespace moebench::cpu {
 /// naive-mask    per expert: find its rows by a mask over all rows, gather, run, write back
 /// naive-rau     sort, one gather, experts in series, concatenate, write back by index
 std::vector<std::string> engine_names();
+/// The traits of one of engine_names(); the default for any other name.
+EngineTraits engine_traits(std::string_view name);
 /// Why one of engine_names() cannot run experts of this shape; empty if it can.
 std::string why_not(std::string_view name, const EngineShape& shape);
 /// Throws UsageError for an unknown name or a shape that the engine cannot run.

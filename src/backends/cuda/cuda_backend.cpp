@@ -26,8 +26,8 @@ class OnCuda : public Base {
   std::string_view name() const override { return "cuda"; }
   bool supports(DType) const override { return true; }
   std::vector<std::string> engines() const override { return cuda::engine_names(); }
-  bool takes_parts(std::string_view engine, DType dtype) const override {
-    return engine == "grouped" && size_of(dtype) == 2;
+  EngineTraits traits(std::string_view engine, const EngineShape& shape) const override {
+    return cuda::engine_traits(engine, shape);
   }
   std::string best_engine(const Shape& shape) const override { return cuda::best_engine(shape); }
   std::string best_engine_rule() const override { return cuda::best_engine_rule(); }
@@ -53,8 +53,8 @@ class CudaBackend final : public OnCuda<Backend> {
   Memory& memory() override { return gpu_.memory; }
   StreamView stream() const override { return {gpu_.stream.get()}; }
   std::string math(DType dtype) const override {
-    return std::string(name_of(dtype)) + (dtype == DType::fp32 ? " SIMT" : " tensor cores") +
-           ", fp32 accumulation";
+    return std::string(name_of(dtype)) + (dtype == DType::fp32 ? " SIMT" : " tensor cores") + ", " +
+           std::string(format_info(dtype).accumulation) + " accumulation";
   }
 
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {

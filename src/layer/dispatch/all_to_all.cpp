@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows travel as messages of a Comm: one size exchange and four row exchanges per step, as in the FastMoE paper.
+// Rows are exchanged as messages of a Comm: one size exchange and four row exchanges per step, as in the FastMoE paper.
 // The host waits once per step, for the row counts.
 //
 // An exchange `fused` is one message per peer. Where the Comm cannot send rows that lie apart as one message (NCCL),

@@ -16,8 +16,7 @@ class BatchedEngine final : public Engine {
   BatchedEngine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<ExpertGemmRunner> runner)
       : gpu_(gpu), ffn_(gpu, shape), runner_(std::move(runner)) {}
 
-  /// cuBLAS takes the number of rows from the host.
-  EngineTraits traits() const override { return {.waits_for_sizes = true}; }
+  EngineTraits traits() const override { return kBatchedTraits; }
   void reserve(std::int64_t rows) override { ffn_.reserve(rows); }
   void forward(const ExpertsForward& args) override {
     blocks_ = args.host_offsets.empty() ? blocks_of(gpu_.read(args.offsets)) : blocks_of(args.host_offsets);
@@ -62,20 +61,23 @@ std::string why_not_grouped(const EngineShape& shape) {
 }
 
 std::string any_shape(const EngineShape&) { return {}; }
+EngineTraits batched(const EngineShape&) { return kBatchedTraits; }
+EngineTraits naive(const EngineShape&) { return kNaiveTraits; }
 
 struct Entry {
   std::string_view name;
   std::unique_ptr<Engine> (*make)(const EngineShape&, Gpu&);
   std::string (*why_not)(const EngineShape&);
+  EngineTraits (*traits)(const EngineShape&);
 };
 constexpr Entry kEngines[] = {
-    {"grouped", make_grouped_engine, why_not_grouped},
-    {"loop", make_loop, any_shape},
-    {"streams", make_streams, any_shape},
-    {"cublas-grouped", make_cublas_grouped, why_not_cublas_grouped},
-    {"naive-sample", make_sample_engine, any_shape},
-    {"naive-mask", make_mask_engine, any_shape},
-    {"naive-rau", make_rau_engine, any_shape},
+    {"grouped", make_grouped_engine, why_not_grouped, grouped_traits},
+    {"loop", make_loop, any_shape, batched},
+    {"streams", make_streams, any_shape, batched},
+    {"cublas-grouped", make_cublas_grouped, why_not_cublas_grouped, batched},
+    {"naive-sample", make_sample_engine, any_shape, naive},
+    {"naive-mask", make_mask_engine, any_shape, naive},
+    {"naive-rau", make_rau_engine, any_shape, naive},
 };
 
 const Entry& find(std::string_view name) {
@@ -107,6 +109,12 @@ std::string best_engine(const Shape& shape) {
 std::string best_engine_rule() {
   return cat("grouped in bf16 and fp16 up to ", kFewRows, " rows per expert or hidden ", kShortSums,
              ", else streams");
+}
+
+EngineTraits engine_traits(std::string_view name, const EngineShape& shape) {
+  for (const Entry& entry : kEngines)
+    if (entry.name == name) return entry.traits(shape);
+  return {};
 }
 
 std::string why_not(std::string_view name, const EngineShape& shape) { return find(name).why_not(shape); }

@@ -27,13 +27,21 @@ std::vector<std::string> engine_names();
 std::string best_engine(const Shape& shape);
 /// The same in words.
 std::string best_engine_rule();
+/// The traits of one of engine_names() on a GPU with all of its kernels; the default for any other name.
+EngineTraits engine_traits(std::string_view name, const EngineShape& shape);
 /// Why one of engine_names() cannot run experts of this shape; empty if it can.
 std::string why_not(std::string_view name, const EngineShape& shape);
 /// Throws UsageError for an unknown name or a shape that the engine cannot run.
 std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape, Gpu& gpu);
 
+/// cuBLAS takes the number of rows from the host.
+inline constexpr EngineTraits kBatchedTraits{.waits_for_sizes = true};
+inline constexpr EngineTraits kNaiveTraits{.row_order = RowOrder::by_token, .waits_for_sizes = true};
+
 std::unique_ptr<Engine> make_batched_engine(const EngineShape& shape, Gpu& gpu,
                                             std::unique_ptr<ExpertGemmRunner> runner);
+/// Its traits with the kernels for Hopper; the portable kernels fuse nothing and take no parts.
+EngineTraits grouped_traits(const EngineShape& shape);
 /// bf16 and fp16.
 std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu);
 std::unique_ptr<Engine> make_sample_engine(const EngineShape& shape, Gpu& gpu);

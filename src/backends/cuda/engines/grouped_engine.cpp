@@ -16,35 +16,18 @@ namespace {
 using grouped::EpilogueOp;
 using grouped::GemmKind;
 
-/// Which of the stages around the experts are fused into the GEMMs.
-struct Fusion {
-  bool pack = false, dscore = false;
-};
-
-/// Both only where experts are so narrow that the bytes around them weigh; pack only where rows do not travel. Rows are
-/// packed nevertheless if a gradient will be summed over them: gathering them once more would cost what it saves.
-/// With biases dscore is not <dact, act>.
-Fusion fusion_of(const EngineShape& shape) {
-  return {.pack = shape.single_rank && !shape.backward && shape.activation == Activation::swiglu &&
-                  grouped::gathers_rows(shape.ffn),
-          .dscore = shape.knows_slots && shape.backward && !shape.bias &&
-                    grouped::computes_dscore_partials(shape.ffn)};
-}
-
 class GroupedEngine final : public Engine {
  public:
   GroupedEngine(const EngineShape& shape, Gpu& gpu, std::unique_ptr<grouped::GroupedGemm> gemm,
-                const Fusion& fusion, bool takes_parts)
-      : gpu_(gpu), shape_(shape), gemm_(std::move(gemm)), fusion_(fusion), takes_parts_(takes_parts) {
+                const EngineTraits& traits)
+      : gpu_(gpu), shape_(shape), gemm_(std::move(gemm)), traits_(traits) {
     for (Tensor* tensor : {&pre_, &dpre_}) *tensor = Tensor(gpu.memory, shape.dtype, 0, shape.w1_cols());
     act_ = Tensor(gpu.memory, shape.dtype, 0, shape.ffn);
     dscore_partials_ =
         Tensor(gpu.memory, DType::fp32, 0, grouped::dscore_partials_per_row(static_cast<int>(shape.ffn)));
   }
 
-  EngineTraits traits() const override {
-    return {.gathers_input = fusion_.pack, .computes_dscore = fusion_.dscore, .takes_parts = takes_parts_};
-  }
+  EngineTraits traits() const override { return traits_; }
 
   void reserve(std::int64_t rows) override {
     if (rows <= act_.view().rows) return;
@@ -52,7 +35,7 @@ class GroupedEngine final : public Engine {
     if (!shape_.backward) return;
     pre_.set_rows(rows);
     dpre_.set_rows(rows);
-    if (fusion_.dscore) dscore_partials_.set_rows(rows);
+    if (traits_.computes_dscore) dscore_partials_.set_rows(rows);
   }
 
   void forward(const ExpertsForward& args) override {
@@ -67,7 +50,7 @@ class GroupedEngine final : public Engine {
            .epilogue = EpilogueOp::activate,
            .bias = w.b1,
            .pre = shape_.backward ? first(pre_, n) : TensorView{},
-           .slot_of = fusion_.pack ? args.slot_of.data() : nullptr,
+           .slot_of = traits_.gathers_input ? args.slot_of.data() : nullptr,
            .top_k = shape_.top_k},
           pass);
     if (args.part.second)
@@ -106,9 +89,9 @@ class GroupedEngine final : public Engine {
          .out = dpre,
          .epilogue = EpilogueOp::differentiate,
          .pre = first(pre_, dpre.rows),
-         .dscore_partials = fusion_.dscore ? dscore_partials_.view().as<float>() : nullptr},
+         .dscore_partials = traits_.computes_dscore ? dscore_partials_.view().as<float>() : nullptr},
         forward);
-    if (fusion_.dscore)
+    if (traits_.computes_dscore)
       reduce_dscore(gpu_.stream.get(), dscore_partials_.view().as<float>(), dscore_partials_.view().cols,
                     args.scores);
   }
@@ -140,20 +123,32 @@ class GroupedEngine final : public Engine {
   Gpu& gpu_;
   EngineShape shape_;
   std::unique_ptr<grouped::GroupedGemm> gemm_;
-  Fusion fusion_;
-  bool takes_parts_;
+  EngineTraits traits_;
   Tensor pre_, act_, dpre_;  ///< [rows, F or 2F], [rows, F], as pre
   Tensor dscore_partials_;   ///< [rows, dscore_partials_per_row(F)], see GroupedGemmArgs::dscore_partials
 };
 
 }  // namespace
 
+/// `pack` and the gradient of the scores are fused into the GEMMs only where experts are so narrow that the bytes around
+/// them matter; `pack` only where rows are not exchanged. Rows are packed nevertheless if a gradient will be summed over them:
+/// gathering them once more would cost what it saves. With biases dscore is not <dact, act>.
+EngineTraits grouped_traits(const EngineShape& shape) {
+  if (size_of(shape.dtype) != 2) return {};
+  const bool gathers =
+      !shape.backward && shape.activation == Activation::swiglu && grouped::gathers_rows(shape.ffn);
+  const bool dscore = shape.backward && !shape.bias && grouped::computes_dscore_partials(shape.ffn);
+  return {.gathers_input = shape.single_rank && gathers,
+          .computes_dscore = shape.knows_slots && dscore,
+          .takes_parts = true};
+}
+
 std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu) {
   if (!grouped::sm90_supports(gpu, shape.hidden, shape.ffn))
-    return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_portable_grouped_gemm(gpu), Fusion{},
-                                           false);
-  return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_sm90_grouped_gemm(gpu), fusion_of(shape),
-                                         true);
+    return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_portable_grouped_gemm(gpu),
+                                           EngineTraits{});
+  return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_sm90_grouped_gemm(gpu),
+                                         grouped_traits(shape));
 }
 
 }  // namespace moebench::cuda

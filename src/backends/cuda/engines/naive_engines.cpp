@@ -27,7 +27,7 @@ class SampleEngine final : public Engine {
     if (shape.bias) b1_ = sums(e, w1), b2_ = sums(e, h);
   }
 
-  EngineTraits traits() const override { return {.row_order = RowOrder::by_token, .waits_for_sizes = true}; }
+  EngineTraits traits() const override { return kNaiveTraits; }
   void reserve(std::int64_t rows) override {
     ffn_.reserve(rows);
     const auto bytes = static_cast<std::size_t>(rows + 1) * sizeof(std::int32_t);
@@ -90,7 +90,7 @@ class GatheringEngine : public Engine {
         indices_(gpu.memory, 0),
         scratch_(gpu.memory, 0) {}
 
-  EngineTraits traits() const override { return {.row_order = RowOrder::by_token, .waits_for_sizes = true}; }
+  EngineTraits traits() const override { return kNaiveTraits; }
   void reserve(std::int64_t rows) override {
     ffn_.reserve(rows);
     const auto bytes = static_cast<std::size_t>(rows * shape_.hidden) * size_of(shape_.dtype);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backends/cuda/runtime/cublas_library.h"
+#include "backends/cuda/runtime/formats.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -17,15 +18,7 @@ namespace {
 constexpr std::size_t kWorkspaceBytes = std::size_t{32}
                                         << 20;  // what cuBLAS recommends for compute capability 9.0
 
-cudaDataType type_of(DType dtype) {
-  return dtype == DType::bf16 ? CUDA_R_16BF : dtype == DType::fp16 ? CUDA_R_16F : CUDA_R_32F;
-}
-
-cublasComputeType_t compute_of(DType dtype) {
-  return dtype == DType::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
-}
-
-/// cuBLAS thinks in columns: a row-major product is the column-major one with the operands exchanged.
+/// cuBLAS is column-major: a row-major product is the column-major one with the operands exchanged.
 cublasOperation_t operation(const Matrix& matrix) { return matrix.transposed ? CUBLAS_OP_T : CUBLAS_OP_N; }
 
 int to_int(std::int64_t size) {
@@ -63,9 +56,9 @@ void Blas::multiply(const GemmArgs& p) {
   blocking_.count_gemm();
   const float alpha = 1, beta = p.accumulate ? 1 : 0;
   MB_CUBLAS(cublasGemmEx, handle_.get(), operation(p.b), operation(p.a), to_int(p.n()), to_int(p.m()),
-            to_int(p.k()), &alpha, p.b.data, type_of(p.dtype), to_int(p.b.cols), p.a.data, type_of(p.dtype),
-            to_int(p.a.cols), &beta, p.c, type_of(p.c_dtype), to_int(p.n()), compute_of(p.dtype),
-            CUBLAS_GEMM_DEFAULT);
+            to_int(p.k()), &alpha, p.b.data, library_format(p.dtype).storage, to_int(p.b.cols), p.a.data,
+            library_format(p.dtype).storage, to_int(p.a.cols), &beta, p.c, library_format(p.c_dtype).storage,
+            to_int(p.n()), library_format(p.dtype).compute, CUBLAS_GEMM_DEFAULT);
 }
 
 void Blas::multiply_grouped(std::span<const GemmArgs> products, void** pointers) {
@@ -91,12 +84,13 @@ void Blas::multiply_grouped(std::span<const GemmArgs> products, void** pointers)
       cudaMemcpyAsync(pointers, table.data(), table.size() * sizeof(void*), cudaMemcpyHostToDevice, stream_));
   const std::vector<float> alpha(count, 1.0f);
   const std::vector<int> one_each(count, 1);
-  const cudaDataType type = type_of(products[0].dtype);
+  const cudaDataType type = library_format(products[0].dtype).storage;
   blocking_.count_gemm();
   MB_CUBLAS(cublasGemmGroupedBatchedEx, handle_.get(), op_b.data(), op_a.data(), n.data(), m.data(), k.data(),
             alpha.data(), pointers + count, type, ldb.data(), pointers, type, lda.data(), beta.data(),
-            pointers + 2 * count, type_of(products[0].c_dtype), ldc.data(),
-            to_int(static_cast<std::int64_t>(count)), one_each.data(), compute_of(products[0].dtype));
+            pointers + 2 * count, library_format(products[0].c_dtype).storage, ldc.data(),
+            to_int(static_cast<std::int64_t>(count)), one_each.data(),
+            library_format(products[0].dtype).compute);
 }
 
 std::string Blas::version() const {

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include "backends/cuda/runtime/check.h"
+#include "backends/cuda/runtime/formats.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -31,8 +32,7 @@ CUtensorMap map_of(const TensorView& matrix, const MapLayout& layout) {
   const cuuint64_t sizes[] = {cols, rows, static_cast<cuuint64_t>(layout.stacked)};
   const cuuint64_t strides[] = {row_bytes, row_bytes * rows};  // bytes, of all but the first
   const cuuint32_t box[] = {64, static_cast<cuuint32_t>(layout.box_rows), 1}, every[] = {1, 1, 1};
-  const auto type =
-      matrix.dtype == DType::fp16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  const CUtensorMapDataType type = library_format(matrix.dtype).tensor_map;
   CUtensorMap map;
   const CUresult status = encode(&map, type, 3, matrix.data, sizes, strides, box, every,
                                  CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,

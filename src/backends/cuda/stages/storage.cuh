@@ -136,12 +136,13 @@ inline unsigned grid(std::int64_t blocks) {
 template <class Work>
 void with_storage(DType dtype, Work work) {
   switch (dtype) {
+    case DType::fp32:
+    case DType::tf32:
+      return work.template operator()<float>();
     case DType::bf16:
       return work.template operator()<__nv_bfloat16>();
     case DType::fp16:
       return work.template operator()<__half>();
-    default:
-      return work.template operator()<float>();
   }
 }
 

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a layer is compared with: one matrix product, and the dense network of the same active FLOPs.
-#include <cmath>
-
-#include "base/error.h"
+// The dense network of the same active FLOPs as a subject.
 #include "base/text.h"
-#include "bench/flush.h"
 #include "bench/inputs.h"
-#include "bench/subject.h"
+#include "bench/subjects.h"
 #include "layer/gradient_rows.h"
 #include "layer/oracle.h"
 #include "layer/verify.h"
@@ -14,92 +10,16 @@
 namespace moebench {
 namespace {
 
-std::vector<float> download(Backend& backend, const TensorView& tensor) {
-  std::vector<float> host(static_cast<std::size_t>(tensor.size()));
-  backend.download(host, tensor);
-  return host;
+/// The engine that runs it.
+constexpr std::string_view kDenseEngine = "loop";
+
+/// The layer's shape with one expert K times as wide that every token takes: the same active FLOPs without a gate.
+Shape dense_shape(Shape shape) {
+  shape.ffn *= shape.top_k;
+  shape.experts = shape.top_k = 1;
+  shape.ep = 1;
+  return shape;
 }
-
-/// How many copies of W [H, F] iterations rotate over, as if it were an input.
-int weights_of(const Case& bench_case, std::size_t cache_bytes) {
-  const Shape& shape = bench_case.shape;
-  return input_sets_of({.shape = {.tokens = shape.hidden, .hidden = shape.ffn, .dtype = shape.dtype},
-                        .cache = bench_case.cache},
-                       cache_bytes);
-}
-
-/// y [T, F] = x [T, H] · W [H, F] on every rank: the paper's Figure 3.
-class LinearSubject final : public Subject {
- public:
-  LinearSubject(const Case& bench_case, Bench bench)
-      : shape_(bench_case.shape),
-        bench_(bench),
-        workload_(shape_, {}, bench_case.seed),
-        y_(bench.backend.memory(), shape_.dtype, shape_.tokens_of(bench.ranks.rank()), shape_.ffn) {
-    const std::size_t cache_bytes = bench.backend.device().cache_bytes;
-    const ScopedMemoryTag scope(bench.backend.memory(), MemoryTag::weights);
-    for (int i = 0; i < weights_of(bench_case, cache_bytes); ++i) {
-      weights_.emplace_back(bench.backend.memory(), shape_.dtype, shape_.hidden, shape_.ffn);
-      bench.backend.fill(weights_.back(), workload_.field(Parameter::w1), 0);
-    }
-    inputs_ = make_inputs(workload_, bench.ranks.rank(), false, input_sets_of(bench_case, cache_bytes),
-                          bench.backend);
-  }
-
-  void run(Pass, int step, Trace&) override {
-    const auto at = static_cast<std::size_t>(step);
-    bench_.backend.gemm(inputs_[at % inputs_.size()].x, weights_[at % weights_.size()], y_);
-  }
-  int input_sets() const override { return static_cast<int>(std::max(inputs_.size(), weights_.size())); }
-  std::vector<TensorView> outputs() override { return {y_}; }
-
-  CheckRecord check(CheckMode mode) override { return recheck(mode, 0); }
-  CheckRecord recheck(CheckMode mode, int step) override {
-    NoTrace trace;
-    bench_.backend.poison(y_);
-    run(Pass::forward, step, trace);
-    const auto at = static_cast<std::size_t>(step);
-    const auto x = download(bench_.backend, inputs_[at % inputs_.size()].x),
-               w = download(bench_.backend, weights_[at % weights_.size()]), y = download(bench_.backend, y_);
-    const bool full = mode == CheckMode::full;
-    const auto columns = evenly_spaced(shape_.ffn, full ? shape_.ffn : 64);
-    RowErrors errors(std::ssize(columns), shape_.tokens);
-    for (const std::int64_t t : evenly_spaced(y_.view().rows, full ? y_.view().rows : kSampledTokens)) {
-      RowSums row;
-      double terms = 0;
-      for (const std::int64_t j : columns) {
-        double sum = 0;
-        for (std::int64_t i = 0; i < shape_.hidden; ++i) {
-          const double term = double{x[t * shape_.hidden + i]} * w[i * shape_.ffn + j];
-          sum += term;
-          terms += term * term;
-        }
-        row.add(y[t * shape_.ffn + j], sum);
-      }
-      errors.add(row, std::sqrt(terms), [&] { return cat("row ", t, " of rank ", bench_.ranks.rank()); });
-    }
-    CheckItem item{"y", 0, error_bound(shape_.dtype)};
-    errors.merge_into(item);
-    std::vector<CheckItem> items{item};
-    all_reduce_max(bench_.ranks, items);
-    return record_of(mode, std::move(items));
-  }
-
-  StageCost cost(Pass) const override {
-    const auto t = static_cast<double>(y_.view().rows), h = static_cast<double>(shape_.hidden),
-               f = static_cast<double>(shape_.ffn);
-    return {.flops = 2 * t * h * f,
-            .bytes = (t * h + h * f + t * f) * static_cast<double>(size_of(shape_.dtype))};
-  }
-
- private:
-  Shape shape_;
-  Bench bench_;
-  Workload workload_;
-  Tensor y_;
-  std::vector<Tensor> weights_;  ///< equal copies, rotated like the inputs: one alone could stay in the cache
-  std::vector<InputSet> inputs_;
-};
 
 /// One dense network on all tokens of the rank, by the engine `loop` with a single expert.
 class DenseSubject final : public Subject {
@@ -253,62 +173,20 @@ class DenseSubject final : public Subject {
   Tensor y_, dx_;
 };
 
-}  // namespace
-
-namespace {
-
-/// Where slots go, apart from what was chosen, and what the backend works in.
-double memory_of(const Capacity& capacity, const Shape& shape) {
-  if (!capacity.limits()) return 0;
-  const std::int64_t tokens = shape.tokens_of(shape.ranks - 1);
-  return 4 * static_cast<double>(tokens * shape.top_k + capacity_scratch(capacity, shape, tokens));
+MemoryEstimate estimate(const Case& bench_case, int input_sets, std::size_t) {
+  return estimate_memory(dense_shape(bench_case.shape), bench_case.passes != PassSet::fwd, input_sets);
 }
 
-MemoryEstimate estimate_subject(const Case& bench_case, std::size_t cache_bytes) {
-  const int input_sets = input_sets_of(bench_case, cache_bytes);
-  const bool backward = bench_case.passes != PassSet::fwd;
-  if (bench_case.subject == SubjectKind::layer) {
-    MemoryEstimate estimate = estimate_memory(bench_case.shape, backward, input_sets);
-    estimate.activations += memory_of(bench_case.gate_options.capacity, bench_case.shape);
-    return estimate;
-  }
-  if (bench_case.subject == SubjectKind::dense)
-    return estimate_memory(dense_shape(bench_case.shape), backward, input_sets);
-  const Shape& shape = bench_case.shape;
-  const auto s = static_cast<double>(size_of(shape.dtype)),
-             t = static_cast<double>(shape.tokens_of(shape.ranks - 1));
-  const auto h = static_cast<double>(shape.hidden), f = static_cast<double>(shape.ffn);
-  return {.weights = weights_of(bench_case, cache_bytes) * h * f * s,
-          .activations = t * f * s,
-          .inputs = input_sets * t * h * s};
+std::string why_not_dense(const Case& bench_case, const Capabilities& backend) {
+  return backend.why_not(kDenseEngine, engine_shape_of(dense_shape(bench_case.shape),
+                                                       bench_case.passes != PassSet::fwd, Case{}.streams));
 }
 
 }  // namespace
 
-Shape dense_shape(Shape shape) {
-  shape.ffn *= shape.top_k;
-  shape.experts = shape.top_k = 1;
-  shape.ep = 1;
-  return shape;
-}
-
-std::string why_no_graph_of_sync(const Case& bench_case) {
-  if (!syncs_ranks(bench_case)) return {};
-  if (sync_waits(bench_case)) return "the gradient sync between ranks waits for the device";
-  return "a replayed gradient sync over NCCL would wait for other ranks without a limit";
-}
-
-MemoryEstimate estimate_memory(const Case& bench_case, std::size_t cache_bytes) {
-  MemoryEstimate estimate = estimate_subject(bench_case, cache_bytes);
-  if (bench_case.cache == CacheState::flushed) estimate.workspace += Flush::bytes(cache_bytes);
-  return estimate;
-}
-
-std::unique_ptr<Subject> make_linear_subject(const Case& bench_case, Bench bench) {
-  return std::make_unique<LinearSubject>(bench_case, bench);
-}
-std::unique_ptr<Subject> make_dense_subject(const Case& bench_case, Bench bench) {
-  return std::make_unique<DenseSubject>(bench_case, bench);
-}
+const SubjectEntry kDenseSubject{.kind = SubjectKind::dense,
+                                 .make = make_subject_of<DenseSubject>,
+                                 .estimate = estimate,
+                                 .why_not = why_not_dense};
 
 }  // namespace moebench

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/subjects.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "bench/flush.h"
+#include "bench/inputs.h"
+
+namespace moebench {
+
+const SubjectEntry& find_subject(SubjectKind kind) {
+  switch (kind) {
+    case SubjectKind::layer:
+      return kLayerSubject;
+    case SubjectKind::linear:
+      return kLinearSubject;
+    case SubjectKind::dense:
+      return kDenseSubject;
+  }
+  MB_ASSERT(false);
+}
+
+std::unique_ptr<Subject> make_subject(const Case& bench_case, Bench bench) {
+  return find_subject(bench_case.subject).make(bench_case, bench);
+}
+
+MemoryEstimate estimate_memory(const Case& bench_case, std::size_t cache_bytes) {
+  const int input_sets = input_sets_of(bench_case, cache_bytes);
+  MemoryEstimate estimate = find_subject(bench_case.subject).estimate(bench_case, input_sets, cache_bytes);
+  if (bench_case.cache == CacheState::flushed) estimate.workspace += Flush::bytes(cache_bytes);
+  return estimate;
+}
+
+std::string why_no_graph_of_sync(const Case& bench_case) {
+  if (!syncs_ranks(bench_case)) return {};
+  if (sync_waits(bench_case)) return "the gradient sync between ranks waits for the device";
+  return "a replayed gradient sync over NCCL would wait for other ranks without a limit";
+}
+
+CheckRecord record_of(CheckMode mode, std::vector<CheckItem> items) {
+  const bool passed =
+      std::all_of(items.begin(), items.end(), [](const CheckItem& item) { return item.passed(); });
+  return {.mode = std::string(name_of(mode)), .passed = passed, .items = std::move(items)};
+}
+
+std::vector<float> download(Backend& backend, const TensorView& tensor) {
+  std::vector<float> host(static_cast<std::size_t>(tensor.size()));
+  backend.download(host, tensor);
+  return host;
+}
+
+}  // namespace moebench
