@@ -56,7 +56,7 @@ DeviceRecord DeviceState::describe(World& ranks, const Sensors* sensors, const s
                                    double tokens) const {
   const auto reasons = ranks.gather_text(sensors ? "" : unknown);
   const auto ids = ranks.gather_text(sensors ? sensors->device_id() : "");
-  const auto all = gather_all(ranks, std::vector<Seen>{seen_});
+  const auto all = gather_each(ranks, seen_);
   DeviceRecord record;
   for (const std::string& reason : reasons)
     if (!reason.empty() && record.unknown.empty()) record.unknown = reason;

@@ -31,7 +31,6 @@ Measurement::Measurement(const Case& bench_case, const Sampling& sampling, Bench
       ranges_(bench_case, bench.ranks.rank()),
       sampler_(sensors()),
       stopping_(sampling),
-      slowest_(columns()),
       rank_total_(static_cast<std::size_t>(bench.ranks.size())),
       times_slowest_(rank_total_.size()) {
   bench.backend.memory().reset_peak();
@@ -67,7 +66,7 @@ bool Measurement::prepare(const TellPhase& tell) {
   record_.stop.warmup = std::max({sampling_.warmup, subject_->input_sets(), 1});
   for (int i = 0; i < record_.stop.warmup; ++i) {
     const auto times = iterate(step_++);
-    if (record_.first_iteration_us == 0) record_.first_iteration_us = times[host_column()];
+    if (record_.first_iteration_us == 0) record_.first_iteration_us = times.host_us;
   }
   subject_->settle();
   return true;
@@ -102,7 +101,7 @@ std::size_t Measurement::graph_bytes() const {
 void Measurement::record_graphs() {
   for (int i = 0; i < subject_->input_sets(); ++i) {
     const auto times = iterate(step_++);
-    if (i == 0) record_.first_iteration_us = times[host_column()];
+    if (i == 0) record_.first_iteration_us = times.host_us;
   }
   subject_->settle();
   const auto start = Clock::now();
@@ -115,7 +114,7 @@ void Measurement::record_graphs() {
 }
 
 /// Runs all passes once. Ranks start together, their devices too where they share memory; nothing but the passes lies between the first and last timestamp.
-std::vector<double> Measurement::iterate(int step, Trace* trace) {
+IterationTimes Measurement::iterate(int step, Trace* trace) {
   throw_if_interrupted();
   if (flush_) flush_->run();
   bench_.ranks.barrier();
@@ -132,13 +131,12 @@ std::vector<double> Measurement::iterate(int step, Trace* trace) {
   if (may_hold) bench_.backend.release();
   bench_.backend.synchronize();
   const double host_us = us_since(start);
-  std::vector<double> us;
   const int last = static_cast<int>(passes_.size());
-  for (int p = 0; p < last; ++p) us.push_back(timestamps_->elapsed_us(p, p + 1));
-  us.push_back(timestamps_->elapsed_us(0, last));
-  us.push_back(host_us);
-  us.push_back(queue_us);
-  return us;
+  IterationTimes times{
+      .total_us = timestamps_->elapsed_us(0, last), .host_us = host_us, .queue_us = queue_us};
+  for (int p = 0; p < last; ++p)
+    times.pass_us[static_cast<std::size_t>(p)] = timestamps_->elapsed_us(p, p + 1);
+  return times;
 }
 
 /// A replayed pass has no ranges per stage for a profiler.
@@ -153,7 +151,7 @@ void Measurement::queue(std::size_t pass, int step, Trace* trace) {
 
 bool Measurement::sample() {
   const auto allocations = bench_.backend.memory().allocations();
-  std::vector<std::vector<double>> mine;
+  std::vector<IterationTimes> mine;
   std::vector<Clock::time_point> between{Clock::now()};
   sampler_.begin();
   for (int i = stopping_.next_round(); i > 0; --i) {
@@ -164,7 +162,7 @@ bool Measurement::sample() {
   device_state_.add(sampler_.readings(), static_cast<int>(mine.size()),
                     std::chrono::duration<double>(between.back() - between.front()).count());
   for (std::size_t i = 0; i < mine.size(); ++i)
-    mine[i].push_back(throttled_between(sampler_.readings(), between[i], between[i + 1]));
+    mine[i].throttled = throttled_between(sampler_.readings(), between[i], between[i + 1]);
   record_.memory.timed_allocations +=
       static_cast<std::int64_t>(bench_.backend.memory().allocations() - allocations);
   keep_round(mine);
@@ -172,30 +170,31 @@ bool Measurement::sample() {
 }
 
 /// Every rank gathers the same samples, so every rank stops at the same one.
-void Measurement::keep_round(const std::vector<std::vector<double>>& mine) {
-  std::vector<double> flat;
-  for (const auto& row : mine) flat.insert(flat.end(), row.begin(), row.end());
-  const auto all = bench_.ranks.gather(flat);
-  const std::size_t ranks = rank_total_.size(), total = total_column();
+void Measurement::keep_round(const std::vector<IterationTimes>& mine) {
+  const auto all = gather_by_rank(bench_.ranks, std::span(mine));
   for (std::size_t i = 0; i < mine.size(); ++i) {
-    const auto at = [&](std::size_t rank, std::size_t column) {
-      return all[rank * flat.size() + i * columns() + column];
-    };
-    for (std::size_t column = 0; column < columns(); ++column) {
-      double max = 0;
-      for (std::size_t rank = 0; rank < ranks; ++rank) max = std::max(max, at(rank, column));
-      slowest_[column].push_back(max);
-    }
+    IterationTimes slowest;
+    for (const auto& rank : all) slowest.merge(rank[i]);
     std::size_t slowest_rank = 0, as_slow = 0;
-    for (std::size_t rank = 0; rank < ranks; ++rank) {
-      rank_total_[rank].push_back(at(rank, total));
-      if (at(rank, total) < slowest_[total].back()) continue;
+    for (std::size_t rank = 0; rank < all.size(); ++rank) {
+      const double total_us = all[rank][i].total_us;
+      rank_total_[rank].push_back(total_us);
+      if (total_us < slowest.total_us) continue;
       slowest_rank = rank;
       ++as_slow;
     }
     if (as_slow == 1) ++times_slowest_[slowest_rank];
-    stopping_.add(slowest_[total].back());
+    slowest_.push_back(slowest);
+    stopping_.add(slowest.total_us);
   }
+}
+
+void IterationTimes::merge(const IterationTimes& other) {
+  for (std::size_t p = 0; p < pass_us.size(); ++p) pass_us[p] = std::max(pass_us[p], other.pass_us[p]);
+  total_us = std::max(total_us, other.total_us);
+  host_us = std::max(host_us, other.host_us);
+  queue_us = std::max(queue_us, other.queue_us);
+  throttled = throttled || other.throttled;
 }
 
 double Measurement::percentile_of_total(double p) const {

@@ -2,6 +2,7 @@
 // One case from verification to record, in steps that a runner can interleave with other cases.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -18,6 +19,18 @@
 namespace moebench {
 
 class StageClock;
+
+/// One iteration, microseconds.
+struct IterationTimes {
+  std::array<double, kPasses.size()> pass_us{};  ///< in the order of the case's passes
+  double total_us = 0;
+  double host_us = 0;      ///< from the first call until the device is done
+  double queue_us = 0;     ///< the host's time to queue it
+  bool throttled = false;  ///< the device lowered its clocks meanwhile
+
+  /// Takes the larger of each.
+  void merge(const IterationTimes& other);
+};
 
 /// Every call is collective over `bench.ranks`. Samples are kept for all passes and all ranks; the
 /// largest over ranks of each iteration is what statistics are made of.
@@ -42,15 +55,14 @@ class Measurement {
   double error_pct() const { return median_error_pct(stopping_.samples()); }
 
  private:
-  /// One iteration on this rank, microseconds: each pass, then their total, the host's view of it, and how long the
-  /// host took to queue it. Replayed if graphs were recorded and stages are not traced.
-  std::vector<double> iterate(int step, Trace* trace = nullptr);
+  /// One iteration on this rank. Replayed if graphs were recorded and stages are not traced.
+  IterationTimes iterate(int step, Trace* trace = nullptr);
   void queue(std::size_t pass, int step, Trace* trace);
   bool judge_check();
   void record_graphs();
   std::size_t graph_bytes() const;
   void recheck();
-  void keep_round(const std::vector<std::vector<double>>& mine);
+  void keep_round(const std::vector<IterationTimes>& mine);
   std::vector<double> time_stages(const std::vector<StageWork>& work, StageClock& clock, int iterations);
   void sample_stages();
   StageRecord describe_stage(const StageWork& work, const Summary& time);
@@ -63,12 +75,13 @@ class Measurement {
   /// Null if there are none or they shall not be read.
   Sensors* sensors() const { return sampling_.sensors ? bench_.backend.sensors() : nullptr; }
   double percentile_of_total(double p) const;
-  // What is kept of each sample, one column each: the passes, and then these.
-  std::size_t total_column() const { return passes_.size(); }
-  std::size_t host_column() const { return passes_.size() + 1; }
-  std::size_t queue_column() const { return passes_.size() + 2; }
-  std::size_t throttled_column() const { return passes_.size() + 3; }
-  std::size_t columns() const { return passes_.size() + 4; }
+  /// `get(times)` of every sample.
+  template <class Get>
+  std::vector<double> samples_of(Get get) const {
+    std::vector<double> values;
+    for (const IterationTimes& times : slowest_) values.push_back(get(times));
+    return values;
+  }
 
   Case case_;
   Sampling sampling_;
@@ -84,7 +97,7 @@ class Measurement {
   DeviceState device_state_;
   Stopping stopping_;
   int step_ = 0;
-  std::vector<std::vector<double>> slowest_;     ///< [column] samples, max over ranks
+  std::vector<IterationTimes> slowest_;          ///< [sample] max over ranks
   std::vector<std::vector<double>> rank_total_;  ///< [rank] samples of the total
   std::vector<int> times_slowest_;               ///< [rank] iterations in which it alone was the slowest
   Record record_;

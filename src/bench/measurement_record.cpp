@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a measurement's record says of its samples, its stages, its ranks and its memory.
+// The record of a measurement: its samples, stages, ranks and memory.
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <numeric>
+#include <span>
 
 #include "base/text.h"
 #include "bench/measurement.h"
@@ -21,6 +22,12 @@ MemoryEstimate split_of_peak(const Memory& memory) {
           .workspace = part(MemoryTag::workspace)};
 }
 
+/// One rank's work in a stage or pass, and the least time that it needs.
+struct RankWork {
+  StageCost cost;
+  Floor floor;
+};
+
 /// The rank that was slowest in the most iterations, if it was so more often than the next one by more than chance
 /// (a sign test at 95 %, of as many iterations as the samples are worth); nothing where there is no significant one.
 std::optional<int> slowest_rank(const std::vector<int>& times_slowest, double effective_share) {
@@ -36,14 +43,15 @@ std::optional<int> slowest_rank(const std::vector<int>& times_slowest, double ef
 
 }  // namespace
 
-/// Rows per expert over all ranks of the first expert-parallel group would hide the others: all groups count.
+/// Load statistics cover every expert-parallel group, not only the first.
 void Measurement::describe_load() {
   const auto mine = subject_->rows_of_experts();
   if (mine.empty()) return;
-  std::vector<double> numbers(mine.begin(), mine.end());
-  const auto all = bench_.ranks.gather(numbers);
-  std::vector<std::int64_t> experts(all.begin(), all.end()), ranks(rank_total_.size());
-  for (std::size_t i = 0; i < experts.size(); ++i) ranks[i / mine.size()] += experts[i];
+  std::vector<std::int64_t> experts, ranks;
+  for (const auto& rows : gather_by_rank(bench_.ranks, std::span(mine))) {
+    experts.insert(experts.end(), rows.begin(), rows.end());
+    ranks.push_back(std::accumulate(rows.begin(), rows.end(), std::int64_t{0}));
+  }
   record_.rows_per_expert = load_stats(experts);
   record_.rows_per_rank = load_stats(ranks);
   record_.ranks.rows.assign(ranks.begin(), ranks.end());
@@ -54,7 +62,7 @@ void Measurement::describe_drops() {
   const auto drops = subject_->drops();
   if (!drops) return;
   Drops all;
-  for (const Drops& of_rank : gather_all(bench_.ranks, std::vector<Drops>{*drops})) {
+  for (const Drops& of_rank : gather_each(bench_.ranks, *drops)) {
     all.slots += of_rank.slots, all.dropped += of_rank.dropped, all.lost_tokens += of_rank.lost_tokens;
     all.weight += of_rank.weight, all.kept_weight += of_rank.kept_weight;
   }
@@ -65,17 +73,14 @@ void Measurement::describe_drops() {
 }
 
 void Measurement::describe_times() {
-  const auto describe = [&](std::size_t column, StageCost cost) {
+  const auto describe = [&](std::vector<double> samples, StageCost cost) {
     TimeRecord time;
-    time.samples = slowest_[column];
+    time.samples = std::move(samples);
     time.device = summarize(time.samples);
-    const Floor floor = floor_of(cost, peaks_);
-    const double mine[] = {cost.flops, cost.bytes, floor.us};
-    const auto all = bench_.ranks.gather(mine);
-    for (std::size_t i = 0; i < all.size(); i += 3) {
-      time.flops += all[i];
-      time.bytes += all[i + 1];
-      time.floor_us = std::max(time.floor_us, all[i + 2]);
+    for (const RankWork& rank : gather_each(bench_.ranks, RankWork{cost, floor_of(cost, peaks_)})) {
+      time.flops += rank.cost.flops;
+      time.bytes += rank.cost.bytes;
+      time.floor_us = std::max(time.floor_us, rank.floor.us);
     }
     time.tflops = time.device.p50 > 0 ? time.flops / time.device.p50 * 1e-6 : 0;
     time.limit_pct = limit_pct(time.floor_us, time.device.p50);
@@ -85,9 +90,11 @@ void Measurement::describe_times() {
   for (std::size_t p = 0; p < passes_.size(); ++p) {
     const StageCost cost = subject_->cost(passes_[p]);
     total += cost;
-    record_.time[std::string(name_of(passes_[p]))] = describe(p, cost);
+    record_.time[std::string(name_of(passes_[p]))] =
+        describe(samples_of([p](const IterationTimes& t) { return t.pass_us[p]; }), cost);
   }
-  TimeRecord& time = record_.time["total"] = describe(total_column(), total);
+  TimeRecord& time = record_.time["total"] =
+      describe(samples_of([](const IterationTimes& t) { return t.total_us; }), total);
   record_.tokens_per_s =
       time.device.p50 > 0 ? static_cast<double>(case_.shape.tokens) / time.device.p50 * 1e6 : 0;
   const double n = time.device.n;
@@ -98,11 +105,11 @@ void Measurement::describe_times() {
     record_.ranks.tokens.push_back(static_cast<double>(case_.shape.tokens_of(rank)));
 }
 
-/// How long queueing took tells something where the host queues all of an iteration without waiting for any.
+/// The time to queue an iteration is known only where the host does not wait in it.
 void Measurement::describe_host() {
-  record_.host = summarize(slowest_[host_column()]);
+  record_.host = summarize(samples_of([](const IterationTimes& t) { return t.host_us; }));
   if (subject_->waits_for_device() || !bench_.backend.stream().handle) return;
-  record_.queue_us = summarize(slowest_[queue_column()]).p50;
+  record_.queue_us = summarize(samples_of([](const IterationTimes& t) { return t.queue_us; })).p50;
   if (record_.queue_us > record_.time.at("total").device.p50)
     record_.warnings.push_back(
         "the host takes longer to queue an iteration than the device to do it: one after the other they "
@@ -116,9 +123,8 @@ void Measurement::describe_memory() {
     double bytes;
     MemoryEstimate split;
   };
-  for (const Peak& peak :
-       gather_all(bench_.ranks,
-                  std::vector<Peak>{{static_cast<double>(memory.peak_bytes()), split_of_peak(memory)}})) {
+  const Peak mine{static_cast<double>(memory.peak_bytes()), split_of_peak(memory)};
+  for (const Peak& peak : gather_each(bench_.ranks, mine)) {
     if (peak.bytes <= record_.memory.peak_bytes) continue;
     record_.memory.peak_bytes = peak.bytes;
     record_.memory.at_peak = peak.split;
@@ -130,9 +136,8 @@ void Measurement::describe_device() {
   const std::string unknown = sampling_.sensors ? backend.why_no_sensors() : "not read: --no-sensors";
   record_.device =
       device_state_.describe(bench_.ranks, sensors(), unknown, static_cast<double>(case_.shape.tokens));
-  const std::vector<double>& throttled = slowest_[throttled_column()];
-  for (std::size_t i = 0; i < throttled.size(); ++i)
-    if (throttled[i] > 0) record_.device.throttled_at.push_back(static_cast<double>(i));
+  for (std::size_t i = 0; i < slowest_.size(); ++i)
+    if (slowest_[i].throttled) record_.device.throttled_at.push_back(static_cast<double>(i));
   record_.device.throttled_samples = static_cast<int>(record_.device.throttled_at.size());
   if (record_.device.throttled_samples > 0)
     record_.warnings.push_back(cat("the device lowered its clocks while samples were taken: ",
@@ -166,13 +171,12 @@ void Measurement::sample_stages() {
   };
   int next = std::clamp(record_.stop.samples / 4, kFewest, kMax);
   for (int taken = 0; next > 0; next = std::min(kRound, kMaxWithoutInterval - taken)) {
-    const auto all = bench_.ranks.gather(time_stages(work, clock, next));
+    const auto all = gather_by_rank(bench_.ranks, std::span<const double>(time_stages(work, clock, next)));
     const auto count = static_cast<std::size_t>(next);
     for (std::size_t s = 0; s < work.size(); ++s)
       for (std::size_t i = 0; i < count; ++i) {
         double max = 0;
-        for (std::size_t rank = 0; rank < rank_total_.size(); ++rank)
-          max = std::max(max, all[(rank * work.size() + s) * count + i]);
+        for (const auto& rank : all) max = std::max(max, rank[s * count + i]);
         slowest[s].push_back(max);
       }
     taken += next;
@@ -193,24 +197,20 @@ void Measurement::sample_stages() {
 /// The work and floor of the rank whose floor is highest: it sets the pace.
 StageRecord Measurement::describe_stage(const StageWork& work, const Summary& time) {
   const Floor floor = work.overlaps ? Floor{} : floor_of(work.cost, peaks_);
-  const std::array mine{floor.us, work.cost.flops, work.cost.bytes, work.cost.link_bytes,
-                        static_cast<double>(floor.bound)};
-  const auto all = bench_.ranks.gather(mine);
-  std::size_t busiest = 0;
-  for (std::size_t at = 0; at < all.size(); at += mine.size())
-    if (all[at] > all[busiest]) busiest = at;
-  const double* of = &all[busiest];
+  const auto all = gather_each(bench_.ranks, RankWork{work.cost, floor});
+  const RankWork busiest = *std::max_element(
+      all.begin(), all.end(), [](const RankWork& a, const RankWork& b) { return a.floor.us < b.floor.us; });
   return {.stage = work.stage,
           .pass = work.pass,
           .fused_into = work.fused_into,
           .overlaps = work.overlaps,
           .time = time,
-          .flops = of[1],
-          .bytes = of[2],
-          .link_bytes = of[3],
-          .floor_us = of[0],
-          .limit_pct = limit_pct(of[0], time.p50),
-          .bound = static_cast<Bound>(static_cast<int>(of[4]))};
+          .flops = busiest.cost.flops,
+          .bytes = busiest.cost.bytes,
+          .link_bytes = busiest.cost.link_bytes,
+          .floor_us = busiest.floor.us,
+          .limit_pct = limit_pct(busiest.floor.us, time.p50),
+          .bound = busiest.floor.bound};
 }
 
 }  // namespace moebench

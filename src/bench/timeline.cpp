@@ -33,21 +33,24 @@ std::vector<Slice> SliceTrace::slices() const {
 }
 
 Timeline timeline_of(const Case& bench_case, World& ranks, const std::vector<Slice>& mine) {
-  std::vector<double> times;  // every rank runs the same stages, so only the times differ
-  for (const Slice& slice : mine) times.insert(times.end(), {slice.begin_us, slice.end_us});
-  const auto all = ranks.gather(times);
+  struct Span {
+    double begin_us, end_us;
+  };
+  std::vector<Span> spans;  // every rank runs the same stages, so only the times differ
+  for (const Slice& slice : mine) spans.push_back({slice.begin_us, slice.end_us});
+  const auto all = gather_by_rank(ranks, std::span<const Span>(spans));
   Timeline timeline{bench_case, {}};
   double earliest = 0;
-  for (std::size_t first = 0; first < all.size(); first += times.size()) {
+  for (const auto& rank : all) {
     std::vector<double> ahead;  // of rank 0, at the beginning of each iteration
     for (std::size_t i = 0; i < mine.size(); ++i)
-      if (!mine[i].pass) ahead.push_back(all[2 * i] - all[first + 2 * i]);
+      if (!mine[i].pass) ahead.push_back(all.front()[i].begin_us - rank[i].begin_us);
     std::sort(ahead.begin(), ahead.end());
     const double shift = percentile(ahead, 50);
     std::vector<Slice> slices = mine;
     for (std::size_t i = 0; i < slices.size(); ++i) {
-      slices[i].begin_us = all[first + 2 * i] + shift;
-      slices[i].end_us = all[first + 2 * i + 1] + shift;
+      slices[i].begin_us = rank[i].begin_us + shift;
+      slices[i].end_us = rank[i].end_us + shift;
       earliest = std::min(earliest, slices[i].begin_us);
     }
     timeline.ranks.push_back(std::move(slices));

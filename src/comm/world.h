@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -17,7 +18,7 @@
 
 namespace moebench {
 
-/// Where a process believes it stands, from the launcher's environment.
+/// Rank, size and launcher of this process, from the launcher's environment variables.
 struct Launch {
   std::string launcher;  ///< "mpirun", "srun", "torchrun", "moebench" (local ranks) or "" for none
   int rank = 0, size = 1;
@@ -78,6 +79,28 @@ std::vector<T> gather_all(World& world, const std::vector<T>& mine) {
     std::memcpy(all.data() + held, part.data(), part.size());
   }
   return all;
+}
+
+/// `mine` [n] of every rank as [rank][n]; n is the same everywhere, and T is copied byte by byte. Collective.
+template <class T>
+std::vector<std::vector<T>> gather_by_rank(World& world, std::span<const T> mine) {
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % sizeof(double) == 0);
+  std::vector<double> words(mine.size_bytes() / sizeof(double));
+  std::memcpy(words.data(), mine.data(), mine.size_bytes());
+  const std::vector<double> all = world.gather(words);
+  std::vector<std::vector<T>> ranks(static_cast<std::size_t>(world.size()), std::vector<T>(mine.size()));
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank)
+    std::memcpy(static_cast<void*>(ranks[rank].data()), all.data() + rank * words.size(), mine.size_bytes());
+  return ranks;
+}
+
+/// One value of every rank, by rank. Collective.
+template <class T>
+std::vector<T> gather_each(World& world, const T& mine) {
+  std::vector<T> values;
+  for (const std::vector<T>& rank : gather_by_rank(world, std::span<const T>(&mine, 1)))
+    values.push_back(rank.front());
+  return values;
 }
 
 /// One rank, no launcher, no library.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report/csv.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/text.h"
 #include "report/record_json.h"
-#include "suite/flag.h"
 
 namespace moebench {
 namespace {
@@ -14,52 +14,14 @@ void add_stages(std::vector<std::string>& columns, std::string_view pass, std::s
   for (const Stage stage : stages) columns.push_back(cat("stages.", pass, ".", name_of(stage), ".p50_us"));
 }
 
+/// All single values of a point: what a reader looks for first, then the order of the report, then the stages' medians.
 std::vector<std::string> column_names() {
   std::vector<std::string> columns{"id", "status", "reason"};
-  for (const Flag& flag : flags()) columns.push_back(cat("case.", flag.name));
-  for (const char* pass : {"total", "forward", "backward", "sync"})
-    for (const char* key :
-         {"n", "p50_us", "ci95_low_us", "ci95_high_us", "noise_pct", "mean_us", "stdev_us", "min_us", "p5_us",
-          "p25_us", "p75_us", "p95_us", "p99_us", "max_us", "tflops", "floor_us", "limit_pct"})
-      columns.push_back(cat("time.", pass, ".", key));
-  columns.push_back("host.p50_us");
+  for (std::string& path : paths_of_record())
+    if (std::find(columns.begin(), columns.end(), path) == columns.end()) columns.push_back(std::move(path));
   add_stages(columns, "forward", kForwardStages);
   add_stages(columns, "backward", kBackwardStages);
   add_stages(columns, "sync", std::array{Stage::sync});
-  for (const char* name : {"rates.tokens_per_s",
-                           "rates.exchange_gbs",
-                           "stop.reason",
-                           "stop.unmet",
-                           "stop.samples",
-                           "ranks.slowest",
-                           "load.rows_per_expert.min",
-                           "load.rows_per_expert.median",
-                           "load.rows_per_expert.max",
-                           "load.rows_per_expert.imbalance",
-                           "load.rows_per_rank.min",
-                           "load.rows_per_rank.median",
-                           "load.rows_per_rank.max",
-                           "load.rows_per_rank.imbalance",
-                           "load.rows_per_expert.max_over_mean",
-                           "load.rows_per_rank.max_over_mean",
-                           "load.drops.dropped_pct",
-                           "load.drops.kept_weight_pct",
-                           "memory.estimated_bytes",
-                           "memory.peak_bytes",
-                           "device.sm_min_mhz",
-                           "device.sm_max_mhz",
-                           "device.temperature_max_c",
-                           "device.power_mean_w",
-                           "device.throttled_samples",
-                           "device.energy_uj_per_token",
-                           "setup_us",
-                           "first_iteration_us",
-                           "capture_us",
-                           "check.mode",
-                           "check.passed",
-                           "check.verdict",
-                           "warnings"})
-    columns.push_back(name);
   return columns;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One description of a structure serves to write it and to read it: `fields(io, thing)` names each field
-// once, and `io` is a JsonWriter or a JsonReader.
+// One description of a structure serves to write it, to read it and to list its fields: `fields(io, thing)` names each
+// field once, and `io` is a JsonWriter, a JsonReader or a JsonPaths.
 #pragma once
 
 #include <cmath>
@@ -88,6 +88,40 @@ class JsonWriter {
   Json& out_;
   std::string path_;
   std::vector<std::string>& odd_;
+};
+
+/// The paths of all values that fit in one cell of a table, "time.total.p50_us": numbers, texts and lists of texts.
+class JsonPaths {
+ public:
+  static constexpr bool kReads = false;
+  explicit JsonPaths(std::vector<std::string>& paths, std::string path = {})
+      : paths_(paths), path_(std::move(path)) {}
+
+  template <class Value>
+  void operator()(const char* key, const Value&) {
+    add(key);
+  }
+  void operator()(const char* key, double, double) { add(key); }
+  void known(const char* key, double) { add(key); }
+  void text(const char* key, const std::string&) { add(key); }
+  void numbers(const char*, const std::vector<double>&) {}
+  template <class Enum, class Parse>
+  void word(const char* key, Enum, Parse) {
+    add(key);
+  }
+  template <class Fields>
+  void object(const char* key, Fields fields, bool = true) {
+    JsonPaths inner(paths_, cat(path_, key, "."));
+    fields(inner);
+  }
+  template <class T, class Fields>
+  void list(const char*, const std::vector<T>&, Fields, bool = true) {}
+
+ private:
+  void add(const char* key) { paths_.push_back(cat(path_, key)); }
+
+  std::vector<std::string>& paths_;
+  std::string path_;
 };
 
 /// Missing keys and null leave a field as it was; unknown keys are passed over, so that older programs read

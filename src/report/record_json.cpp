@@ -12,22 +12,24 @@ namespace moebench {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr std::array kTimes{"total", "forward", "backward", "sync"};
 
 Stage parse_stage(std::string_view word) {
-  constexpr std::array kStages{Stage::gate,    Stage::plan,    Stage::pack,    Stage::sizes, Stage::dispatch,
-                               Stage::experts, Stage::collect, Stage::combine, Stage::sync};
   std::vector<std::string> words;
-  for (const Stage stage : kStages) {
-    if (name_of(stage) == word) return stage;
-    words.emplace_back(name_of(stage));
+  for (const StageInfo& stage : kStages) {
+    if (stage.name == word) return stage.stage;
+    words.emplace_back(stage.name);
   }
   throw_unknown("stage", word, words);
 }
 
 Pass parse_pass(std::string_view word) {
-  for (const Pass pass : {Pass::forward, Pass::backward, Pass::sync})
+  std::vector<std::string> words;
+  for (const Pass pass : kPasses) {
     if (name_of(pass) == word) return pass;
-  throw_unknown("pass", word, {"forward", "backward", "sync"});
+    words.emplace_back(name_of(pass));
+  }
+  throw_unknown("pass", word, words);
 }
 
 /// A figure that fewer than `fewest` samples cannot know is null.
@@ -213,7 +215,7 @@ void timing_fields(Io& io, R& record, bool timed) {
   io.object(
       "time",
       [&](auto& times) {
-        for (const char* key : {"total", "forward", "backward", "sync"}) {
+        for (const char* key : kTimes) {
           if constexpr (Io::kReads) {
             if (times.find(key)) times.object(key, [&](auto& time) { time_fields(time, record.time[key]); });
           } else if (const auto found = record.time.find(key); found != record.time.end()) {
@@ -354,6 +356,17 @@ Json to_json(const Record& record) {
     if (std::find(warnings.begin(), warnings.end(), sentence) == warnings.end()) warnings.push_back(sentence);
   json["warnings"] = warnings;
   return json;
+}
+
+std::vector<std::string> paths_of_record() {
+  Record record;
+  for (const char* key : kTimes) record.time[key] = {};
+  record.drops.emplace();
+  std::vector<std::string> paths{"id"};
+  for (const Flag& flag : flags()) paths.push_back(cat("case.", flag.name));
+  JsonPaths io(paths);
+  record_fields(io, record, true);
+  return paths;
 }
 
 Record record_from_json(const Json& json, const std::string& where) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "bench/record.h"
 #include "report/json_fields.h"
@@ -16,6 +17,9 @@ Json to_json(const Record& record);
 /// `where` names the record in errors ("a.json: points[3]."). Throws UsageError for a value of the wrong
 /// kind.
 Record record_from_json(const Json& json, const std::string& where);
+
+/// The paths of all single values of a point, in their order: "case.experts", "time.total.p50_us".
+std::vector<std::string> paths_of_record();
 
 /// One line, or indented by two. Bytes that are not UTF-8 are replaced, never an error.
 std::string text_of(const Json& json, bool indented = false);

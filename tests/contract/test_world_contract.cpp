@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cmath>
+#include <span>
 #include <thread>
 
 #include "base/error.h"
@@ -42,6 +44,27 @@ TEST(WorldContract, GathersNumbersByRank) {
     EXPECT_EQ(all[2 * rank + 1], rank + 0.5);
   }
   EXPECT_TRUE(world().gather({}).empty());
+}
+
+TEST(WorldContract, GathersStructsByRank) {
+  struct Pair {
+    double value;
+    std::int32_t rank;
+    bool odd;
+  };
+  const int me = world().rank();
+  const std::vector<Pair> mine{{std::nan(""), me, me % 2 == 1}, {me + 0.25, -me, false}};
+  const auto all = gather_by_rank(world(), std::span<const Pair>(mine));
+  ASSERT_EQ(all.size(), static_cast<std::size_t>(world().size()));
+  for (int rank = 0; rank < world().size(); ++rank) {
+    ASSERT_EQ(all[rank].size(), 2u);
+    EXPECT_TRUE(std::isnan(all[rank][0].value));
+    EXPECT_EQ(all[rank][0].rank, rank);
+    EXPECT_EQ(all[rank][0].odd, rank % 2 == 1);
+    EXPECT_EQ(all[rank][1].value, rank + 0.25);
+    EXPECT_EQ(gather_each(world(), mine[1])[rank].rank, -rank);
+  }
+  EXPECT_TRUE(gather_by_rank(world(), std::span<const Pair>()).at(0).empty());
 }
 
 TEST(WorldContract, GathersTextOfAnyLength) {

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 
 import program
-from program import (CASE, Skip, a_tiny_disk, expect, expect_refused, finish, flags, lines_of, long, main, moebench, points_in, report, small,
+from program import (CASE, ROOT, Skip, a_tiny_disk, expect, expect_refused, finish, flags, lines_of, long, main, moebench, points_in, report, small,
                      start, statuses, until, validate)
 
 
@@ -43,6 +43,32 @@ def only_samples_that_are_asked_for_are_kept():
         assert moebench(f"run {small()} --json a.json --force {flag}").code == 0
         total = report("a.json")["points"][0]["time"]["total"]
         assert total["n"] == 3 and len(total.get("samples_us", [])) == kept
+
+
+def _paths(schema, node, path=""):
+    """Paths of all values of a schema that fit in one cell: numbers, words, texts and lists of texts."""
+    if "$ref" in node:
+        yield from _paths(schema, schema["$defs"][node["$ref"].rsplit("/", 1)[1]], path)
+    for choice in node.get("oneOf", []):
+        yield from _paths(schema, choice, path)
+    for key, value in node.get("properties", {}).items():
+        yield from _paths(schema, value, f"{path}.{key}" if path else key)
+    items = node.get("items", {})
+    kinds = {node.get("type")} if isinstance(node.get("type"), str) else set(node.get("type", []))
+    if "enum" in node or kinds & {"number", "integer", "string", "boolean"} or "enum" in items or items.get("type") == "string":
+        yield path
+
+
+def csv_and_schema_have_the_same_fields():
+    schema = json.loads((ROOT / "docs/report.schema.json").read_text())
+    point = json.loads(json.dumps(schema["$defs"]["point"]))
+    for key in ("axes", "case", "stages"):
+        del point["properties"][key]
+    described = set(_paths(schema, point))
+    header = moebench(f"run {small()} --csv - --quiet").out.splitlines()[0].split(",")
+    assert len(header) == len(set(header))
+    columns = {name for name in header[:-5] if not name.startswith(("case.", "stages."))}
+    assert columns == described, columns ^ described
 
 
 def the_csv_has_a_row_per_case():
