@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from series import group, require_axis, select
 
-MOST_BARS = 30  # more cannot be told apart
+MOST_BARS = 30  # more cannot be distinguished
 SHARES = {"forward": 1.0, "backward": 0.45, "sync": 0.18}
 
 

@@ -22,7 +22,7 @@ WIDTH = 7.5  # inches; 900 pixels at the resolution below
 DPI = 120
 LEFT = 0.16  # inches before titles, legends and notes
 INK, PALE = "#222222", "#6b6b6b"
-# Okabe and Ito (2008): told apart with every kind of colour vision.
+# Okabe and Ito (2008): distinguishable with every kind of colour vision.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#222222", "#8c8c8c"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 # Local moves are green, exchanges yellow to red, the experts blue.

@@ -78,7 +78,7 @@ std::string why_not_alike(const Identity& first, int rank, const Greeting& greet
   if (greeting == mine) return {};
   const std::string advice = "; start all ranks alike, with one build";
   if (std::memcmp(greeting.magic, mine.magic, sizeof mine.magic) != 0 || greeting.protocol != mine.protocol)
-    return cat("rank ", rank, " is of another build than rank 0, and speaks another protocol", advice);
+    return cat("rank ", rank, " is of another build than rank 0, with another protocol", advice);
   const Identity other = unpacked(text);
   if (other.build != first.build)
     return cat("rank ", rank, " is ", other.build, " and rank 0 is ", first.build, advice);

@@ -7,10 +7,10 @@
 
 namespace moebench {
 
-/// Starts `ranks` processes of this program with the same arguments, joined over sockets, and waits for them.
-/// They die with this process, and get its SIGINT, SIGTERM and SIGHUP. Once one has failed, the others get
-/// `grace_s` seconds to find out, and as long again to end after SIGTERM. Returns the highest exit code of those that ended by themselves; that of lost ranks (8) if a
-/// signal ended one, and 130 if this process was interrupted. Throws EnvironmentError.
+/// Starts `ranks` processes of this program with the same arguments, joined over sockets, and waits for them. They end
+/// with this process, which forwards SIGINT, SIGTERM and SIGHUP. After a failure the others get `grace_s` seconds, then
+/// SIGTERM, and SIGKILL after as long again. Returns the highest exit code of the processes that ended by themselves, 8 if
+/// a signal ended one, and 130 if this process was interrupted. Throws EnvironmentError.
 int run_local_ranks(int ranks, const std::vector<std::string>& argv, double grace_s = 5);
 
 /// The same through mpirun: `ranks` ranks of this program on this host, more than its cores if need be. Throws

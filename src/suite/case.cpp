@@ -57,7 +57,7 @@ std::string Case::title() const {
 std::vector<std::pair<std::string, std::string>> Case::settings() const {
   std::vector<std::pair<std::string, std::string>> pairs;
   for (const Flag& flag : flags()) {
-    // Of two flags that say the same, the first that has a value speaks.
+    // Of two flags that set the same thing, only the first with a value is listed.
     const bool said =
         std::any_of(pairs.begin(), pairs.end(), [&](auto& p) { return p.first == flag.replaces; });
     if (std::string value = flag.read(*this); !said && !value.empty())

@@ -92,7 +92,7 @@ TEST(SocketGroup, SaysThatThePortIsTaken) {
   const Meeting meeting;
   try {
     SocketGroup(0, 2, {.host = "127.0.0.1", .port = meeting.port()}, kTimeoutS);
-    FAIL() << "listens where somebody else does";
+    FAIL() << "listens at a port in use";
   } catch (const EnvironmentError& error) {
     EXPECT_EQ(
         std::string(error.what()),

@@ -217,7 +217,7 @@ TEST_P(EveryBackend, CombineWeighsRowsByScoreAndItsBackwardIsTheAdjoint) {
     const auto gradients = dscore.host();
     EXPECT_NEAR(std::inner_product(gradients.begin(), gradients.end(), weights.begin(), 0.0), forward,
                 1e-4 * std::sqrt(tokens * k * hidden));   // and in the scores
-    const Tensor without = poisoned(tokens * k, hidden);  // rows and dscore are somebody else's
+    const Tensor without = poisoned(tokens * k, hidden);  // the engine computes dscore, rows are not read
     backend_->combine(CombineBackward{dy, {}, row_of, score, without, {}, k});
     EXPECT_EQ(host(without), host(drows));
   }

@@ -17,5 +17,5 @@ sed -i 's#| \*\*\([0-9]*\) / 559\*\*#| **\1 / 560**#' "$copy/README.md"
 "$python" "$root/tools/report-numbers" "$copy" >/dev/null || fail "it did not write the table"
 "$python" "$root/tools/report-numbers" --check "$copy" || fail "what it wrote is not right"
 sed -i 's#150  2.3 %#151  2.3 %#' "$copy/README.md"
-"$python" "$root/tools/report-numbers" --check "$copy" && fail "a wrong row of the first table was not found"
+"$python" "$root/tools/report-numbers" --check "$copy" && fail "a wrong row of the table on Figure 5 was not found"
 exit 0

@@ -60,7 +60,7 @@ std::optional<Message> Link::receive() {
   if (!read_up_to(sizeof(Header))) return std::nullopt;
   Header header;
   std::memcpy(&header, in_.data(), sizeof header);
-  if (header.magic != Header{}.magic || header.length > kLongest) lost("it speaks another language");
+  if (header.magic != Header{}.magic || header.length > kLongest) lost("protocol mismatch");
   if (!read_up_to(sizeof header + static_cast<std::size_t>(header.length))) return std::nullopt;
   Message message{header.kind, header.code, in_.substr(sizeof header)};
   in_.clear();
