@@ -29,6 +29,10 @@ def read_links(path):
     return document
 
 
+def sizes_of(document):
+    return sorted({p["bytes_to_each_peer"] for p in document["points"] if p["pattern"] == "all"})
+
+
 def draw(document):
     """Left the rate, right the time, both against the bytes to each peer; bars from the fastest to the slowest repeat."""
     figure, (rates, times) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
@@ -47,6 +51,7 @@ def draw(document):
     for axes in (rates, times):
         axes.set_xscale("log", base=2)
         axes.set_xlabel("bytes to each peer")
+        axes.set_xticks(sizes_of(document)[::2])
         axes.xaxis.set_major_formatter(lambda value, _: f"{value / 2**20:g} MiB" if value >= 2**20 else f"{value / 2**10:g} KiB")
     rates.set_ylabel("GB/s that leave one rank")
     rates.set_ylim(bottom=0)
