@@ -43,10 +43,10 @@ int open_socket() {
 
 int call_on(const sockaddr_un& address, int rank) {
   const int socket = open_socket();
-  constexpr int kPatienceMs = 60000;
+  constexpr int kTimeoutMs = 60000;
   for (int waited = 0; connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0;
        ++waited) {
-    if (waited > kPatienceMs) die("a rank of a fake NCCL communicator did not come");
+    if (waited > kTimeoutMs) die("a rank of a fake NCCL communicator did not come");
     nap();
   }
   if (write(socket, &rank, sizeof rank) != sizeof rank) die("write");
