@@ -132,7 +132,8 @@ std::string core_list() {
 
 }  // namespace
 
-RunCapabilities run_capabilities(const Capabilities& backend, int ranks, std::string_view comm) {
+RunCapabilities run_capabilities(const Capabilities& backend, int ranks, std::string_view comm,
+                                 bool one_host) {
   std::vector<std::string> engines{std::string(kAuto)};
   std::vector<OtherBackend> others;
   for (const KnownBackend& known : kBackends) {
@@ -145,6 +146,7 @@ RunCapabilities run_capabilities(const Capabilities& backend, int ranks, std::st
           .comm = comm,
           .engine = [&backend](const Shape& shape) { return backend.best_engine(shape); },
           .words = {{"backend", backend_names()}, {"comm", comm_names()}, {"engine", unique(engines)}},
+          .peers_share_memory = one_host && (!uses_gpu(backend.name()) || comm == "nccl"),
           .why_not = [&backend, others](const Case& point) { return why_not(point, backend, others); }};
 }
 

@@ -29,7 +29,8 @@ const Capabilities& capabilities_of(std::string_view backend);
 /// Whether rows of this backend lie in GPU memory, so that ranks may exchange them over NCCL.
 bool uses_gpu(std::string_view backend);
 /// For expand_sweep(): what "auto" and absent flags stand for with this backend, and what it can run.
-RunCapabilities run_capabilities(const Capabilities& backend, int ranks, std::string_view comm);
+RunCapabilities run_capabilities(const Capabilities& backend, int ranks, std::string_view comm,
+                                 bool one_host);
 
 class RunContext {
  public:
@@ -40,7 +41,10 @@ class RunContext {
   World& world() { return *world_; }
   Backend& backend() { return *backend_; }
   Bench bench() { return {*world_, *backend_, *pool_}; }
-  RunCapabilities capabilities() const { return run_capabilities(*backend_, world_->size(), world_->name()); }
+  RunCapabilities capabilities() const {
+    return run_capabilities(*backend_, world_->size(), world_->name(),
+                            world_->local_size() == world_->size());
+  }
   /// How long joining the ranks and opening the backend took.
   double ranks_us() const { return ranks_us_; }
   double backend_us() const { return backend_us_; }

@@ -44,7 +44,8 @@ std::optional<ExitCode> start_ranks(const Options& options, const SweepAxes& axe
   const int ranks = options.plan ? 1 : ranks_to_start(axes);
   if (ranks == 1) return std::nullopt;
   // What is wrong with the sweep is said here, once, and not by each rank and a launcher.
-  RunCapabilities machine = run_capabilities(capabilities_of(backend_of(axes)), ranks, kMpi);
+  RunCapabilities machine = run_capabilities(capabilities_of(backend_of(axes)), ranks,
+                                             start_over_nccl(axes, ranks) ? kNccl : kMpi, true);
   machine.words.erase("comm");  // the ranks say why a comm cannot be used
   expand_sweep(axes, machine);
   if (!start_over_nccl(axes, ranks) && !can_run_mpirun())

@@ -51,6 +51,7 @@ struct Case {
   CommName comm = "self";
   Exchange exchange = Exchange::fused;
   Overlap overlap = Overlap::none;
+  bool auto_exchange = false, auto_overlap = false;  ///< until resolve(): the best that can run here
   int comm_sms = 16;  ///< multiprocessors of an exchange that runs beside the experts
   GateName gate = "topk";
   GateOptions gate_options;

@@ -287,21 +287,29 @@ constexpr Flag kFlags[] = {
      .read = [](const Case& c) { return c.comm.text(); },
      .write = [](Case& c, std::string_view v) { c.comm = v; }},
     {.name = "exchange",
-     .value = "fused|per-expert|direct",
+     .value = "fused|per-expert|direct|auto",
      .default_value = "fused",
-     .help = "rows at once, by local expert (the paper), or stored at peers of a host",
+     .help = "rows at once, by local expert (the paper), or stored at peers",
      .omitted_from_id_at_default = true,
      .reader = "a layer on several ranks (ep above 1) reads",
      .read = [](const Case& c) { return c.shape.ep > 1 ? std::string(name_of(c.exchange)) : std::string(); },
-     .write = [](Case& c, std::string_view v) { c.exchange = parse_exchange(v); }},
+     .write =
+         [](Case& c, std::string_view v) {
+           c.auto_exchange = v == kAuto;
+           c.exchange = c.auto_exchange ? Exchange::direct : parse_exchange(v);
+         }},
     {.name = "overlap",
-     .value = "none|wgrad|peer|tile",
+     .value = "none|wgrad|peer|tile|auto",
      .default_value = "none",
-     .help = "what runs while rows travel: nothing, weight gradients, own rows, or tiles",
+     .help = "what runs while rows travel: nothing, weight gradients, own rows, tiles",
      .omitted_from_id_at_default = true,
      .reader = "exchange direct reads",
      .read = [](const Case& c) { return is_direct(c) ? std::string(name_of(c.overlap)) : std::string(); },
-     .write = [](Case& c, std::string_view v) { c.overlap = parse_overlap(v); }},
+     .write =
+         [](Case& c, std::string_view v) {
+           c.auto_overlap = v == kAuto;
+           c.overlap = c.auto_overlap ? Overlap::tile : parse_overlap(v);
+         }},
     {.name = "comm-sms",
      .value = "N",
      .default_value = "16",

@@ -2,6 +2,7 @@
 #include "suite/resolve.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -23,6 +24,23 @@ void find_routing(Case& point) {
   if (!point.routing.lacks_parameter() || point.shape.tokens == 0 || !why_not(point.shape).empty()) return;
   const FoundParameter found = find_parameter(point.shape, point.routing, point.seed, point.target_imbalance);
   if (found.within) point.routing.parameter = found.parameter;
+}
+
+/// The first of what "auto" in exchange and overlap may stand for that can run here.
+void choose_exchange(Case& point, const RunCapabilities& machine) {
+  const bool exchange = std::exchange(point.auto_exchange, false),
+             overlap = std::exchange(point.auto_overlap, false);
+  if (!exchange && !overlap) return;
+  const auto can_run = [&] {
+    return machine.why_not ? machine.why_not(point).empty() : why_not(point).empty();
+  };
+  if (!exchange || machine.peers_share_memory) {
+    if (can_run()) return;
+    if (overlap) point.overlap = Overlap::none;
+    if (!exchange || can_run()) return;
+  }
+  point.exchange = Exchange::fused;
+  if (overlap) point.overlap = Overlap::none;
 }
 
 }  // namespace
@@ -48,6 +66,7 @@ Case resolve(const Settings& values, const RunCapabilities& machine) {
     point.engine = machine.engine ? EngineName(machine.engine(point.shape)) : Case{}.engine;
   check_words(point, machine);
   find_routing(point);
+  choose_exchange(point, machine);
   return point;
 }
 

@@ -20,6 +20,7 @@ struct RunCapabilities {
   std::function<std::string(const Shape&)> engine;  ///< what 'auto' stands for; "loop" if empty
   /// Words that a flag takes here, by flag; one that is not listed takes any.
   std::map<std::string, std::vector<std::string>, std::less<>> words;
+  bool peers_share_memory = false;  ///< ranks are on one host, and GPUs, if any, one for each
   /// Why a case cannot run here; empty if it can. If not set, why_not() below.
   std::function<std::string(const Case&)> why_not;
 };
