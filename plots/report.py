@@ -16,7 +16,7 @@ BACKWARD = ["combine", "collect", "experts", "dispatch", "pack", "gate"]
 STAGES = FORWARD + ["sync"]
 PASSES = ["total", "forward", "backward", "sync"]
 # Settings that older reports do not hold: at these values a case is what it was without them.
-DEFAULTS = {"graph": "off", "cache": "cold", "overlap": "none"}
+DEFAULTS = {"graph": "off", "cache": "cold", "overlap": "none", "placement": "contiguous", "routing-via": "auto"}
 # Settings that a subject does not read: they tell none of its points apart.
 NO_MATTER = {"linear": {"ep", "experts", "experts-per-rank", "top-k", "activation", "bias", "gate", "routing", "engine"},
              "dense": {"ep", "experts", "experts-per-rank", "gate", "routing", "engine"}}
@@ -123,6 +123,16 @@ class Stage(NamedTuple):
     bytes: float
 
 
+class Step(NamedTuple):
+    """One routing step: rows over all ranks, and its time."""
+    expert_rows: List[float]  # empty without --samples
+    rank_rows: List[float]
+    n: int  # samples
+    p50: float
+    low: Optional[float]
+    high: Optional[float]
+
+
 class Peaks(NamedTuple):
     backend: str
     dtype: str
@@ -147,11 +157,14 @@ class Point:
         self.times: Dict[str, Time] = {}
         self.stages: List[Stage] = []
         self.exchange_gbs = 0.0
+        self.routing: List[Step] = []
         if self.status != "ok" or not node.has("time"):
             return
         self.times = {key: read_time(node["time"][key]) for key in PASSES if node["time"].has(key)}
         self.stages = [read_stage(stage) for stage in node["stages"].list()] if node.has("stages") else []
         self.exchange_gbs = node["rates"].number_or("exchange_gbs", 0.0)
+        if node.has("routing"):
+            self.routing = [read_step(step) for step in node["routing"]["steps"].list()]
 
     @property
     def total(self):
@@ -194,6 +207,14 @@ def read_stage(node):
         node.child("stage").refuse("one of " + ", ".join(STAGES))
     return Stage(stage, node["pass"].text(), fused, 0.0 if fused else node["time"]["p50_us"].number(),
                  node["flops"].number(), node["bytes"].number())
+
+
+def read_step(node):
+    experts = [rows.number() for rows in node["expert_rows"].list()] if node.has("expert_rows") else []
+    known = node.has("ci95_low_us") and node.has("ci95_high_us")
+    low, high = (node["ci95_low_us"].number(), node["ci95_high_us"].number()) if known else (None, None)
+    return Step(experts, [rows.number() for rows in node["rank_rows"].list()], int(node["n"].number()),
+                node.number_or("p50_us", 0.0), low, high)
 
 
 def read_peaks(node):

@@ -15,7 +15,10 @@ int input_sets_needed(const Shape& shape, std::size_t cache_bytes) {
 }
 
 int input_sets_of(const Case& bench_case, std::size_t cache_bytes) {
-  return bench_case.cache == CacheState::hot ? 1 : input_sets_needed(bench_case.shape, cache_bytes);
+  const int for_cache =
+      bench_case.cache == CacheState::hot ? 1 : input_sets_needed(bench_case.shape, cache_bytes);
+  const int steps = std::max(routing_steps_of(bench_case), 1);
+  return (for_cache + steps - 1) / steps * steps;
 }
 
 std::vector<InputSet> make_inputs(const Workload& workload, int rank, bool backward, int count,

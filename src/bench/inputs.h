@@ -18,7 +18,8 @@ struct InputSet {
 /// How many sets of this size together exceed twice the last-level cache: 1 … 16.
 int input_sets_needed(const Shape& shape, std::size_t cache_bytes);
 
-/// The same for a case: one if its inputs shall be found in the cache.
+/// The same for a case: one if its inputs shall be found in the cache. A multiple of its routing steps: set i has the
+/// routing of step i modulo these.
 int input_sets_of(const Case& bench_case, std::size_t cache_bytes);
 
 /// Sets 0 … n-1 hold this rank's tokens of steps 0 … n-1.

@@ -7,6 +7,7 @@
 #include "bench/subjects.h"
 #include "layer/layer.h"
 #include "layer/verify.h"
+#include "trace/trace_selection.h"
 
 namespace moebench {
 namespace {
@@ -17,7 +18,7 @@ class LayerSubject final : public Subject {
       : case_(bench_case),
         bench_(bench),
         backward_(bench_case.passes != PassSet::fwd),
-        workload_(bench_case.shape, bench_case.routing, bench_case.seed),
+        workload_(workload_of(bench_case)),
         groups_(connect(bench, [&](auto comm) { return Groups(std::move(comm), bench_case.shape.ep); })),
         layer_(bench_case.shape, groups_, bench.backend,
                {.engine = bench_case.engine,
@@ -27,13 +28,15 @@ class LayerSubject final : public Subject {
                 .overlap = bench_case.overlap,
                 .comm_sms = bench_case.comm_sms,
                 .gate = &find_gate(bench_case.gate),
-                .gate_options = bench_case.gate_options}) {
+                .gate_options = bench_case.gate_options,
+                .replays = replays_routing(bench_case)}) {
     const int rank = bench.ranks.rank();
     layer_.load(workload_);
     const ScopedMemoryTag peers(bench.backend.memory(), MemoryTag::workspace);
     start_.emplace(groups_.world(), bench.backend);
     const int sets = input_sets_of(bench_case, bench.backend.device().cache_bytes);
     inputs_ = make_inputs(workload_, rank, backward_, sets, bench.backend);
+    if (layer_.replays()) prepare_replay();
     const ScopedMemoryTag scope(bench.backend.memory(), MemoryTag::inputs);
     y_ = Tensor(bench.backend.memory(), case_.shape.dtype, case_.shape.tokens_of(rank), case_.shape.hidden);
     if (backward_)
@@ -42,7 +45,9 @@ class LayerSubject final : public Subject {
 
   void start_together() override { start_->queue(); }
   void run(Pass pass, int step, Trace& trace) override {
-    const InputSet& input = inputs_[static_cast<std::size_t>(step) % inputs_.size()];
+    const std::size_t set = static_cast<std::size_t>(step) % inputs_.size();
+    const InputSet& input = inputs_[set];
+    layer_.begin_step(static_cast<int>(set));
     switch (pass) {
       case Pass::forward:
         return layer_.forward(input.x, y_, trace);
@@ -53,6 +58,18 @@ class LayerSubject final : public Subject {
     }
   }
   int input_sets() const override { return static_cast<int>(inputs_.size()); }
+  int routing_steps() const override {
+    return routing_steps_of(case_) > 0 ? routing_steps_of(case_) : input_sets();
+  }
+  std::optional<Choice> choice() const override {
+    const Routing& routing = layer_.routing();
+    Choice choice{std::vector<std::int32_t>(routing.expert_of.size()),
+                  std::vector<float>(routing.score.size())};
+    Memory& memory = bench_.backend.memory();
+    memory.copy_to_host(choice.experts.data(), routing.expert_of.data(), routing.expert_of.size_bytes());
+    memory.copy_to_host(choice.scores.data(), routing.score.data(), routing.score.size_bytes());
+    return choice;
+  }
   void settle() override { layer_.settle(); }
   bool waits_for_device() const override { return layer_.waits_for_device() || sync_waits(case_); }
 
@@ -98,6 +115,28 @@ class LayerSubject final : public Subject {
   }
 
  private:
+  static Workload workload_of(const Case& bench_case) {
+    WorkloadOptions options{.planted = !replays_routing(bench_case), .steps = routing_steps_of(bench_case)};
+    const RoutingDistribution& routing = bench_case.routing;
+    if (routing.is_trace())
+      options.draw = placed(draw_trace(parse_selection(routing.trace), bench_case.shape, bench_case.seed),
+                            bench_case.shape, routing.placement, bench_case.seed);
+    return Workload(bench_case.shape, routing, bench_case.seed, options);
+  }
+
+  void prepare_replay() {
+    const Shape& shape = case_.shape;
+    const int rank = bench_.ranks.rank();
+    std::vector<std::int32_t> experts;
+    for (int set = 0; set < input_sets(); ++set) {
+      experts.clear();
+      for (std::int64_t token = shape.first_token(rank); token < shape.first_token(rank + 1); ++token)
+        for (const std::int64_t expert : workload_.target_experts(set, token))
+          experts.push_back(static_cast<std::int32_t>(expert));
+      layer_.prepare_replay(set, inputs_[static_cast<std::size_t>(set)].x, experts);
+    }
+  }
+
   /// As the iterations left weights and inputs, or fresh ones.
   CheckRecord check_step(CheckMode mode, int step, bool as_it_is) {
     VerifyOptions options{.full = mode == CheckMode::full, .backward = backward_, .step = step};
@@ -134,6 +173,10 @@ double memory_of(const Capacity& capacity, const Shape& shape) {
 MemoryEstimate estimate(const Case& bench_case, int input_sets, std::size_t) {
   MemoryEstimate estimate = estimate_memory(bench_case.shape, bench_case.passes != PassSet::fwd, input_sets);
   estimate.activations += memory_of(bench_case.gate_options.capacity, bench_case.shape);
+  if (replays_routing(bench_case))  // experts and scores of each set
+    estimate.inputs +=
+        8.0 * input_sets *
+        static_cast<double>(bench_case.shape.tokens_of(bench_case.shape.ranks - 1) * bench_case.shape.top_k);
   return estimate;
 }
 

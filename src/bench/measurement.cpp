@@ -65,9 +65,12 @@ bool Measurement::prepare(const TellPhase& tell) {
   // Every input set once: whatever grows with what is received has grown before anything is timed.
   record_.stop.warmup = std::max({sampling_.warmup, subject_->input_sets(), 1});
   for (int i = 0; i < record_.stop.warmup; ++i) {
+    const int set = step_ % subject_->input_sets();
     const auto times = iterate(step_++);
     if (record_.first_iteration_us == 0) record_.first_iteration_us = times.host_us;
+    if (set == std::ssize(record_.routing.steps) && set < subject_->routing_steps()) observe_load(set);
   }
+  first_sampled_ = step_;
   subject_->settle();
   return true;
 }
@@ -231,6 +234,7 @@ Record Measurement::finish(const TellPhase& tell) {
   record_.stop.warmup = warmup;
   describe_load();
   describe_times();
+  describe_steps();
   describe_host();
   describe_device();
   if (sampling_.stages) tell("timing stages"), sample_stages();

@@ -62,6 +62,8 @@ class Measurement {
   void record_graphs();
   std::size_t graph_bytes() const;
   void recheck();
+  void observe_load(int set);
+  void describe_steps();
   void keep_round(const std::vector<IterationTimes>& mine);
   std::vector<double> time_stages(const std::vector<StageWork>& work, StageClock& clock, int iterations);
   void sample_stages();
@@ -96,7 +98,7 @@ class Measurement {
   SensorSampler sampler_;
   DeviceState device_state_;
   Stopping stopping_;
-  int step_ = 0;
+  int step_ = 0, first_sampled_ = 0;
   std::vector<IterationTimes> slowest_;          ///< [sample] max over ranks
   std::vector<std::vector<double>> rank_total_;  ///< [rank] samples of the total
   std::vector<int> times_slowest_;               ///< [rank] iterations in which it alone was the slowest

@@ -93,6 +93,27 @@ struct DropsRecord {
   double kept_weight_pct = 0;    ///< of the sum of all slots' scores, that of the slots that were not dropped
 };
 
+/// One routing step that iterations rotate through.
+struct StepRecord {
+  LoadStats rows_per_expert, rows_per_rank;
+  double ranks_per_token = 0;
+  std::int64_t dropped = 0;
+  Summary time;                     ///< of the iterations of this step, all passes; n is 0 if there were none
+  std::vector<double> expert_rows;  ///< [E] over all ranks; kept in the report with --samples
+  std::vector<double> rank_rows;    ///< [R]
+};
+
+/// What the gates of all ranks chose, read once for each routing step, before samples are taken.
+struct RoutingRecord {
+  std::string how;  ///< gate, planted, replayed; empty without a gate
+  double ranks_per_token =
+      0;  ///< distinct ranks that a token goes to, its own included where it is one: the mean
+  std::int64_t dropped = 0;   ///< slots of one rotation
+  TraceFacts trace;           ///< what is replayed, if it was recorded
+  std::string trace_fitting;  ///< what was done to give the case its tokens
+  std::vector<StepRecord> steps;
+};
+
 struct RanksRecord {
   std::optional<int> slowest;  ///< the rank that was slowest most often, if that is more than chance
   std::vector<double>
@@ -142,6 +163,7 @@ struct Record {
   CheckRecord check;
   LoadStats rows_per_expert, rows_per_rank;
   std::optional<DropsRecord> drops;
+  RoutingRecord routing;
   std::map<std::string, TimeRecord> time;  ///< "total" and each pass: "forward", "backward", "sync"
   Summary host;                            ///< host clock around the whole iteration, microseconds
   std::vector<StageRecord> stages;

@@ -34,6 +34,12 @@ struct StageWork {
   bool overlaps = false;  ///< runs beside other stages: its time is what they do not hide
 };
 
+/// What a gate chose for a rank's tokens.
+struct Choice {
+  std::vector<std::int32_t> experts;  ///< [T, K], −1: dropped
+  std::vector<float> scores;          ///< [T, K]
+};
+
 class Subject {
  public:
   virtual ~Subject() = default;
@@ -44,6 +50,10 @@ class Subject {
   /// inputs, together larger than the cache.
   virtual void run(Pass pass, int step, Trace& trace) = 0;
   virtual int input_sets() const = 0;
+  /// Input set i has the routing of step i modulo this.
+  virtual int routing_steps() const { return input_sets(); }
+  /// What the gate chose for this rank's tokens in the last iteration; none without a gate. Waits for the device.
+  virtual std::optional<Choice> choice() const { return {}; }
   /// Whether a pass makes the host wait for work it queued: then the backend must not hold that work back.
   virtual bool waits_for_device() const { return false; }
   /// Why its passes cannot be recorded as graphs and replayed; empty if they can.

@@ -39,7 +39,12 @@ std::string why_not_gate(const Question& q) {
   if (std::string why = why_unknown("gate", q.bench_case.gate); !why.empty()) return why;
   if (!q.subject.has_experts) return {};
   if (std::string why = find_gate(q.bench_case.gate).why_not(q.bench_case.shape); !why.empty()) return why;
-  return why_not(q.bench_case.gate_options.capacity, q.bench_case.shape);
+  const Capacity& capacity = q.bench_case.gate_options.capacity;
+  if (std::string why = why_not(capacity, q.bench_case.shape); !why.empty()) return why;
+  if (replays_routing(q.bench_case) && capacity.limits())
+    return "--capacity drops slots of the gate's own choice, so no routing can be replayed over it; valid: "
+           "none";
+  return {};
 }
 
 std::string why_not_exchange(const Question& q) {

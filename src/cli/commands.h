@@ -31,6 +31,9 @@ ExitCode links_command(const Options& options, const std::vector<std::string>& a
 /// A layer on GPUs that are not there; needs none.
 ExitCode project_command(const Options& options);
 
+/// Recorded routings: `record`, `show`, `convert`. `argv` starts ranks.
+ExitCode routing_trace_command(const Options& options, const std::vector<std::string>& argv);
+
 /// Throws UsageError if what --json or --csv names exists and --force is not given.
 void refuse_to_replace(const Options& options);
 /// Prints a comparison, and writes it where --json and --csv say.

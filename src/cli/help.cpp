@@ -52,7 +52,7 @@ std::string expanded(const std::string& line) {
   const std::string_view name = std::string_view(line).substr(kFlagsOf.size());
   for (const Command command :
        {Command::run, Command::verify, Command::compare, Command::ab, Command::report, Command::memory,
-        Command::project, Command::links, Command::calibrate, Command::info})
+        Command::project, Command::links, Command::calibrate, Command::trace, Command::info})
     if (name.starts_with(name_of(command))) return flag_list(command);
   return {};
 }

@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "MOEBENCH_";
 
-constexpr Words<Command, 12> kCommands{{{
+constexpr Words<Command, 13> kCommands{{{
     {Command::run, "run"},
     {Command::verify, "verify"},
     {Command::compare, "compare"},
@@ -34,6 +34,7 @@ constexpr Words<Command, 12> kCommands{{{
     {Command::project, "project"},
     {Command::links, "links"},
     {Command::calibrate, "calibrate"},
+    {Command::trace, "trace"},
     {Command::info, "info"},
     {Command::list, "list"},
     {Command::help, "help"},
@@ -66,8 +67,8 @@ std::optional<std::string> nearest_variable(std::string_view name, const std::ve
 
 void apply_environment(Options& options, const Variables& environment) {
   std::vector<std::string> known;
-  for (const std::string_view name :
-       {"run", "verify", "compare", "ab", "report", "memory", "project", "links", "calibrate", "info"})
+  for (const std::string_view name : {"run", "verify", "compare", "ab", "report", "memory", "project",
+                                      "links", "calibrate", "trace", "info"})
     for (const FlagLine& flag : flags_of(kCommands.parse("command", name)))
       known.push_back(variable_of(flag.name));
   for (const auto& [name, value] : environment) {
@@ -114,7 +115,8 @@ cxxopts::ParseResult tokenise(const std::vector<FlagLine>& flags, int argc, cons
 
 /// The words between the flags, for the commands that take some.
 void check_arguments(Command command, const std::vector<std::string>& arguments) {
-  const std::size_t max = command == Command::compare || command == Command::ab ? 2
+  const bool two = command == Command::compare || command == Command::ab || command == Command::trace;
+  const std::size_t max = two ? 2
                           : command == Command::help || command == Command::list || command == Command::report
                               ? 1
                               : 0;
@@ -236,7 +238,7 @@ Options parse_options(int argc, const char* const* argv, const Variables& enviro
   if (word.starts_with('-'))
     throw UsageError(cat("'", word,
                          "' comes before the command; valid: moebench "
-                         "run|verify|compare|ab|report|memory|project|info|list|help …"));
+                         "run|verify|compare|ab|report|memory|project|trace|info|list|help …"));
   Options options{.command = kCommands.parse("command", word)};
   if (options.command == Command::verify) options.sampling.check = CheckMode::full;
   apply_environment(options, environment);

@@ -28,6 +28,7 @@ enum class Command {
   project,
   links,
   calibrate,
+  trace,
   info,
   list,
   help,
@@ -57,7 +58,7 @@ struct Options {
   std::string peaks;                                    ///< file that keeps this machine's peaks
   std::vector<std::string> columns;                     ///< more columns of the table
   std::set<std::string, std::less<>> given;  ///< names of flags that were given, here or as variables
-  std::string output;                        ///< report: the page to write
+  std::string output;                        ///< report: the page to write; trace: the trace
   bool samples = false;                      ///< keep every sample in the report
   bool plan = false;                         ///< print the cases, run nothing
   bool resume = false;                       ///< skip what the report at `json` already holds

@@ -124,7 +124,7 @@ std::vector<OptionFlag> sampling_flags() {
        "S",
        "300",
        "longest wait between ranks, in seconds",
-       {Command::run, Command::verify, Command::links, Command::calibrate, Command::info},
+       {Command::run, Command::verify, Command::links, Command::calibrate, Command::trace, Command::info},
        [](Options& o, std::string_view v) { o.timeout_s = above_zero(v); }},
       {kGroup,
        "rendezvous",
@@ -160,17 +160,18 @@ std::vector<OptionFlag> output_flags() {
        "output",
        "FILE",
        "",
-       "write the page here, also as -o FILE; -: stdout",
-       {Command::report},
+       "write the page, or the trace, here, also as -o FILE; of report -: stdout",
+       {Command::report, Command::trace},
        [](Options& o, std::string_view v) { o.output = v; }},
       {kGroup, "trace", "FILE", "",
        "write a timeline of a few iterations of one case for Perfetto; time nothing", kRun,
        [](Options& o, std::string_view v) { o.trace = v; }},
       {kGroup, "columns", "NAME", "",
-       "more columns: imbalance, dropped, memory, min, max, p95, n, tokens (per second)", kRun,
-       [](Options& o, std::string_view v) { o.columns = parse_columns(v); }, true},
-      {kGroup, "samples", "", "", "keep every sample in the report", kRun,
-       [](Options& o, std::string_view v) { o.samples = on(v); }},
+       "more columns: imbalance, spread, dropped, memory, min, max, p95, n, tokens (per "
+       "second)",
+       kRun, [](Options& o, std::string_view v) { o.columns = parse_columns(v); }, true},
+      {kGroup, "samples", "", "", "keep every sample, and the rows of experts in each step, in the report",
+       kRun, [](Options& o, std::string_view v) { o.samples = on(v); }},
       {kGroup, "resume", "", "", "skip the cases that the report at --json already holds", kRun,
        [](Options& o, std::string_view v) { o.resume = on(v); }},
       {kGroup,
@@ -247,7 +248,7 @@ bool takes_case_flag(Command command, std::string_view flag) {
                                               "activation", "bias",   "dtype", "routing", "seed"};
     return std::find(std::begin(kOfALayer), std::end(kOfALayer), flag) != std::end(kOfALayer);
   }
-  return command == Command::run || command == Command::verify;
+  return command == Command::run || command == Command::verify || command == Command::trace;
 }
 
 bool is_flag_of(const OptionFlag& flag, Command command) {

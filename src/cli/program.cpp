@@ -44,6 +44,8 @@ ExitCode dispatch(const Options& options, const std::vector<std::string>& argv) 
       return links_command(options, argv);
     case Command::project:
       return project_command(options);
+    case Command::trace:
+      return routing_trace_command(options, argv);
     case Command::help:
       std::cout << help_of(options.arguments.empty() ? "" : options.arguments[0]);
       break;

@@ -2,6 +2,7 @@
 // One layer of the FastMoE paper (arXiv 2103.13262, algorithm 1 and section 3): read forward() first.
 #include "layer/layer.h"
 
+#include "base/error.h"
 #include "layer/gates/capacity.h"
 #include "layer/run_stage.h"
 
@@ -75,7 +76,20 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
                                                      .engine = *engine_,
                                                      .backward = options.backward,
                                                      .overlap = options.overlap,
-                                                     .comm_sms = options.comm_sms})) {}
+                                                     .comm_sms = options.comm_sms})) {
+  if (!options.replays) return;
+  auto replayed = std::make_unique<ReplayedGate>(
+      GateArgs{.shape = shape, .first_token = shape.first_token(groups.world().rank()), .backend = backend},
+      std::move(gate_));
+  replayed_ = replayed.get();
+  gate_ = std::move(replayed);
+}
+
+void Layer::prepare_replay(int step, const TensorView& x, std::span<const std::int32_t> experts) {
+  MB_ASSERT(replayed_);
+  const ScopedMemoryTag scope(backend_.memory(), MemoryTag::inputs);
+  replayed_->prepare(step, x, parameters_.value(Parameter::gate), routing_, experts);
+}
 
 StageCost Layer::cost(const RankLoad& load, Stage stage, Pass pass) const {
   if (stage != Stage::gate) return cost_of(shape_, load, stage, pass);

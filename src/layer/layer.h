@@ -11,6 +11,7 @@
 #include "backends/backend.h"
 #include "layer/dispatch/dispatcher.h"
 #include "layer/gates/gate.h"
+#include "layer/gates/replayed.h"
 #include "layer/groups.h"
 #include "layer/parameters.h"
 #include "layer/routing.h"
@@ -31,6 +32,7 @@ struct LayerOptions {
   int comm_sms = 16;                ///< multiprocessors of an exchange beside the experts
   const GateEntry* gate = &default_gate();
   GateOptions gate_options = {};
+  bool replays = false;  ///< the gate's choice is replaced by what prepare_replay() was given
 };
 
 /// T, H … below are this rank's. All tensors live in the backend's memory and all work goes to its stream. No call
@@ -42,6 +44,13 @@ class Layer {
 
   /// Writes this rank's share of the weights.
   void load(const Workload& workload) { parameters_.load(workload, backend_); }
+
+  /// Of a layer that replays: keeps the experts [T, K] of input step `step`, whose x this is. Steps in order from 0, after
+  /// load(). Waits for the device.
+  void prepare_replay(int step, const TensorView& x, std::span<const std::int32_t> experts);
+  bool replays() const { return replayed_ != nullptr; }
+  /// The input step that the next passes are of.
+  void begin_step(int step) { gate_->begin_step(step); }
 
   /// x [T, H] → y [T, H].
   void forward(const TensorView& x, const TensorView& y, Trace& trace);
@@ -87,6 +96,7 @@ class Layer {
   const GateEntry& gate_entry_;
   GateOptions gate_options_;
   std::unique_ptr<Gate> gate_;
+  ReplayedGate* replayed_ = nullptr;  ///< gate_, if it replays
   Routing routing_;
   std::unique_ptr<Dispatcher> dispatcher_;
 };

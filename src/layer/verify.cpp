@@ -91,6 +91,7 @@ class Verification {
                      dy_view = options_.x.data ? options_.dy : dy.view();
     backend_.poison(y);
     backend_.poison(dx);
+    layer_.begin_step(options_.step);
     layer_.forward(x_view, y, trace);
     if (options_.backward) {
       for (ParameterTensors& parameter : layer_.parameters().all()) backend_.poison(parameter.gradient);
@@ -145,7 +146,7 @@ class Verification {
       const OracleToken& expected = expected_[s];
       const std::int64_t token = sample_[s], row = token - first_;
       const auto name = [&] { return cat("token ", token); };
-      misrouted = std::max(misrouted, misrouting(expected.logits.data(), &gate_output_.chosen[token * k]));
+      misrouted = std::max(misrouted, misrouting(token, expected.logits.data()));
       score.add(row_of(&gate_output_.score[token * k], expected.score.data(), k), expected.score_terms, name);
       y.add(row_of(&y_[row * h], expected.y.data(), h), expected.y_terms, name);
       if (!options_.backward) continue;
@@ -163,8 +164,14 @@ class Verification {
     add("dx", dx);
   }
 
-  /// By how much the best expert left out beats the worst one taken, relative to the largest of what is ranked.
-  double misrouting(const double* of_token, const std::int32_t* chosen) const {
+  /// By how much the best expert left out beats the worst one taken, relative to the largest of what is ranked. What is
+  /// replayed follows from no logits: infinite unless it is what should be replayed, in its order.
+  double misrouting(std::int64_t token, const double* of_token) const {
+    const std::int32_t* chosen = &gate_output_.chosen[token * shape_.top_k];
+    if (layer_.replays()) {
+      const auto target = workload_.target_experts(options_.step, token);
+      return std::equal(target.begin(), target.end(), chosen) ? 0 : std::numeric_limits<double>::infinity();
+    }
     const auto logits = layer_.gate().ranking({of_token, static_cast<std::size_t>(shape_.experts)});
     const std::int32_t* end = chosen + shape_.top_k;
     double worst_taken = std::numeric_limits<double>::infinity(), best_left = -worst_taken, largest = 0;
@@ -240,8 +247,8 @@ class Verification {
     for (std::int64_t t = 0; t < tokens_; ++t) {
       const std::int64_t slot = (first_ + t) * k;
       const auto name = [&] { return cat("token ", first_ + t); };
-      items_.front().error = std::max(
-          items_.front().error, misrouting(&way.logits[t * shape_.experts], &gate_output_.chosen[slot]));
+      items_.front().error =
+          std::max(items_.front().error, misrouting(first_ + t, &way.logits[t * shape_.experts]));
       score.add(row_of(&gate_output_.score[slot], &way.score[t * k], k), 0, name);
       y.add(row_of(&y_[t * h], &way.y[t * h], h), way.y_terms[t], name);
       if (!options_.backward) continue;

@@ -2,10 +2,31 @@
 #include "moe/load.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <vector>
 
 namespace moebench {
+
+namespace {
+
+double variation(std::span<const std::int64_t> rows, double mean) {
+  double squares = 0;
+  for (const std::int64_t n : rows)
+    squares += (static_cast<double>(n) - mean) * (static_cast<double>(n) - mean);
+  return mean > 0 ? std::sqrt(squares / static_cast<double>(rows.size())) / mean : 0;
+}
+
+double relative_entropy(std::span<const std::int64_t> rows, double mean) {
+  if (rows.size() < 2 || mean <= 0) return 0;
+  const double sum = mean * static_cast<double>(rows.size());
+  double entropy = 0;
+  for (const std::int64_t n : rows)
+    if (n > 0) entropy -= static_cast<double>(n) / sum * std::log(static_cast<double>(n) / sum);
+  return entropy / std::log(static_cast<double>(rows.size()));
+}
+
+}  // namespace
 
 LoadStats load_stats(std::span<const std::int64_t> rows) {
   if (rows.empty()) return {};
@@ -18,7 +39,27 @@ LoadStats load_stats(std::span<const std::int64_t> rows) {
           .median = (static_cast<double>(sorted[(n - 1) / 2]) + static_cast<double>(sorted[n / 2])) / 2,
           .mean = mean,
           .imbalance = mean > 0 ? static_cast<double>(sorted.back()) / mean - 1 : 0,
-          .empty = std::count(sorted.begin(), sorted.end(), 0)};
+          .empty = std::count(sorted.begin(), sorted.end(), 0),
+          .cv = variation(rows, mean),
+          .entropy = relative_entropy(rows, mean)};
+}
+
+TokenLoad token_load(const Shape& shape, std::span<const std::int32_t> expert_of) {
+  TokenLoad load{.rows = std::vector<std::int64_t>(static_cast<std::size_t>(shape.experts))};
+  const std::int64_t k = shape.top_k;
+  std::vector<std::int64_t> last_token(static_cast<std::size_t>(shape.ep), -1);  // that went to each rank
+  for (std::int64_t slot = 0; slot < std::ssize(expert_of); ++slot) {
+    const std::int32_t expert = expert_of[static_cast<std::size_t>(slot)];
+    if (expert < 0) {
+      ++load.dropped;
+      continue;
+    }
+    ++load.rows[static_cast<std::size_t>(expert)];
+    std::int64_t& last = last_token[static_cast<std::size_t>(expert / shape.experts_per_rank())];
+    load.ranks += last != slot / k;
+    last = slot / k;
+  }
+  return load;
 }
 
 Drops count_drops(std::span<const std::int32_t> expert_of, std::span<const float> score, std::int64_t top_k) {

@@ -4,6 +4,9 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
+
+#include "moe/shape.h"
 
 namespace moebench {
 
@@ -13,6 +16,8 @@ struct LoadStats {
   double median = 0, mean = 0;
   double imbalance = 0;    ///< max / mean - 1, which others call MaxVio: 0 is perfectly even
   std::int64_t empty = 0;  ///< how many have no row
+  double cv = 0;           ///< standard deviation / mean
+  double entropy = 0;      ///< of the rows' shares over that of even ones: 1 is perfectly even, 0 all on one
 };
 
 /// What became of the slots of some tokens.
@@ -26,5 +31,15 @@ struct Drops {
 LoadStats load_stats(std::span<const std::int64_t> rows);
 /// expert_of [T, K], −1: dropped; score [T, K].
 Drops count_drops(std::span<const std::int32_t> expert_of, std::span<const float> score, std::int64_t top_k);
+
+/// What the gate chose for some tokens in one step.
+struct TokenLoad {
+  std::vector<std::int64_t> rows;  ///< [E] of each expert
+  std::int64_t dropped = 0;        ///< slots without an expert
+  std::int64_t ranks = 0;          ///< summed over the tokens: ranks that a token goes to, its own included
+};
+
+/// `expert_of` [tokens, K], −1: dropped.
+TokenLoad token_load(const Shape& shape, std::span<const std::int32_t> expert_of);
 
 }  // namespace moebench

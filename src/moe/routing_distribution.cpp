@@ -72,7 +72,9 @@ constexpr RoutingKind kKinds[] = {
      .help = "W4; in every fourth step every other token draws from the first quarter",
      .draw = draw_w7,
      .period = every_fourth},
+    {.name = "trace", .parameter = "FILE", .help = "what was recorded: see 'moebench help trace'"},
 };
+constexpr const RoutingKind& kTrace = kKinds[std::size(kKinds) - 1];
 
 /// Renumbers what another draws.
 class ShuffledDraw final : public RoutingDraw {
@@ -108,6 +110,7 @@ std::span<const RoutingKind> routing_kinds() { return kKinds; }
 
 std::string form_of(const RoutingKind& kind) {
   if (kind.parameter.empty()) return std::string(kind.name);
+  if (&kind == &kTrace) return "trace:FILE[@layer=L][@step=A[-B]]";
   return cat(kind.name, ":", kind.parameter, " (", kind.least, " <= ", kind.parameter, " <= ", kind.most,
              ")");
 }
@@ -116,6 +119,8 @@ std::string_view name_of(Placement placement) { return kPlacements.name(placemen
 Placement parse_placement(std::string_view word) { return kPlacements.parse("placement", word); }
 
 RoutingDistribution parse_routing(std::string_view word) {
+  if (word.starts_with("trace:") && word.size() > 6)
+    return {.kind = &kTrace, .trace = std::string(word.substr(6))};
   const auto exact = std::find_if(std::begin(kKinds), std::end(kKinds),
                                   [&](const RoutingKind& kind) { return kind.name == word; });
   if (exact != std::end(kKinds)) return {exact, exact->parameter.empty() ? 0 : std::nan("")};
@@ -128,6 +133,7 @@ RoutingDistribution parse_routing(std::string_view word) {
 }
 
 std::string name_of(const RoutingDistribution& routing) {
+  if (routing.is_trace()) return cat(kTrace.name, ":", routing.trace);
   const std::string word(routing.kind->name);
   return routing.kind->parameter.empty() || routing.lacks_parameter() ? word
                                                                       : cat(word, ":", routing.parameter);
@@ -137,10 +143,14 @@ int period_of(const RoutingDistribution& routing, const Shape& shape) {
   return routing.kind->period ? routing.kind->period(shape) : 1;
 }
 
+std::string why_not_drawn(const RoutingDistribution& routing) {
+  if (routing.is_trace()) return cat("routing '", name_of(routing), "' is replayed by run and verify alone");
+  if (!routing.lacks_parameter()) return {};
+  return cat("routing '", routing.kind->name, "' lacks its parameter; valid: ", form_of(*routing.kind),
+             routing.kind == &kTrace ? "" : ", or --target-imbalance");
+}
+
 std::string why_not_planted(const Shape& shape, const RoutingDistribution& routing) {
-  if (routing.lacks_parameter())
-    return cat("routing '", routing.kind->name, "' lacks its parameter; valid: ", form_of(*routing.kind),
-               ", or --target-imbalance");
   if (routing.is_random() || shape.experts <= shape.hidden) return {};
   return cat("routing '", name_of(routing), "' needs experts <= hidden, but experts is ", shape.experts,
              " and hidden is ", shape.hidden);
@@ -149,9 +159,13 @@ std::string why_not_planted(const Shape& shape, const RoutingDistribution& routi
 std::unique_ptr<RoutingDraw> make_draw(const Shape& shape, const RoutingDistribution& routing,
                                        std::uint64_t seed) {
   if (routing.is_random()) return nullptr;
-  MB_ASSERT(!routing.lacks_parameter());
-  auto draw = routing.kind->draw({shape, routing.parameter, seed});
-  if (routing.placement == Placement::contiguous) return draw;
+  MB_ASSERT(why_not_drawn(routing).empty());
+  return placed(routing.kind->draw({shape, routing.parameter, seed}), shape, routing.placement, seed);
+}
+
+std::unique_ptr<RoutingDraw> placed(std::unique_ptr<RoutingDraw> draw, const Shape& shape,
+                                    Placement placement, std::uint64_t seed) {
+  if (placement == Placement::contiguous) return draw;
   return std::make_unique<ShuffledDraw>(std::move(draw), shape.experts, seed);
 }
 

@@ -18,7 +18,7 @@ struct RoutingKind {
   std::string_view parameter;  ///< what stands for its parameter in help: "S"; empty: it has none
   double least = 0, most = 0;  ///< of the parameter
   std::string_view help;       ///< one line for `moebench list routings`
-  /// Null: the gate's own choice on random tokens.
+  /// Null: the gate's own choice on random tokens, or what is recorded in a file.
   std::unique_ptr<RoutingDraw> (*draw)(const RoutingDrawArgs&) = nullptr;
   /// Steps after which the pattern repeats; null: every step is drawn alike.
   int (*period)(const Shape&) = nullptr;
@@ -40,8 +40,10 @@ struct RoutingDistribution {
   /// NaN: the kind has one and none was given.
   double parameter = 0;
   Placement placement = Placement::contiguous;
+  std::string trace = {};  ///< of kind `trace`: what is behind its colon (trace/trace_selection.h)
 
-  bool is_random() const { return !kind->draw; }
+  bool is_random() const { return kind == &routing_kinds().front(); }
+  bool is_trace() const { return !trace.empty(); }
   bool lacks_parameter() const { return std::isnan(parameter); }
   bool operator==(const RoutingDistribution&) const = default;
 };
@@ -51,11 +53,16 @@ RoutingDistribution parse_routing(std::string_view word);
 std::string name_of(const RoutingDistribution& routing);
 /// Steps after which the routing's pattern repeats: at least 1.
 int period_of(const RoutingDistribution& routing, const Shape& shape);
+/// Why it cannot be drawn by its kind alone: it lacks its parameter, or is a file. Empty if it can.
+std::string why_not_drawn(const RoutingDistribution& routing);
 /// Why inputs cannot be made that a gate of this shape routes so; empty if they can.
 std::string why_not_planted(const Shape& shape, const RoutingDistribution& routing);
 
-/// What draws it, with its experts placed; null for `random`.
+/// What draws it, with its experts placed; null for `random`. why_not_drawn() is empty.
 std::unique_ptr<RoutingDraw> make_draw(const Shape& shape, const RoutingDistribution& routing,
                                        std::uint64_t seed);
+/// `draw` with its experts where `placement` puts them.
+std::unique_ptr<RoutingDraw> placed(std::unique_ptr<RoutingDraw> draw, const Shape& shape,
+                                    Placement placement, std::uint64_t seed);
 
 }  // namespace moebench

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "moe/load.h"
 
@@ -13,6 +14,14 @@ namespace {
 bool is_within(double reached, double target) { return std::abs(reached / target - 1) <= 0.01; }
 
 }  // namespace
+
+double parse_target_imbalance(std::string_view word) {
+  if (word == "none") return 0;
+  const auto value = to_double(word);
+  if (!value || !(*value >= 1))
+    throw UsageError(cat("target-imbalance '", word, "' is not none or a number from 1 on"));
+  return *value;
+}
 
 double imbalance_of(const Shape& shape, const RoutingDistribution& routing, std::uint64_t seed) {
   const auto draw = make_draw(shape, routing, seed);
@@ -58,7 +67,7 @@ FoundParameter find_parameter(const Shape& shape, RoutingDistribution routing, s
 std::string why_not_target(const Shape& shape, const RoutingDistribution& routing, std::uint64_t seed,
                            double target) {
   if (target == 0) return {};
-  if (routing.kind->parameter.empty())
+  if (routing.kind->parameter.empty() || !routing.kind->draw)
     return cat("--target-imbalance finds a routing's parameter, and '", name_of(routing),
                "' has none; valid: zipf, lognormal, power-law, hot, hot-rank, burst, rotate");
   if (shape.tokens == 0) return "--target-imbalance needs tokens";

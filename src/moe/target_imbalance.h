@@ -6,6 +6,9 @@
 
 namespace moebench {
 
+/// "none" is 0, else at least 1: all experts have as many rows. Throws UsageError.
+double parse_target_imbalance(std::string_view word);
+
 /// max / mean of the rows of experts, all tokens of the last step of the period drawn: the uneven one of a burst.
 double imbalance_of(const Shape& shape, const RoutingDistribution& routing, std::uint64_t seed);
 

@@ -60,11 +60,14 @@ std::vector<float> planting_rows(const Shape& shape, const UniformField& gate) {
 
 }  // namespace
 
-Workload::Workload(const Shape& shape, const RoutingDistribution& routing, std::uint64_t seed)
-    : shape_(shape), seed_(seed) {
+Workload::Workload(const Shape& shape, const RoutingDistribution& routing, std::uint64_t seed,
+                   WorkloadOptions options)
+    : shape_(shape), seed_(seed), steps_(options.steps), draw_(std::move(options.draw)) {
+  if (const std::string why = why_not_drawn(routing); !why.empty() && !draw_) throw UsageError(why);
+  if (!draw_) draw_ = make_draw(shape, routing, seed);
+  if (!draw_ || !options.planted) return;
   if (const std::string why = why_not_planted(shape, routing); !why.empty()) throw UsageError(why);
-  draw_ = make_draw(shape, routing, seed);
-  if (draw_) planting_ = planting_rows(shape, field(Parameter::gate));
+  planting_ = planting_rows(shape, field(Parameter::gate));
 }
 
 void Workload::input(int step, std::int64_t first, std::int64_t tokens, std::span<float> x) const {
@@ -74,7 +77,7 @@ void Workload::input(int step, std::int64_t first, std::int64_t tokens, std::spa
   for (std::int64_t i = 0; i < tokens * h; ++i) x[i] = noise.at(first * h + i);
   if (planting_.empty()) return;
   for (std::int64_t t = 0; t < tokens; ++t)
-    for (const std::int64_t expert : planted(step, first + t))
+    for (const std::int64_t expert : target_experts(step, first + t))
       for (std::int64_t i = 0; i < h; ++i) x[t * h + i] += kPlantedLogit * planting_[expert * h + i];
 }
 
@@ -102,10 +105,10 @@ UniformField Workload::field(Parameter parameter) const {
   MB_ASSERT(false);
 }
 
-std::vector<std::int64_t> Workload::planted(int step, std::int64_t token) const {
+std::vector<std::int64_t> Workload::target_experts(int step, std::int64_t token) const {
   if (!draw_) return {};
   std::vector<std::int64_t> chosen(static_cast<std::size_t>(shape_.top_k));
-  draw_->choose(step, token, chosen);
+  draw_->choose(steps_ > 0 ? step % steps_ : step, token, chosen);
   return chosen;
 }
 

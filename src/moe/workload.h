@@ -17,11 +17,20 @@
 
 namespace moebench {
 
+/// How a workload's routing comes about, apart from what it is.
+struct WorkloadOptions {
+  /// The gate computes the routing from the inputs; else inputs are plain noise, and the routing is replayed.
+  bool planted = true;
+  int steps = 0;  ///< routing steps that input steps rotate through; 0: every input step is one
+  std::shared_ptr<const RoutingDraw> draw = nullptr;  ///< instead of what the routing's kind draws
+};
+
 /// Makes the numbers of one case. Cheap to copy for `random`; other routings hold an [E, H] matrix.
 class Workload {
  public:
-  /// Throws UsageError if the routing cannot be planted: it needs experts <= hidden.
-  Workload(const Shape& shape, const RoutingDistribution& routing, std::uint64_t seed);
+  /// Throws UsageError if the routing shall be planted and cannot be: that needs experts <= hidden.
+  Workload(const Shape& shape, const RoutingDistribution& routing, std::uint64_t seed,
+           WorkloadOptions options = {});
 
   const Shape& shape() const { return shape_; }
   std::uint64_t seed() const { return seed_; }
@@ -34,12 +43,13 @@ class Workload {
   /// Weights, indexed as in the global tensor (moe/parameter.h). Scaled to keep activations near unit size.
   UniformField field(Parameter parameter) const;
 
-  /// The experts planted for a token, best first; empty for routing `random`.
-  std::vector<std::int64_t> planted(int step, std::int64_t token) const;
+  /// The experts that a token shall have in input step `step`; empty for routing `random`.
+  std::vector<std::int64_t> target_experts(int step, std::int64_t token) const;
 
  private:
   Shape shape_;
   std::uint64_t seed_;
+  int steps_;
   std::shared_ptr<const RoutingDraw> draw_;  ///< null if random
   std::vector<float> planting_;  ///< [E, H]: row e raises logit e by 1 and leaves the others; empty if random
 };

@@ -121,7 +121,7 @@ Traffic draw_traffic(const Shape& shape, const RoutingDistribution& routing, std
       if (random)
         draw_experts(seed, token, shape.experts, chosen);
       else
-        chosen = workload->planted(0, token);
+        chosen = workload->target_experts(0, token);
       sender.send(rank, chosen);
     }
   traffic.ranks_per_token /= static_cast<double>(shape.tokens);

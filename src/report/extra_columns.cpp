@@ -35,6 +35,10 @@ constexpr ExtraColumn kColumns[] = {
     {"max", "max", [](const Record& r) { return time_text(total(r).max); }},
     {"p95", "p95", [](const Record& r) { return known(total(r).p95, total(r).n, 20); }},
     {"n", "n", [](const Record& r) { return cat(total(r).n); }},
+    {"spread", "ranks/token",
+     [](const Record& r) {
+       return r.routing.ranks_per_token > 0 ? format("%.2f", r.routing.ranks_per_token) : std::string("–");
+     }},
     {"tokens", "tokens/s", [](const Record& r) { return format("%.3g", r.tokens_per_s); }},
 };
 

@@ -220,6 +220,8 @@ void Journal::add(Record record) {
   if (!keep_samples_) {
     for (auto& [pass, time] : record.time) time.samples.clear();
     record.device.throttled_at.clear();
+    if (routing_steps_of(record.bench_case) == 0) record.routing.steps.clear();  // nobody asked for steps
+    for (StepRecord& step : record.routing.steps) step.expert_rows.clear();
   }
   const Json json = to_json(record);
   put(document_.points, std::move(record));

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "report/routing_fields.h"
 #include "suite/flag.h"
 
 namespace moebench {
@@ -74,20 +75,6 @@ void time_fields(Io& io, T& t) {
   io("floor_us", t.floor_us, 0);
   io("limit_pct", t.limit_pct, 0);
   if (Io::kReads || !t.samples.empty()) io.numbers("samples_us", t.samples);
-}
-
-template <class Io, class L>
-void load_fields(Io& io, L& load) {
-  io("min", load.min);
-  io("median", load.median);
-  io("max", load.max);
-  io("mean", load.mean);
-  io("imbalance", load.imbalance);
-  double over_mean = load.mean > 0 ? load.imbalance + 1 : 0,
-         violation = load.imbalance;  // the same, unambiguously
-  io("max_over_mean", over_mean, 0);
-  io("maxvio", violation);
-  io("empty", load.empty);
 }
 
 /// Only where slots can be dropped.
@@ -282,6 +269,7 @@ void record_fields(Io& io, R& record, bool timed) {
     load.object("rows_per_rank", [&](auto& rows) { load_fields(rows, record.rows_per_rank); });
     drops_fields(load, record);
   });
+  routing_fields(io, record.routing);
   timing_fields(io, record, timed);
   io.object("memory", [&](auto& memory) { memory_fields(memory, record.memory); });
   sensor_fields(io, record, timed);

@@ -27,8 +27,16 @@ constexpr Words<CacheState, 3> kCacheStates{{{
     {CacheState::flushed, "flushed"},
 }}};
 
+constexpr Words<RoutingVia, 3> kVias{{{
+    {RoutingVia::automatic, "auto"},
+    {RoutingVia::planted, "planted"},
+    {RoutingVia::replayed, "replayed"},
+}}};
+
 }  // namespace
 
+std::string_view name_of(RoutingVia via) { return kVias.name(via); }
+RoutingVia parse_routing_via(std::string_view word) { return kVias.parse("routing-via", word); }
 std::string_view name_of(SubjectKind subject) { return kSubjects.name(subject); }
 SubjectKind parse_subject(std::string_view word) { return kSubjects.parse("subject", word); }
 std::string_view name_of(PassSet passes) { return kPassSets.name(passes); }
@@ -45,6 +53,20 @@ std::vector<Pass> passes_of(PassSet passes) {
 
 PassSet default_passes(SubjectKind subject) {
   return subject == SubjectKind::linear ? PassSet::fwd : PassSet::fwd_bwd;
+}
+
+bool replays_routing(const Case& bench_case) {
+  if (bench_case.subject != SubjectKind::layer || bench_case.routing.is_random()) return false;
+  if (bench_case.routing_via != RoutingVia::automatic) return bench_case.routing_via == RoutingVia::replayed;
+  return bench_case.routing.is_trace() || bench_case.shape.experts > bench_case.shape.hidden;
+}
+
+int routing_steps_of(const Case& bench_case) {
+  if (bench_case.subject != SubjectKind::layer) return 0;
+  if (bench_case.steps > 0) return bench_case.steps;
+  if (bench_case.routing.is_trace()) return bench_case.trace.steps;
+  const int period = period_of(bench_case.routing, bench_case.shape);
+  return period > 1 ? period : 0;
 }
 
 std::string Case::title() const {

@@ -14,6 +14,7 @@
 #include "moe/stage.h"
 #include "moe/workload.h"
 #include "suite/word.h"
+#include "trace/trace_selection.h"
 
 namespace moebench {
 
@@ -28,6 +29,10 @@ enum class PassSet { fwd, fwd_bwd, step };
 /// the layer, weights included.
 enum class CacheState { cold, hot, flushed };
 
+/// How a routing comes about. planted: inputs are made so that the gate computes it. replayed: the gate runs, and its choice
+/// is then replaced. automatic: planted where that can be, but for what was recorded.
+enum class RoutingVia { automatic, planted, replayed };
+
 std::string_view name_of(SubjectKind subject);
 SubjectKind parse_subject(std::string_view word);
 std::string_view name_of(PassSet passes);  // "fwd", "fwd+bwd", "step"
@@ -37,12 +42,17 @@ std::vector<Pass> passes_of(PassSet passes);
 PassSet default_passes(SubjectKind subject);
 std::string_view name_of(CacheState cache);
 CacheState parse_cache(std::string_view word);
+std::string_view name_of(RoutingVia via);  // "auto", "planted", "replayed"
+RoutingVia parse_routing_via(std::string_view word);
 
 /// Everything that decides what a case computes; how long it is sampled is in bench/sampling.h.
 struct Case {
   SubjectKind subject = SubjectKind::layer;
   Shape shape;
   RoutingDistribution routing;
+  RoutingVia routing_via = RoutingVia::automatic;
+  int steps = 0;     ///< routing steps that iterations rotate through; 0: as the routing has
+  TraceFacts trace;  ///< of routing `trace`, once the file was looked at (expand_sweep); steps is 0 before
   double target_imbalance = 0;  ///< max / mean over experts that routing's parameter was found for; 0: none
   PassSet passes = PassSet::fwd_bwd;
   BackendName backend = "cpu";
@@ -69,5 +79,11 @@ struct Case {
   /// Those of them that change what this case computes: a dense network has no gate. What plans and captions show.
   std::vector<std::pair<std::string, std::string>> shown_settings() const;
 };
+
+/// Whether the case's routing is replayed, not computed by the gate.
+bool replays_routing(const Case& bench_case);
+/// How many routing steps iterations rotate through: --steps, or the period of a routing that changes with the step, or the
+/// steps of a trace. 0: every input set has a routing of its own.
+int routing_steps_of(const Case& bench_case);
 
 }  // namespace moebench

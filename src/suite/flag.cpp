@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "layer/gates/gate.h"
+#include "moe/target_imbalance.h"
 #include "suite/axis.h"
 
 namespace moebench {
@@ -24,15 +25,6 @@ std::int64_t product(std::string_view what, std::int64_t a, std::string_view tim
 
 bool parse_switch(std::string_view flag, std::string_view word) {
   return Words<bool, 2>{{{{false, "off"}, {true, "on"}}}}.parse(flag, word);
-}
-
-/// At least 1: all experts have as many rows.
-double parse_target(std::string_view word) {
-  if (word == "none") return 0;
-  const auto value = to_double(word);
-  if (!value || !(*value >= 1))
-    throw UsageError(cat("target-imbalance '", word, "' is not none or a number from 1 on"));
-  return *value;
 }
 
 std::string tokens_per_rank(const Case& c) {
@@ -232,8 +224,32 @@ constexpr Flag kFlags[] = {
          [](Case& c, std::string_view v) {
            const Placement kept = c.routing.placement;
            c.routing = parse_routing(v);
+           if (c.routing.is_trace()) parse_selection(c.routing.trace);
            c.routing.placement = kept;
          }},
+    {.name = "routing-via",
+     .value = "auto|planted|replayed",
+     .default_value = "auto",
+     .help = "computed by the gate, or put in its place; auto: the former if it can be",
+     .omitted_from_id_at_default = true,
+     .reader = "a routing other than random reads",
+     .concerns = layer_only,
+     .read =
+         [](const Case& c) {
+           return c.routing.is_random() ? std::string() : std::string(name_of(c.routing_via));
+         },
+     .write = [](Case& c, std::string_view v) { c.routing_via = parse_routing_via(v); }},
+    {.name = "steps",
+     .value = "N",
+     .default_value = "",
+     .help = "routing steps that iterations rotate through; default: the period of the routing",
+     .number = true,
+     .min = 1,
+     .max = 4096,
+     .concerns = layer_only,
+     .read =
+         [](const Case& c) { return c.steps > 0 && layer_only(c.subject) ? cat(c.steps) : std::string(); },
+     .write = [](Case& c, std::string_view v) { c.steps = static_cast<int>(number(v)); }},
     {.name = "target-imbalance",
      .value = "X",
      .default_value = "none",
@@ -242,7 +258,7 @@ constexpr Flag kFlags[] = {
      .reader = "a routing with a parameter reads",
      .concerns = layer_only,
      .read = [](const Case& c) { return c.target_imbalance > 0 ? cat(c.target_imbalance) : std::string(); },
-     .write = [](Case& c, std::string_view v) { c.target_imbalance = parse_target(v); }},
+     .write = [](Case& c, std::string_view v) { c.target_imbalance = parse_target_imbalance(v); }},
     {.name = "placement",
      .value = "contiguous|shuffled",
      .default_value = "contiguous",

@@ -43,6 +43,16 @@ void choose_exchange(Case& point, const RunCapabilities& machine) {
   if (overlap) point.overlap = Overlap::none;
 }
 
+std::string why_not_steps(const Case& point) {
+  if (point.steps == 0) return {};
+  Case whole = point;
+  whole.steps = 0;
+  const int period = routing_steps_of(whole);
+  if (point.steps >= period) return {};
+  return cat("--steps ", point.steps, " is less than the ", period, " steps of routing ",
+             name_of(point.routing), point.routing.is_trace() ? "; choose fewer with @step=A-B" : "");
+}
+
 }  // namespace
 
 Case resolve(const Settings& values, const RunCapabilities& machine) {
@@ -76,7 +86,12 @@ std::string why_not(const Case& point) {
   if (std::string why = why_not_target(point.shape, point.routing, point.seed, point.target_imbalance);
       !why.empty())
     return why;
-  return why_not_planted(point.shape, point.routing);
+  if (std::string why = why_not_steps(point); !why.empty()) return why;
+  if (point.routing.is_trace() && point.trace.steps > 0)
+    if (std::string why = why_not_replayed(point.trace, point.shape); !why.empty()) return why;
+  if (!point.routing.is_trace())
+    if (std::string why = why_not_drawn(point.routing); !why.empty()) return why;
+  return replays_routing(point) ? std::string() : why_not_planted(point.shape, point.routing);
 }
 
 }  // namespace moebench

@@ -2,6 +2,7 @@
 #include "suite/sweep.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/error.h"
@@ -29,9 +30,17 @@ void forget_unread(Case& point) {
   point.shape.experts = std::max(point.shape.experts, point.shape.top_k);
 }
 
+/// By the word behind `trace:`: each file is read once for all cases.
+using KnownTraces = std::map<std::string, TraceFacts>;
+
+const TraceFacts& facts_of(const std::string& word, KnownTraces& traces) {
+  const auto known = traces.find(word);
+  return known != traces.end() ? known->second : traces[word] = facts_of(parse_selection(word));
+}
+
 /// The product of these axes, without what the filter takes out.
 void add_cases(const std::vector<Axis>& axes, std::span<const Condition> filter,
-               const RunCapabilities& machine, std::vector<Case>& cases) {
+               const RunCapabilities& machine, KnownTraces& traces, std::vector<Case>& cases) {
   std::vector<std::size_t> at(axes.size(), 0);
   do {
     Settings values;
@@ -42,6 +51,7 @@ void add_cases(const std::vector<Axis>& axes, std::span<const Condition> filter,
     if (point.subject != SubjectKind::layer) point.engine = Case{}.engine;
     if (!matches(point, filter)) continue;
     forget_unread(point);
+    if (point.routing.is_trace()) point.trace = facts_of(point.routing.trace, traces);
     cases.push_back(std::move(point));
   } while (advance(at, axes));
 }
@@ -122,7 +132,8 @@ void note_unread(const SweepAxes& axes, Sweep& sweep) {
 Sweep expand_sweep(const SweepAxes& axes, const RunCapabilities& machine) {
   Sweep sweep{.notes = axes.notes};
   std::vector<Case>& cases = sweep.cases;
-  for (const auto& product : axes.products) add_cases(product, axes.filter, machine, cases);
+  KnownTraces traces;
+  for (const auto& product : axes.products) add_cases(product, axes.filter, machine, traces, cases);
   if (cases.empty()) throw UsageError(cat("--filter '", axes.filter_text, "' leaves no case"));
   drop_duplicates(cases, sweep.notes);
   name_axes(cases, axes);

@@ -11,6 +11,7 @@ import sys
 MAY_INCLUDE = {
     "base": [],
     "moe": ["base"],
+    "trace": ["base", "moe"],
     "comm": ["base", "comm/mpi", "comm/nccl", "comm/peer"],  # world.cpp makes whichever was asked for
     "comm/mpi": ["base", "comm"],
     "comm/nccl": ["base", "comm"],
@@ -18,14 +19,14 @@ MAY_INCLUDE = {
     "backends": ["base", "moe"],
     "backends/cpu": ["base", "moe", "backends"],
     "backends/cuda": ["base", "moe", "backends"],
-    "suite": ["base", "moe", "layer/gates"],  # the table of gates
+    "suite": ["base", "moe", "layer/gates", "trace"],  # the table of gates
     "project": ["base", "moe", "suite"],
     "layer/gates": ["base", "moe", "backends", "layer"],
     "layer": ["base", "moe", "backends", "comm", "layer/gates"],
-    "bench": ["base", "moe", "backends", "comm", "layer", "layer/gates", "suite"],
+    "bench": ["base", "moe", "backends", "comm", "layer", "layer/gates", "suite", "trace"],
     "report": ["base", "moe", "layer", "suite", "bench"],
     "cli": ["base", "moe", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "layer/gates", "suite", "project",
-            "bench", "report"],
+            "bench", "report", "trace"],
     "rates": ["base", "backends", "backends/cuda", "comm"],
     ".": ["base", "backends", "backends/cpu", "backends/cuda", "comm", "layer", "cli"],  # main.cpp, kernel_benchmarks.cpp
 }
@@ -36,7 +37,7 @@ ONLY_IN = {
     r"cuda.*|cublas.*": ["backends/cuda", "comm/nccl", "comm/peer"],
     r"nvtx3/.*": ["bench"],
     r"cblas\.h": ["backends/cpu"],
-    r"nlohmann/.*": ["suite", "project", "report"],
+    r"nlohmann/.*": ["suite", "project", "report", "trace"],
     r"cxxopts\.hpp": ["cli"],
 }
 

@@ -16,6 +16,21 @@ TEST(Inputs, TogetherExceedTheCacheTwice) {
   EXPECT_EQ(input_sets_needed({.tokens = 0, .hidden = 8}, 1 << 20), 16);
 }
 
+TEST(Inputs, AreAMultipleOfTheRoutingSteps) {
+  Case bench_case{.shape = {.tokens = 1024, .hidden = 1024, .experts = 8, .top_k = 2}};
+  const std::size_t cache = std::size_t{8} << 20;  // four sets
+  EXPECT_EQ(input_sets_of(bench_case, cache), 4);
+  bench_case.steps = 3;
+  EXPECT_EQ(input_sets_of(bench_case, cache), 6);
+  bench_case.cache = CacheState::hot;
+  EXPECT_EQ(input_sets_of(bench_case, cache), 3);
+  bench_case.steps = 0;
+  bench_case.routing = parse_routing("W7");
+  EXPECT_EQ(input_sets_of(bench_case, cache), 4);
+  bench_case.subject = SubjectKind::dense;
+  EXPECT_EQ(input_sets_of(bench_case, cache), 1);
+}
+
 TEST(GradientSync, IsNotReplayedAndWaitsUnlessOverNccl) {
   Case step{.shape = {.ranks = 2}, .passes = PassSet::step, .comm = "mpi"};
   EXPECT_TRUE(sync_waits(step));

@@ -14,8 +14,8 @@ namespace moebench {
 namespace {
 
 constexpr Command kCommandsWithFlags[] = {
-    Command::run,    Command::verify,  Command::compare, Command::ab,        Command::report,
-    Command::memory, Command::project, Command::links,   Command::calibrate, Command::info};
+    Command::run,     Command::verify, Command::compare,   Command::ab,    Command::report, Command::memory,
+    Command::project, Command::links,  Command::calibrate, Command::trace, Command::info};
 
 std::set<std::string> flags_in(const std::string& text) {
   std::set<std::string> names;

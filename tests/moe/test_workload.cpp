@@ -62,7 +62,7 @@ TEST_P(EveryRouting, IsWhatTheGateThenChooses) {
   const Workload workload(kShape, parse_routing(GetParam()), 9);
   const auto x = input(workload, 0, 0, kShape.tokens);
   for (std::int64_t t = 0; t < kShape.tokens; ++t) {
-    const auto planted = workload.planted(0, t);
+    const auto planted = workload.target_experts(0, t);
     EXPECT_EQ(planted.size(), 2u);
     EXPECT_EQ(top_k(workload, &x[t * kShape.hidden]), std::set<std::int64_t>(planted.begin(), planted.end()))
         << "token " << t;
@@ -86,7 +86,7 @@ TEST(Routing, OfZipfFavoursTheFirstExperts) {
   shape.top_k = 1;
   const Workload workload(shape, parse_routing("zipf:1"), 3);
   std::vector<int> count(8);
-  for (std::int64_t t = 0; t < shape.tokens; ++t) ++count[workload.planted(0, t)[0]];
+  for (std::int64_t t = 0; t < shape.tokens; ++t) ++count[workload.target_experts(0, t)[0]];
   const double harmonic = 1 + 1 / 2.0 + 1 / 3.0 + 1 / 4.0 + 1 / 5.0 + 1 / 6.0 + 1 / 7.0 + 1 / 8.0;
   for (int e = 0; e < 8; ++e) {
     const double expected = 4000 / harmonic / (e + 1);
@@ -98,14 +98,14 @@ TEST(Routing, OfBalancedIsExactlyEven) {
   const Workload workload(kShape, parse_routing("balanced"), 3);
   std::vector<int> count(8);
   for (std::int64_t t = 0; t < kShape.tokens; ++t)
-    for (const auto e : workload.planted(0, t)) ++count[e];
+    for (const auto e : workload.target_experts(0, t)) ++count[e];
   for (const int rows : count) EXPECT_EQ(rows, 16);
 }
 
 TEST(Routing, OfZipfStillFindsEveryExpertWhenAllAreWanted) {
   Shape shape = kShape;
   shape.top_k = 8;
-  EXPECT_EQ(Workload(shape, parse_routing("zipf:10"), 1).planted(0, 0).size(), 8u);
+  EXPECT_EQ(Workload(shape, parse_routing("zipf:10"), 1).target_experts(0, 0).size(), 8u);
 }
 
 TEST(Routing, IsReadStrictly) {

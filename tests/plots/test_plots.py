@@ -141,6 +141,12 @@ class Figures(Scripts):
             report["points"].append(point)
         self.assert_draws("experts", self.write(report))
 
+    def test_steps_become_the_load_figure(self):
+        self.assert_draws("load", REPORTS / "steps.json")
+        report = load("steps.json")
+        report["points"].append(copy.deepcopy(report["points"][0]))
+        self.assert_draws("load", self.write(report))
+
     def test_several_ranks_become_the_scaling_figure(self):
         self.assert_draws("scaling", self.write(scaled(load("layer.json"))))
 
@@ -327,6 +333,7 @@ class Refusals(Scripts):
         self.assert_refuses("stages", REPORTS / "linear.json", saying="linear.json: no point has stages")
         self.assert_refuses("tax", REPORTS / "layer.json", saying="layer.json: no layer has a dense network of the same shape")
         self.assert_refuses("compare", REPORTS / "layer.json", REPORTS / "linear.json", saying="no point of the one has")
+        self.assert_refuses("load", REPORTS / "layer.json", saying="layer.json: the point holds no routing steps")
 
     def test_a_part_without_a_head_is_refused(self):
         self.assert_refuses("stages", self.write('{"point": {}}\n', "report.json.part"), saying="line 1: the head")

@@ -55,6 +55,22 @@ inline DeviceRecord device_record() {
           .energy_from = "counter"};
 }
 
+inline RoutingRecord routing(const LoadStats& of_experts) {
+  StepRecord step{.rows_per_expert = of_experts, .ranks_per_token = 1.5, .time = {.n = 4, .p50 = 12}};
+  step.rank_rows = {8192}, step.expert_rows = {5000, 3192};
+  RoutingRecord routing{.how = "replayed", .ranks_per_token = 1.5, .steps = {step}};
+  routing.trace = {.name = "a.npy",
+                   .sha256 = std::string(64, 'a'),
+                   .format = "npy experts",
+                   .selection = "layer 3, all steps",
+                   .steps = 1,
+                   .layer = 3,
+                   .least_tokens = 7,
+                   .most_tokens = 9};
+  routing.trace_fitting = "tokens are cut";
+  return routing;
+}
+
 inline Record record(int experts, const std::string& engine, double median_us) {
   Record r;
   r.bench_case.shape = {.tokens = 4096, .hidden = 1024, .ffn = 4096, .experts = experts, .top_k = 2};
@@ -65,6 +81,7 @@ inline Record record(int experts, const std::string& engine, double median_us) {
   r.check.rechecked_sets = 3;
   r.check.recheck_items = {{"y", 2e-7, 1e-5, "token 5 of input set 1"}};
   r.rows_per_expert = {.min = 1, .max = 4096, .median = 1024, .mean = 1024.5, .imbalance = 3, .empty = 1};
+  r.routing = routing(r.rows_per_expert);
   r.rows_per_rank = {.min = 8192, .max = 8192, .median = 8192, .mean = 8192, .imbalance = 0, .empty = 0};
   r.time["total"] = time_record(samples_around(median_us), 3e11);
   r.time["forward"] = time_record(samples_around(median_us / 3), 1e11);

@@ -45,6 +45,7 @@ TEST(Case, ListsEverySettingInTableOrder) {
                                          {"gate", "topk"},
                                          {"capacity", "none"},
                                          {"routing", "hot:0.5"},
+                                         {"routing-via", "auto"},
                                          {"placement", "contiguous"},
                                          {"engine", "naive-rau"},
                                          {"backend", "cuda"},

@@ -41,5 +41,38 @@ TEST(RoutingFlags, PlacesTheExpertsOfARoutingThatHasSome) {
   for (const auto& [flag, value] : only_case({}).settings()) EXPECT_NE(flag, "placement");
 }
 
+TEST(RoutingFlags, SayWhetherTheGateComputesTheRouting) {
+  EXPECT_FALSE(replays_routing(only_case({{"routing", "W1"}})));
+  EXPECT_TRUE(replays_routing(only_case({{"routing", "W1"}, {"routing-via", "replayed"}})));
+  EXPECT_TRUE(replays_routing(only_case({{"routing", "W1"}, {"hidden", "4"}})));  // 8 experts
+  EXPECT_FALSE(replays_routing(only_case({{"hidden", "4"}})));
+  expect_usage_error(
+      [] {
+        only_case({{"routing", "W1"}, {"hidden", "4"}, {"routing-via", "planted"}});
+      },
+      "needs experts <= hidden");
+}
+
+TEST(RoutingFlags, TakeNoFewerStepsThanThePeriod) {
+  EXPECT_EQ(routing_steps_of(only_case({{"routing", "W6"}})), 12);
+  EXPECT_EQ(routing_steps_of(only_case({{"routing", "W6"}, {"steps", "24"}})), 24);
+  EXPECT_EQ(routing_steps_of(only_case({})), 0);
+  EXPECT_EQ(routing_steps_of(only_case({{"steps", "5"}})), 5);
+  expect_usage_error(
+      [] {
+        only_case({{"routing", "W6"}, {"steps", "11"}});
+      },
+      "--steps 11 is less than the 12 steps of routing W6");
+}
+
+TEST(RoutingFlags, RefuseATraceThatIsNotThere) {
+  expect_usage_error(
+      [] {
+        only_case({{"routing", "trace:no-such-file.npy"}});
+      },
+      "no-such-file.npy: No such file");
+  expect_usage_error([] { only_case({{"routing", "trace"}}); }, "lacks its parameter");
+}
+
 }  // namespace
 }  // namespace moebench

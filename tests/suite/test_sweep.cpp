@@ -241,7 +241,7 @@ TEST(Sweep, RefusesAnImpossibleShape) {
   expect_usage_error([] { sweep_of({{"top-k", "9"}}); }, "top_k 9 exceeds experts 8");
   expect_usage_error(
       [] {
-        sweep_of({{"routing", "one"}, {"experts", "128"}, {"hidden", "64"}});
+        sweep_of({{"routing", "one"}, {"routing-via", "planted"}, {"experts", "128"}, {"hidden", "64"}});
       },
       "routing 'one' needs experts <= hidden");
   expect_usage_error([] { sweep_of({}, 3); }, "experts 8 cannot be dealt evenly to ep 3");

@@ -52,6 +52,8 @@ class Gate {
  public:
   virtual ~Gate() = default;
   virtual const GateDefinition& definition() const = 0;
+  /// The step that forward() and backward() are of from now on: of gates that do not do the same in each.
+  virtual void begin_step(int /*step*/) {}
   /// x [T, H], weight [H, E] → routing.logits, chosen, score, and expert_of: chosen, or -1 for a dropped slot.
   virtual void forward(const TensorView& x, const TensorView& weight, const Routing& routing) = 0;
   /// routing.dscore (0 for dropped slots) → dx += …, dweight overwritten; after forward() of the same x.

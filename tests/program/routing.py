@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routings: steps, what is replayed, traces from their recording to the report."""
+import json
+import pathlib
+
+from program import ROOT, expect, expect_refused, main, moebench, report, small
+
+GOLDEN = ROOT / "tests/trace/golden"
+
+
+def a_report_says_who_got_the_tokens():
+    assert moebench(f"run {small(routing='one', tokens=8)} --json a.json --samples").code == 0
+    (point,) = report("a.json")["points"]
+    routing = point["routing"]
+    assert (routing["how"], routing["ranks_per_token"], routing["trace"]) == ("planted", 1, None)
+    assert routing["steps"][0]["expert_rows"] == [8, 8, 0, 0] and routing["steps"][0]["rows_per_expert"]["empty"] == 2
+    assert moebench(f"run {small()} --json b.json").code == 0
+    assert report("b.json")["points"][0]["routing"]["how"] == "gate"
+    assert report("b.json")["points"][0]["routing"]["steps"] == [], "nobody asked for steps"
+
+
+def steps_have_their_load_and_their_time():
+    assert moebench(f"run {small(routing='burst:1', tokens=16, iters=12, cache='hot')} --json a.json").code == 0
+    (point,) = report("a.json")["points"]
+    steps = point["routing"]["steps"]
+    assert [step["n"] for step in steps] == [3, 3, 3, 3] and all(step["p50_us"] > 0 for step in steps)
+    assert [step["rows_per_expert"]["imbalance"] for step in steps[:3]] == [0, 0, 0]
+    assert steps[3]["rows_per_expert"]["max"] == 16
+    assert moebench(f"run {small(steps=2, iters=4)} --json b.json").code == 0
+    assert len(report("b.json")["points"][0]["routing"]["steps"]) == 2
+    expect_refused(moebench(f"run {small(routing='W7', steps=3)}"), 2, "--steps 3 is less than the 4 steps of routing W7")
+
+
+def more_experts_than_hidden_are_replayed():
+    assert moebench(f"run {small(routing='W1', experts=16)} --json a.json --check full").code == 0
+    (point,) = report("a.json")["points"]
+    assert point["routing"]["how"] == "replayed" and point["check"]["passed"]
+    expect_refused(moebench(f"run {small(routing='W1', experts=16, routing_via='planted')}"), 2, "needs experts <= hidden")
+
+
+def ranks_replay_the_same_routing():
+    for ranks in (1, 2):
+        given = f"run {small(routing='zipf:1', experts=16, total_tokens=16, ranks=ranks).replace('--tokens 8 ', '')}"
+        assert moebench(f"{given} --samples --check full --json {ranks}.json").code == 0
+    one, two = (report(f"{ranks}.json")["points"][0]["routing"]["steps"][0]["expert_rows"] for ranks in (1, 2))
+    assert one == two
+
+
+def a_recorded_routing_comes_back():
+    layer = small(experts=8, tokens=32, routing="zipf:1").replace("--iters 3", "").replace("--warmup 1", "").replace("--no-peaks", "")
+    assert moebench(f"trace record {layer} --steps 2 -o a.moeroute").code == 0
+    assert moebench(f"run {small(experts=8, tokens=32, routing='zipf:1', steps=2)} --samples --json planted.json").code == 0
+    assert moebench(f"run {small(experts=8, tokens=32, routing='trace:a.moeroute')} --samples --check full --json replayed.json").code == 0
+    planted, replayed = (report(f"{name}.json")["points"][0]["routing"] for name in ("planted", "replayed"))
+    assert (planted["how"], replayed["how"]) == ("planted", "replayed")
+    assert [step["expert_rows"] for step in planted["steps"]] == [step["expert_rows"] for step in replayed["steps"]]
+    trace = replayed["trace"]
+    assert (trace["name"], trace["steps"], trace["fitting"], len(trace["sha256"])) == ("a.moeroute", 2, None, 64)
+    expect_refused(moebench("trace record -o a.moeroute --backend cpu"), 2, "a.moeroute already exists")
+
+
+def traces_of_others_are_replayed():
+    for name, tokens in (("v1", 6), ("r3.npy@layer=1", 5), ("counts.npy", 6), ("megatron@layer=4@step=1", 7)):
+        given = small(experts=8, tokens=tokens, routing=f"trace:{GOLDEN}/{name}")
+        assert moebench(f"run {given} --check full --json a.json --force").code == 0
+        assert report("a.json")["points"][0]["routing"]["how"] == "replayed"
+    more = moebench(f"run {small(experts=8, tokens=60, routing=f'trace:{GOLDEN}/v1')} --json b.json")
+    assert more.code == 0
+    expect(report("b.json")["points"][0]["routing"]["trace"]["fitting"], "tokens are repeated: the trace has 6 of 60")
+    expect_refused(moebench(f"run {small(experts=4, routing=f'trace:{GOLDEN}/v1')}"), 2, "has 8 experts, the case has 4")
+    expect_refused(moebench(f"run {small(experts=8, top_k=3, routing=f'trace:{GOLDEN}/v1')}"), 2, "has top-k 2, the case has 3")
+    expect_refused(moebench(f"run {small(routing='trace:no.npy')}"), 2, "no.npy")
+    expect_refused(moebench(f"run {small(routing='trace:x@layer=one')}"), 2, "is not FILE[@layer=L]")
+
+
+def traces_are_shown_and_converted():
+    shown = moebench(f"trace show {GOLDEN}/v1")
+    assert shown.code == 0
+    expect(shown.out, "experts 8, top-k 2", "max/mean", "2.67")
+    assert moebench(f"trace convert {GOLDEN}/megatron@layer=3 -o layer3.jsonl").code == 0
+    lines = [json.loads(line) for line in pathlib.Path("layer3.jsonl").read_text().splitlines()]
+    first = [json.loads((GOLDEN / f"megatron/router_trace_rank{rank}.jsonl").read_text().splitlines()[0]) for rank in (0, 1)]
+    assert [line["step"] for line in lines] == [0, 1]
+    assert lines[0]["top_indices"] == first[0]["top_indices"] + first[1]["top_indices"]
+    assert moebench(f"trace convert {GOLDEN}/v1 -o counts.npy@as=counts").code == 0
+    assert moebench("trace show counts.npy@as=counts").code == 0
+    pathlib.Path("cut.npy").write_bytes((GOLDEN / "r3.npy").read_bytes()[:-1])
+    expect_refused(moebench("trace show cut.npy"), 2, "cut.npy at byte 128")
+    expect_refused(moebench("trace"), 2, "valid: record, show, convert")
+    expect_refused(moebench("trace show"), 2, "needs a trace")
+
+
+main(globals())
