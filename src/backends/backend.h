@@ -36,7 +36,7 @@ struct DeviceInfo {
   std::string bus_id, uuid;  ///< of a GPU: "0000:19:00.0", "GPU-4d2c…"; else empty
 };
 
-/// x [T, H], weight [H, E] → logits [T, E] fp32, the K largest per token, best first, lower expert on a tie,
+/// x [T, H], weight [H, E] → logits [T, E] fp32, with the noise that `rule` asks for, the K largest per token, best first, lower expert on a tie,
 /// and their scores as `rule` says.
 struct GateForward {
   TensorView x, weight;
@@ -57,7 +57,10 @@ struct GateBackward {
   TensorView dx, dweight;
   std::int64_t top_k;
   GateRule rule = {};
-  std::span<const float> logits = {};  // [T, E] of the forward pass, only if rule.differentiates_logits()
+  std::span<const float> logits =
+      {};                   // [T, E] of the forward pass; only for rule.differentiates_logits() and losses
+  LossFactors losses = {};  // whose gradients are added to dlogit
+  std::span<std::int32_t> counts = {};  // [T / losses.group, E] scratch, with losses.aux
 };
 
 /// Of the slots that each group of `group` tokens sends to an expert, `rows` stay, by `policy`; the others get -1. A slot that
@@ -70,7 +73,16 @@ struct LimitRows {
   std::int64_t top_k, experts;
   std::int64_t group, rows;  // group divides T
   DropPolicy policy;
+  /// Before that: a second choice goes nowhere if 2 · its score <= u, with u of its token, in [0, 1) (chance_of()).
+  bool second_by_chance = false;
+  std::uint64_t chance_key = 0;
+  std::int64_t first_token = 0;  ///< of this rank, among all
 };
+
+/// On a grid of 2^-24.
+MB_HOST_DEVICE constexpr float chance_of(std::uint64_t key, std::int64_t token) {
+  return static_cast<float>(mix(key, static_cast<std::uint64_t>(token)) >> 40) * (1.0f / (1 << 24));
+}
 
 // A slot may be dropped: its expert is -1. It has no row, and its row_of is -1.
 

@@ -3,7 +3,27 @@
 // A gate is defined in layer/gates/; here is only what kernels distinguish.
 #pragma once
 
+#include <cstdint>
+
 namespace moebench {
+
+/// Normal numbers by counter (base/normal.h) on the logits, before anything else looks at them. Their gradient passes as if
+/// they were not there.
+struct GateNoise {
+  float deviation = 0;     ///< 0: none
+  bool replaces = false;   ///< they take the logits' place; else they are added
+  std::uint64_t key = 0;   ///< of the step
+  std::int64_t first = 0;  ///< number of the first logit: that of its token among all, times E
+};
+
+/// What the gradients of a gate's losses by its logits are multiplied by (layer/gates/loss.h); 0: there is no such loss.
+struct LossFactors {
+  float aux = 0;           ///< of one choice: α·E/(K·N·T), N tokens of a group and T of all ranks
+  float z = 0;             ///< 2·Z/T
+  std::int64_t group = 0;  ///< N, divides a rank's tokens; with aux
+
+  constexpr bool any() const { return aux > 0 || z > 0; }
+};
 
 /// How the logits z [E] of a token and its chosen experts S become the scores [K].
 enum class GateScore {
@@ -14,9 +34,18 @@ enum class GateScore {
 };
 
 /// The K experts with the largest logits are chosen, the lower expert on a tie; every score function rises with them.
+/// Of sigmoid and sqrtsoftplus they may be ranked by the σ(z) or √… of the logit, plus a bias that the scores are without;
+/// and chosen among those of the `kept_groups` groups for which the sum of the group's `counted` best ranks is largest, the
+/// lower group on a tie. Then E <= 1024, groups <= 32.
 struct GateRule {
   GateScore score = GateScore::softmax_of_chosen;
-  float scale = 1;  ///< of sigmoid and sqrtsoftplus
+  float scale = 1;                               ///< of sigmoid and sqrtsoftplus
+  int groups = 1, kept_groups = 1, counted = 1;  ///< groups divides E
+  const float* bias = nullptr;                   ///< [E] in backend memory, or null
+  GateNoise noise = {};
+
+  /// Whether experts are ranked by more than their logits.
+  constexpr bool ranks_by_score() const { return groups > 1 || bias; }
 
   /// Whether every logit has a gradient, not only those of the chosen experts.
   constexpr bool has_dense_gradient() const { return score == GateScore::softmax; }

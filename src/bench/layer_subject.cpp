@@ -47,10 +47,9 @@ class LayerSubject final : public Subject {
   void run(Pass pass, int step, Trace& trace) override {
     const std::size_t set = static_cast<std::size_t>(step) % inputs_.size();
     const InputSet& input = inputs_[set];
-    layer_.begin_step(static_cast<int>(set));
     switch (pass) {
       case Pass::forward:
-        return layer_.forward(input.x, y_, trace);
+        return layer_.forward(input.x, y_, trace, static_cast<int>(set));
       case Pass::backward:
         return layer_.backward(input.x, input.dy, dx_, trace);
       case Pass::sync:
@@ -112,6 +111,9 @@ class LayerSubject final : public Subject {
   std::vector<std::int64_t> rows_of_experts() const override { return layer_.rows_of_experts(); }
   std::optional<Drops> drops() const override {
     return layer_.may_drop() ? std::optional(layer_.drops()) : std::nullopt;
+  }
+  std::optional<GateLossValues> losses() const override {
+    return layer_.loss_options().any() ? std::optional(layer_.losses()) : std::nullopt;
   }
 
  private:

@@ -70,6 +70,7 @@ class Measurement {
   StageRecord describe_stage(const StageWork& work, const Summary& time);
   void describe_load();
   void describe_drops();
+  void describe_losses();
   void describe_times();
   void describe_device();
   void describe_host();

@@ -56,6 +56,15 @@ void Measurement::describe_load() {
   record_.rows_per_rank = load_stats(ranks);
   record_.ranks.rows.assign(ranks.begin(), ranks.end());
   describe_drops();
+  describe_losses();
+}
+
+void Measurement::describe_losses() {
+  const auto losses = subject_->losses();
+  if (!losses) return;
+  record_.losses.emplace();
+  for (const GateLossValues& share : gather_all(bench_.ranks, std::vector<GateLossValues>{*losses}))
+    record_.losses->aux += share.aux, record_.losses->z += share.z;
 }
 
 void Measurement::describe_drops() {

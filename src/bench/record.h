@@ -114,6 +114,11 @@ struct RoutingRecord {
   std::vector<StepRecord> steps;
 };
 
+/// Of all ranks' tokens in the last iteration, with their factors; nothing without losses.
+struct LossRecord {
+  double aux = 0, z = 0;
+};
+
 struct RanksRecord {
   std::optional<int> slowest;  ///< the rank that was slowest most often, if that is more than chance
   std::vector<double>
@@ -164,6 +169,7 @@ struct Record {
   LoadStats rows_per_expert, rows_per_rank;
   std::optional<DropsRecord> drops;
   RoutingRecord routing;
+  std::optional<LossRecord> losses;
   std::map<std::string, TimeRecord> time;  ///< "total" and each pass: "forward", "backward", "sync"
   Summary host;                            ///< host clock around the whole iteration, microseconds
   std::vector<StageRecord> stages;

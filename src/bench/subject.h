@@ -13,6 +13,7 @@
 #include "bench/sampling.h"
 #include "bench/stopwatch.h"
 #include "comm/world.h"
+#include "layer/gates/loss.h"
 #include "layer/trace.h"
 #include "moe/cost.h"
 
@@ -75,6 +76,8 @@ class Subject {
   virtual std::vector<std::int64_t> rows_of_experts() const { return {}; }
   /// What became of the slots of this rank's tokens in the last iteration; nothing where none can be dropped.
   virtual std::optional<Drops> drops() const { return std::nullopt; }
+  /// This rank's share of the gate's losses in the last iteration; nothing without losses.
+  virtual std::optional<GateLossValues> losses() const { return std::nullopt; }
   /// Of the time that building it took: connecting the ranks.
   double comm_us() const { return comm_us_; }
 

@@ -38,13 +38,29 @@ std::string why_unknown(std::string_view flag, std::string_view word) {
 std::string why_not_gate(const Question& q) {
   if (std::string why = why_unknown("gate", q.bench_case.gate); !why.empty()) return why;
   if (!q.subject.has_experts) return {};
-  if (std::string why = find_gate(q.bench_case.gate).why_not(q.bench_case.shape); !why.empty()) return why;
-  const Capacity& capacity = q.bench_case.gate_options.capacity;
-  if (std::string why = why_not(capacity, q.bench_case.shape); !why.empty()) return why;
-  if (replays_routing(q.bench_case) && capacity.limits())
+  const GateEntry& gate = find_gate(q.bench_case.gate);
+  const GateOptions& options = q.bench_case.gate_options;
+  if (std::string why = gate.why_not(q.bench_case.shape, options); !why.empty()) return why;
+  const bool replays = replays_routing(q.bench_case);
+  if (!q.bench_case.routing.is_random() && !replays) {  // planted routings are raised logits
+    const std::string_view what = gate.ignores_input       ? "gate forced"
+                                  : options.groups.limit() ? "a gate with groups"
+                                  : options.biased()       ? "a gate with a bias"
+                                                           : "";
+    if (!what.empty())
+      return cat(what, " does not follow routing ", name_of(q.bench_case.routing), "; valid: random",
+                 gate.ignores_input ? "" : ", or --routing-via replayed");
+  }
+  if (replays && (options.capacity.limits() || gate.capacity != "none"))
     return "--capacity drops slots of the gate's own choice, so no routing can be replayed over it; valid: "
            "none";
-  return {};
+  if (replays && (gate.ignores_input || gate.second_by_chance || q.bench_case.gate.text() == "noisy-topk"))
+    return cat("gate ", q.bench_case.gate, " draws by chance, so no routing can be replayed over it");
+  if (replays && options.losses.any())
+    return "the losses of the gate count its own choice, so no routing can be replayed over it; valid: no "
+           "--aux-loss, no --z-loss";
+  if (std::string why = why_not(options.losses, q.bench_case.shape); !why.empty()) return why;
+  return why_not(options.capacity, q.bench_case.shape);
 }
 
 std::string why_not_exchange(const Question& q) {

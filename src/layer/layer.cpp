@@ -9,17 +9,18 @@
 namespace moebench {
 namespace {
 
-/// `tokens`: of this rank.
-std::unique_ptr<Gate> make_gate(const GateEntry& entry, const GateArgs& args, const GateOptions& options,
-                                std::int64_t tokens) {
-  auto gate = entry.make(args, entry.define(args.shape));
-  if (!options.capacity.limits()) return gate;
-  return limit_gate(args, options.capacity, tokens, std::move(gate));
+std::unique_ptr<Gate> make_gate(const GateEntry& entry, const GateArgs& args) {
+  auto gate = entry.make(args, entry.define(args.shape, args.options));
+  const DropRule rule = drop_rule_of(entry, args.options);
+  if (!rule.drops()) return gate;
+  return limit_gate(args, rule, std::move(gate));
 }
 
 }  // namespace
 
-void Layer::forward(const TensorView& x, const TensorView& y, Trace& trace) {
+void Layer::forward(const TensorView& x, const TensorView& y, Trace& trace, int step) {
+  routing_.step = step;
+  gate_->begin_step(step);
   run_stage(Stage::gate, Pass::forward, trace,  // which experts, with what weights
             [&] { gate_->forward(x, parameters_.value(Parameter::gate), routing_); });
   dispatcher_->dispatch(x, routing_, trace);                       // rows to their experts
@@ -63,10 +64,11 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
       parameters_(shape, groups.world().rank(), backend, options.backward),
       gate_entry_(*options.gate),
       gate_options_(options.gate_options),
-      gate_(make_gate(
-          gate_entry_,
-          {.shape = shape, .first_token = shape.first_token(groups.world().rank()), .backend = backend},
-          gate_options_, shape.tokens_of(groups.world().rank()))),
+      gate_(make_gate(gate_entry_, {.shape = shape,
+                                    .options = gate_options_,
+                                    .first_token = shape.first_token(groups.world().rank()),
+                                    .tokens = shape.tokens_of(groups.world().rank()),
+                                    .backend = backend})),
       routing_(shape, shape.tokens_of(groups.world().rank()), backend.memory(), may_drop()),
       dispatcher_(make_dispatcher(options.exchange, {.shape = shape,
                                                      .rank = groups.world().rank(),
@@ -78,9 +80,13 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
                                                      .overlap = options.overlap,
                                                      .comm_sms = options.comm_sms})) {
   if (!options.replays) return;
-  auto replayed = std::make_unique<ReplayedGate>(
-      GateArgs{.shape = shape, .first_token = shape.first_token(groups.world().rank()), .backend = backend},
-      std::move(gate_));
+  auto replayed =
+      std::make_unique<ReplayedGate>(GateArgs{.shape = shape,
+                                              .options = gate_options_,
+                                              .first_token = shape.first_token(groups.world().rank()),
+                                              .tokens = shape.tokens_of(groups.world().rank()),
+                                              .backend = backend},
+                                     std::move(gate_));
   replayed_ = replayed.get();
   gate_ = std::move(replayed);
 }
@@ -94,7 +100,10 @@ void Layer::prepare_replay(int step, const TensorView& x, std::span<const std::i
 StageCost Layer::cost(const RankLoad& load, Stage stage, Pass pass) const {
   if (stage != Stage::gate) return cost_of(shape_, load, stage, pass);
   StageCost cost = gate_entry_.cost(shape_, load, pass);
-  if (pass == Pass::forward) cost.bytes += capacity_bytes(capacity(), shape_, load.tokens);
+  if (pass == Pass::backward && loss_options().any())  // reads the logits, and with a count the choice
+    cost.bytes += 4.0 * static_cast<double>(load.tokens) *
+                  static_cast<double>(shape_.experts + (loss_options().aux > 0 ? shape_.top_k : 0));
+  if (pass == Pass::forward) cost.bytes += drop_rule().bytes(load.tokens * shape_.top_k);
   return cost;
 }
 
@@ -105,6 +114,15 @@ Drops Layer::drops() const {
                                  routing_.expert_of.size_bytes());
   backend_.memory().copy_to_host(score.data(), routing_.score.data(), routing_.score.size_bytes());
   return count_drops(expert_of, score, shape_.top_k);
+}
+
+GateLossValues Layer::losses() const {
+  std::vector<std::int32_t> chosen(routing_.chosen.size());
+  std::vector<float> logits(routing_.logits.size());
+  backend_.memory().copy_to_host(chosen.data(), routing_.chosen.data(), routing_.chosen.size_bytes());
+  backend_.memory().copy_to_host(logits.data(), routing_.logits.data(), routing_.logits.size_bytes());
+  return GateLosses(gate(), shape_, gate_options_.losses)
+      .values(std::vector<double>(logits.begin(), logits.end()), chosen);
 }
 
 std::string Layer::why_no_graph() const {

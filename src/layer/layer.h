@@ -10,7 +10,9 @@
 
 #include "backends/backend.h"
 #include "layer/dispatch/dispatcher.h"
+#include "layer/gates/capacity.h"
 #include "layer/gates/gate.h"
+#include "layer/gates/loss.h"
 #include "layer/gates/replayed.h"
 #include "layer/groups.h"
 #include "layer/parameters.h"
@@ -49,11 +51,9 @@ class Layer {
   /// load(). Waits for the device.
   void prepare_replay(int step, const TensorView& x, std::span<const std::int32_t> experts);
   bool replays() const { return replayed_ != nullptr; }
-  /// The input step that the next passes are of.
-  void begin_step(int step) { gate_->begin_step(step); }
 
-  /// x [T, H] → y [T, H].
-  void forward(const TensorView& x, const TensorView& y, Trace& trace);
+  /// x [T, H] → y [T, H]. `step`: whose inputs they are, for gates with noise and what is replayed.
+  void forward(const TensorView& x, const TensorView& y, Trace& trace, int step = 0);
   /// dy [T, H] → dx [T, H] and the gradient of every parameter; after forward() of the same x.
   void backward(const TensorView& x, const TensorView& dy, const TensorView& dx, Trace& trace);
   /// Sums each gradient over the ranks that its parameter's tag names.
@@ -62,9 +62,10 @@ class Layer {
   Parameters& parameters() { return parameters_; }
   const Routing& routing() const { return routing_; }
   const GateDefinition& gate() const { return gate_->definition(); }
-  const Capacity& capacity() const { return gate_options_.capacity; }
+  /// Which slots are dropped behind the gate.
+  DropRule drop_rule() const { return drop_rule_of(gate_entry_, gate_options_); }
   /// Whether a slot may go to no expert.
-  bool may_drop() const { return capacity().limits() || gate().may_drop(); }
+  bool may_drop() const { return drop_rule().drops() || gate().may_drop(); }
   /// Least work of a stage for this load.
   StageCost cost(const RankLoad& load, Stage stage, Pass pass) const;
   /// The stage that does the work of `stage`; none if it runs by itself.
@@ -81,6 +82,9 @@ class Layer {
   bool waits_for_device() const { return dispatcher_->waits_for_device() || !why_no_graph().empty(); }
   /// The work of the last forward pass on this rank. Waits for the device.
   RankLoad load() const { return dispatcher_->load(); }
+  const LossOptions& loss_options() const { return gate_options_.losses; }
+  /// This rank's share of the gate's losses in the last forward pass. Waits for the device.
+  GateLossValues losses() const;
   /// What became of the slots of this rank's tokens in the last forward pass. Waits for the device.
   Drops drops() const;
   /// Rows of each local expert in the last forward pass. Waits for the device.

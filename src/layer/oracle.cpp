@@ -12,16 +12,22 @@ namespace moebench {
 using namespace oracle;
 
 Oracle::Oracle(const Workload& workload, int step, GateOutput gate_output, ThreadPool& pool,
-               const GateDefinition* gate)
+               const GateDefinition* gate, const LossOptions& losses)
     : shape_(workload.shape()),
+      step_(step),
       gate_output_(std::move(gate_output)),
       pool_(pool),
-      topk_(gate ? nullptr : default_gate().define(shape_)),
+      topk_(gate ? nullptr : default_gate().define(shape_, {})),
       gate_(gate ? gate : topk_.get()) {
   if (gate_output_.chosen.empty()) gate_output_.chosen = gate_output_.expert_of;
   MB_ASSERT(std::ssize(gate_output_.expert_of) == shape_.tokens * shape_.top_k);
   for (const Parameter id : {Parameter::gate, Parameter::w1, Parameter::b1, Parameter::w2, Parameter::b2})
     fields_[static_cast<std::size_t>(id)] = workload.field(id);
+  if (losses.any()) {
+    losses_.emplace(*gate_, shape_, losses);
+    loss_counts_ = losses_->counts(gate_output_.chosen);
+    loss_group_ = losses.group_of(shape_);
+  }
   const auto elements = static_cast<std::size_t>(shape_.tokens * shape_.hidden);
   x_.resize(elements);
   dy_.resize(elements);
@@ -58,6 +64,7 @@ std::vector<double> Oracle::logits_of(std::int64_t token) const {
   for (std::int64_t i = 0; i < shape_.hidden; ++i)
     add_scaled(shape_.experts, x_[token * shape_.hidden + i], &gate_weight_[i * shape_.experts],
                logits.data());
+  gate_->perturb(step_, token, logits);
   return logits;
 }
 
@@ -98,6 +105,13 @@ void Oracle::finish_token(std::int64_t token, OracleToken& result) const {
       squares += squared(size * w);
     }
   }
+  if (const auto loss = loss_gradient(token, result.logits))
+    for (std::int64_t expert = 0; expert < e; ++expert)
+      for (std::int64_t i = 0; i < h; ++i) {
+        const double w = gate_weight_[i * e + expert];
+        result.dx[i] += loss->value[expert] * w;
+        squares += squared(loss->size[expert] * by_logits * w);
+      }
   result.dx_terms = std::sqrt(squared(result.dx_terms) + squares);
 }
 
@@ -297,7 +311,10 @@ void Oracle::unit(std::int64_t expert, std::int64_t j, std::span<const std::int6
     for (std::int64_t c = 0; c < columns; ++c) {
       pre[c].terms = x_norm * w1_norm[c] * exact_operands(shape_.dtype);
       if (shape_.bias) pre[c].value = weight(Parameter::b1, expert * w1 + c * f + j);
-      for (std::int64_t i = 0; i < h; ++i) pre[c].value += x[i] * w1_columns[c * h + i];
+      double product = 0;
+      for (std::int64_t i = 0; i < h; ++i) product += x[i] * w1_columns[c * h + i];
+      if (shape_.bias) pre[c].terms = std::hypot(pre[c].terms, product);  // may be stored before b1 is added
+      pre[c].value += product;
     }
     const double a = act(shape_.activation, pre[0].value, pre[1].value);
     for (std::int64_t i = 0; i < h; ++i) {
@@ -333,53 +350,6 @@ double Oracle::db2_terms(std::int64_t expert) const {
   for (const std::int64_t slot : slots_of(expert))
     squares += squared(double{gate_output_.score[slot]} * norm_of(dy_, slot / shape_.top_k));
   return std::sqrt(squares);
-}
-
-/// By the scores that the layer found; by the logits too if the gate needs them.
-GateSlopes Oracle::slopes_of_layer(std::int64_t token) const {
-  const auto scores = std::span(gate_output_.score).subspan(token * shape_.top_k, shape_.top_k);
-  return gate_->slopes(gate_->rule().differentiates_logits() ? logits_of(token) : std::vector<double>(),
-                       chosen_of(token), std::vector<double>(scores.begin(), scores.end()));
-}
-
-/// body(token, expert, dscore, mean, slope) for every logit that has a gradient, in order of tokens.
-template <class Body>
-void Oracle::each_dlogit(Body body) const {
-  const std::int64_t k = shape_.top_k;
-  for (std::int64_t t = 0; t < shape_.tokens; ++t) {
-    const auto chosen = chosen_of(t);
-    const GateSlopes slopes = slopes_of_layer(t);
-    GateMean mean;
-    for (std::int64_t j = 0; j < k; ++j) {
-      const double product = slopes.share[j] * gate_output_.dscore[t * k + j];
-      mean.value += product, mean.terms += std::abs(product);
-    }
-    for (std::int64_t expert = 0; expert < shape_.experts; ++expert) {
-      if (slopes.slope[expert] == 0) continue;
-      const auto j = std::find(chosen.begin(), chosen.end(), expert) - chosen.begin();
-      body(t, expert, j < k ? double{gate_output_.dscore[t * k + j]} : 0.0, mean, slopes.slope[expert]);
-    }
-  }
-}
-
-std::vector<double> Oracle::dgate() const {
-  const std::int64_t h = shape_.hidden, e = shape_.experts;
-  std::vector<double> gradient(static_cast<std::size_t>(h * e));
-  each_dlogit([&](std::int64_t t, std::int64_t expert, double dscore, const GateMean& mean, double slope) {
-    const double dlogit = slope * (dscore - mean.value);
-    for (std::int64_t i = 0; i < h; ++i) gradient[i * e + expert] += x_[t * h + i] * dlogit;
-  });
-  return gradient;
-}
-
-/// The scores' gradients are taken from the layer: what errs is their difference.
-std::vector<double> Oracle::dgate_terms() const {
-  std::vector<double> squares(static_cast<std::size_t>(shape_.experts));
-  each_dlogit([&](std::int64_t t, std::int64_t expert, double dscore, const GateMean& mean, double slope) {
-    squares[expert] += squared(slope * (std::abs(dscore) + mean.terms) * norm_of(x_, t));
-  });
-  for (double& value : squares) value = std::sqrt(value);
-  return squares;
 }
 
 }  // namespace moebench

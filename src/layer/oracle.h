@@ -5,11 +5,13 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/thread_pool.h"
 #include "layer/gates/gate.h"
+#include "layer/gates/loss.h"
 #include "moe/workload.h"
 
 namespace moebench {
@@ -49,7 +51,7 @@ class Oracle {
   /// Reads step `step` of `workload`, rounded to the shape's dtype. Holds x and dy of all tokens, [T, H] each.
   /// `gate` outlives the oracle; null: `topk`.
   Oracle(const Workload& workload, int step, GateOutput gate_output, ThreadPool& pool,
-         const GateDefinition* gate = nullptr);
+         const GateDefinition* gate = nullptr, const LossOptions& losses = {});
 
   /// Forward and backward of these global tokens.
   std::vector<OracleToken> tokens(std::span<const std::int64_t> tokens) const;
@@ -62,6 +64,9 @@ class Oracle {
   std::vector<double> dgate() const;
   std::vector<double> dgate_terms() const;
 
+  int step() const { return step_; }
+  /// Of the gate's losses by the logits [E] of a global token; nothing without losses.
+  std::optional<LossGradient> loss_gradient(std::int64_t token, std::span<const double> logits) const;
   /// [T, H] of all tokens of all ranks, rounded to the shape's dtype.
   std::span<const float> x() const { return x_; }
   std::span<const float> dy() const { return dy_; }
@@ -94,14 +99,20 @@ class Oracle {
   };
   template <class Body>
   void each_dlogit(Body body) const;
+  template <class Body>
+  void each_loss(Body body) const;
   double norm_of(std::span<const float> tensor, std::int64_t token) const;
 
   Shape shape_;
+  int step_;
   std::array<UniformField, 5> fields_;  ///< by Parameter
   GateOutput gate_output_;
   ThreadPool& pool_;
   std::unique_ptr<GateDefinition> topk_;  ///< if no gate was given
   const GateDefinition* gate_;
+  std::optional<GateLosses> losses_;
+  std::vector<std::int32_t> loss_counts_;  ///< [groups, E], with an auxiliary loss
+  std::int64_t loss_group_ = 0;
   std::vector<double> gate_weight_;  ///< [H, E]
   std::vector<float> x_, dy_;
 };

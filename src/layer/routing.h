@@ -17,6 +17,7 @@ struct Routing {
   /// `drops`: a slot may go to no expert.
   Routing(const Shape& shape, std::int64_t tokens, Memory& memory, bool drops = false);
 
+  int step = 0;                      ///< whose inputs these are: which noise a gate draws
   std::span<float> logits, dlogits;  // [T, E]
   std::span<float> score, dscore;    // [T, K]
   std::span<std::int32_t> chosen;    // [T, K] K different experts per token, which the scores belong to

@@ -150,7 +150,7 @@ SecondResults SecondWay::run(const Oracle& oracle, const GateOutput& gate_output
     if (backward_) take(e, gradients);
   }
   sum_over_ranks();
-  finish(gate_output.chosen, results);
+  finish(oracle, gate_output.chosen, results);
   return results;
 }
 
@@ -172,6 +172,7 @@ void SecondWay::score_tokens(const Oracle& oracle, std::span<const std::int32_t>
         const double x = oracle.x()[(first + t) * h + i];
         for (std::int64_t j = 0; j < e; ++j) logits[j] += x * gate_[i * e + j];
       }
+      definition_.perturb(oracle.step(), first + t, {logits, static_cast<std::size_t>(e)});
       const auto scores =
           definition_.scores({logits, static_cast<std::size_t>(e)}, chosen.subspan((first + t) * k, k));
       std::copy(scores.begin(), scores.end(), &results.score[t * k]);
@@ -320,7 +321,7 @@ void SecondWay::sum_over_ranks() {
 }
 
 /// This rank's tokens out of the sums, and what the gate adds to dx.
-void SecondWay::finish(std::span<const std::int32_t> chosen, SecondResults& results) {
+void SecondWay::finish(const Oracle& oracle, std::span<const std::int32_t> chosen, SecondResults& results) {
   const std::int64_t h = shape_.hidden, k = shape_.top_k;
   const std::int64_t first = shape_.first_token(world_.rank()), tokens = shape_.tokens_of(world_.rank());
   for (auto* rows : {&results.y, &results.dx}) rows->resize(static_cast<std::size_t>(tokens * h));
@@ -336,14 +337,15 @@ void SecondWay::finish(std::span<const std::int32_t> chosen, SecondResults& resu
       results.y_terms[t] = std::sqrt(sums[2 * h + k]);
       results.dscore_terms[t] = std::sqrt(sums[2 * h + k + 1]);
       results.dx_terms[t] = std::sqrt(sums[2 * h + k + 2]);
-      if (backward_) add_gate(chosen.subspan((first + t) * k, k), t, results.dscore_terms[t], results);
+      if (backward_)
+        add_gate(oracle, chosen.subspan((first + t) * k, k), t, results.dscore_terms[t], results);
     }
   });
 }
 
 /// What the gate adds to dx of one token.
-void SecondWay::add_gate(std::span<const std::int32_t> chosen, std::int64_t t, double dscore_terms,
-                         SecondResults& results) const {
+void SecondWay::add_gate(const Oracle& oracle, std::span<const std::int32_t> chosen, std::int64_t t,
+                         double dscore_terms, SecondResults& results) const {
   const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
   const std::span<const double> logits(&results.logits[t * e], static_cast<std::size_t>(e)),
       scores(&results.score[t * k], static_cast<std::size_t>(k));
@@ -365,6 +367,11 @@ void SecondWay::add_gate(std::span<const std::int32_t> chosen, std::int64_t t, d
       squares += squared(slope * size * w);
     }
   }
+  if (const auto loss = oracle.loss_gradient(shape_.first_token(world_.rank()) + t, logits))
+    for (std::int64_t i = 0; i < h * e; ++i) {
+      results.dx[t * h + i / e] += loss->value[i % e] * gate_[i];
+      squares += squared(loss->size[i % e] * gate_[i]);
+    }
   results.dx_terms[t] = std::sqrt(squares);
 }
 

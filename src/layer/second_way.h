@@ -67,9 +67,9 @@ class SecondWay {
   void add_input_gradients(std::span<const std::int64_t> slots);
   void add_gradients(ExpertGradients& gradients);
   void sum_over_ranks();
-  void finish(std::span<const std::int32_t> chosen, SecondResults& results);
-  void add_gate(std::span<const std::int32_t> chosen, std::int64_t token, double dscore_terms,
-                SecondResults& results) const;
+  void finish(const Oracle& oracle, std::span<const std::int32_t> chosen, SecondResults& results);
+  void add_gate(const Oracle& oracle, std::span<const std::int32_t> chosen, std::int64_t token,
+                double dscore_terms, SecondResults& results) const;
 
   Workload workload_;
   Shape shape_;

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "layer/gates/capacity.h"
+#include "layer/gates/choice.h"
 #include "layer/gradient_rows.h"
 #include "layer/oracle.h"
 #include "layer/row_errors.h"
@@ -60,8 +61,8 @@ class Verification {
     const bool valid = is_valid();
     items_.push_back({"gate", valid ? 0 : std::numeric_limits<double>::quiet_NaN(), 0});
     if (!valid) return;  // the rest would be computed for experts that do not exist
-    if (layer_.capacity().limits() && !layer_.gate().may_drop()) compare_drops();
-    const Oracle oracle(workload_, options_.step, gate_output_, pool_, &layer_.gate());
+    if (layer_.drop_rule().drops() && !layer_.gate().may_drop()) compare_drops();
+    const Oracle oracle(workload_, options_.step, gate_output_, pool_, &layer_.gate(), layer_.loss_options());
     compare_tokens(oracle);
     if (options_.backward) compare_gate_gradient(oracle);
     if (options_.backward) compare_experts(oracle);
@@ -91,8 +92,7 @@ class Verification {
                      dy_view = options_.x.data ? options_.dy : dy.view();
     backend_.poison(y);
     backend_.poison(dx);
-    layer_.begin_step(options_.step);
-    layer_.forward(x_view, y, trace);
+    layer_.forward(x_view, y, trace, options_.step);
     if (options_.backward) {
       for (ParameterTensors& parameter : layer_.parameters().all()) backend_.poison(parameter.gradient);
       layer_.backward(x_view, dy_view, dx, trace);
@@ -123,7 +123,8 @@ class Verification {
   /// Which slots went nowhere, exactly: by the choice and the scores that the layer found. How many of all differ.
   void compare_drops() {
     CheckItem item{"drops", 0, 0};
-    const auto expected = limited(layer_.capacity(), shape_, gate_output_.chosen, gate_output_.score);
+    const auto expected =
+        limited(layer_.drop_rule(), shape_, options_.step, gate_output_.chosen, gate_output_.score);
     for (std::int64_t slot = 0; slot < std::ssize(expected); ++slot) {
       if (gate_output_.expert_of[slot] == expected[slot]) continue;
       if (item.error++ == 0)
@@ -172,17 +173,8 @@ class Verification {
       const auto target = workload_.target_experts(options_.step, token);
       return std::equal(target.begin(), target.end(), chosen) ? 0 : std::numeric_limits<double>::infinity();
     }
-    const auto logits = layer_.gate().ranking({of_token, static_cast<std::size_t>(shape_.experts)});
-    const std::int32_t* end = chosen + shape_.top_k;
-    double worst_taken = std::numeric_limits<double>::infinity(), best_left = -worst_taken, largest = 0;
-    for (std::int64_t e = 0; e < shape_.experts; ++e) {
-      largest = std::max(largest, std::abs(logits[e]));
-      if (std::find(chosen, end, e) != end)
-        worst_taken = std::min(worst_taken, logits[e]);
-      else
-        best_left = std::max(best_left, logits[e]);
-    }
-    return largest > 0 ? std::max(0.0, (best_left - worst_taken) / largest) : 0;
+    return moebench::misrouting(layer_.gate(), {of_token, static_cast<std::size_t>(shape_.experts)},
+                                {chosen, static_cast<std::size_t>(shape_.top_k)});
   }
 
   void compare_gate_gradient(const Oracle& oracle) {

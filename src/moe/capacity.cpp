@@ -48,22 +48,19 @@ double parse_capacity(std::string_view word) {
 }
 
 std::string why_not(const Capacity& capacity, const Shape& shape) {
-  if (!capacity.limits() || shape.tokens == 0) return {};
-  const std::int64_t group = capacity.group_of(shape);
-  if (group == 0)
-    return cat("capacity is counted over the tokens of a rank, and ", shape.tokens, " tokens on ",
-               shape.ranks, " ranks are not dealt evenly; give --gate-group");
-  for (int rank = 0; rank < shape.ranks; ++rank)
-    if (shape.tokens_of(rank) % group != 0 || shape.first_token(rank) % group != 0)
-      return cat("gate-group ", group, " does not divide the ", shape.tokens_of(rank), " tokens of rank ",
-                 rank, ": a group would be cut; use a divisor of the tokens per rank");
-  return {};
+  return capacity.limits() ? why_cut("gate-group", capacity.group_of(shape), shape) : std::string();
 }
 
-double capacity_bytes(const Capacity& capacity, const Shape& shape, std::int64_t tokens) {
-  if (!capacity.limits()) return 0;
-  const bool by_score = capacity.policy == DropPolicy::probs || capacity.policy == DropPolicy::priority;
-  return (by_score ? 12.0 : 8.0) * static_cast<double>(tokens) * static_cast<double>(shape.top_k);
+std::string why_cut(std::string_view what, std::int64_t group, const Shape& shape) {
+  if (shape.tokens == 0) return {};
+  if (group == 0)
+    return cat(what, " is the tokens of a rank, and ", shape.tokens, " tokens on ", shape.ranks,
+               " ranks are not dealt evenly; give --gate-group");
+  for (int rank = 0; rank < shape.ranks; ++rank)
+    if (shape.tokens_of(rank) % group != 0 || shape.first_token(rank) % group != 0)
+      return cat(what, " ", group, " does not divide the ", shape.tokens_of(rank), " tokens of rank ", rank,
+                 ": a group would be cut; use a divisor of the tokens per rank");
+  return {};
 }
 
 std::int64_t capacity_scratch(const Capacity& capacity, const Shape& shape, std::int64_t tokens) {

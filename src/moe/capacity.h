@@ -45,9 +45,9 @@ double parse_capacity(std::string_view word);
 /// Why the tokens of this shape cannot be cut into such groups; empty if they can.
 std::string why_not(const Capacity& capacity, const Shape& shape);
 
-/// Bytes that limiting moves on one rank besides the gate's: it reads the choice and writes it, and by some policies
-/// reads the scores.
-double capacity_bytes(const Capacity& capacity, const Shape& shape, std::int64_t tokens);
+/// Why groups of so many consecutive tokens, called `what`, are not whole on every rank; empty if they are. 0: those of a rank,
+/// which hold different numbers.
+std::string why_cut(std::string_view what, std::int64_t group, const Shape& shape);
 /// 32-bit words that a backend may work in for a rank's `tokens`.
 std::int64_t capacity_scratch(const Capacity& capacity, const Shape& shape, std::int64_t tokens);
 

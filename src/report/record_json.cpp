@@ -77,18 +77,26 @@ void time_fields(Io& io, T& t) {
   if (Io::kReads || !t.samples.empty()) io.numbers("samples_us", t.samples);
 }
 
-/// Only where slots can be dropped.
+/// An object only where there is something to say.
+template <class Io, class Optional, class Fields>
+void optional_object(Io& io, const char* key, Optional& value, Fields fields) {
+  if constexpr (Io::kReads) {
+    if (io.find(key)) value.emplace();
+  }
+  if (value) io.object(key, [&](auto& inner) { fields(inner, *value); });
+}
+
 template <class Io, class R>
 void drops_fields(Io& io, R& record) {
-  const auto fields = [](auto& inner, auto& drops) {
+  optional_object(io, "drops", record.drops, [](auto& inner, auto& drops) {
     inner("dropped_pct", drops.dropped_pct);
     inner("lost_tokens", drops.lost_tokens);
     inner("kept_weight_pct", drops.kept_weight_pct);
-  };
-  if constexpr (Io::kReads) {
-    if (io.find("drops")) record.drops.emplace();
-  }
-  if (record.drops) io.object("drops", [&](auto& inner) { fields(inner, *record.drops); });
+  });
+  optional_object(io, "losses", record.losses, [](auto& inner, auto& losses) {
+    inner("aux", losses.aux);
+    inner("z", losses.z);
+  });
 }
 
 template <class Io, class I>
@@ -350,6 +358,7 @@ std::vector<std::string> paths_of_record() {
   Record record;
   for (const char* key : kTimes) record.time[key] = {};
   record.drops.emplace();
+  record.losses.emplace();
   std::vector<std::string> paths{"id"};
   for (const Flag& flag : flags()) paths.push_back(cat("case.", flag.name));
   JsonPaths io(paths);

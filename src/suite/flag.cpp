@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "layer/gates/gate.h"
 #include "moe/target_imbalance.h"
 #include "suite/axis.h"
+#include "suite/gate_flags.h"
 
 namespace moebench {
 namespace {
@@ -34,13 +34,6 @@ std::string tokens_per_rank(const Case& c) {
 
 bool layer_only(SubjectKind subject) { return subject == SubjectKind::layer; }
 bool not_linear(SubjectKind subject) { return subject != SubjectKind::linear; }
-const Capacity& capacity_of(const Case& c) { return c.gate_options.capacity; }
-
-std::string gate_group_of(const Case& c) {
-  const std::int64_t group = capacity_of(c).group_of(c.shape);
-  return capacity_of(c).limits() && group > 0 ? cat(group) : std::string();
-}
-
 bool is_direct(const Case& c) { return c.shape.ep > 1 && c.exchange == Exchange::direct; }
 
 // Defaults: the single-GPU experiment of the FastMoE paper (arXiv 2103.13262, section 5.2).
@@ -164,56 +157,16 @@ constexpr Flag kFlags[] = {
      .help = "number format; all accumulate in fp32; the cpu backend has fp32 only",
      .read = [](const Case& c) { return std::string(name_of(c.shape.dtype)); },
      .write = [](Case& c, std::string_view v) { c.shape.dtype = parse_dtype(v); }},
-    {.name = "gate",
-     .value = "NAME",
-     .default_value = "topk",
-     .help = "how tokens choose experts, see 'moebench list gates'; topk: the paper's",
-     .concerns = layer_only,
-     .read = [](const Case& c) { return c.gate.text(); },
-     .write = [](Case& c, std::string_view v) { c.gate = find_gate(v).name; }},
-    {.name = "capacity",
-     .value = "none|F",
-     .default_value = "none",
-     .help = "an expert takes F times its even share of a group's rows, the rest is dropped",
-     .omitted_from_id_at_default = true,
-     .concerns = layer_only,
-     .read = [](const Case& c) { return capacity_text(capacity_of(c)); },
-     .write = [](Case& c, std::string_view v) { c.gate_options.capacity.factor = parse_capacity(v); }},
-    {.name = "capacity-min",
-     .value = "N",
-     .default_value = "0",
-     .help = "but at least so many rows of a group",
-     .number = true,
-     .omitted_from_id_at_default = true,
-     .reader = "a capacity reads",
-     .concerns = layer_only,
-     .read =
-         [](const Case& c) { return capacity_of(c).limits() ? cat(capacity_of(c).least) : std::string(); },
-     .write = [](Case& c, std::string_view v) { c.gate_options.capacity.least = number(v); }},
-    {.name = "drop-policy",
-     .value = "WORD",
-     .default_value = "position",
-     .help = "which rows stay: position, probs, choice or priority",
-     .omitted_from_id_at_default = true,
-     .reader = "a capacity reads",
-     .concerns = layer_only,
-     .read =
-         [](const Case& c) {
-           return capacity_of(c).limits() ? std::string(name_of(capacity_of(c).policy)) : std::string();
-         },
-     .write = [](Case& c, std::string_view v) { c.gate_options.capacity.policy = parse_drop_policy(v); }},
-    {.name = "gate-group",
-     .value = "N",
-     .default_value = "",
-     .help = "consecutive tokens that a capacity is counted over; default: those of a rank",
-     .number = true,
-     .min = 1,
-     .omitted_from_id_at_default = true,
-     .scaled_to = 1,
-     .reader = "a capacity reads",
-     .concerns = layer_only,
-     .read = gate_group_of,
-     .write = [](Case& c, std::string_view v) { c.gate_options.capacity.group = number(v); }},
+    gate_flags::kGateFlag,
+    gate_flags::kCapacityFlag,
+    gate_flags::kCapacityMinFlag,
+    gate_flags::kDropPolicyFlag,
+    gate_flags::kGateGroupFlag,
+    gate_flags::kGroupsFlag,
+    gate_flags::kGateScaleFlag,
+    gate_flags::kGateBiasFlag,
+    gate_flags::kAuxLossFlag,
+    gate_flags::kZLossFlag,
     {.name = "routing",
      .value = "NAME",
      .default_value = "random",
@@ -368,7 +321,10 @@ constexpr Flag kFlags[] = {
      .help = "seed of inputs, weights and routing",
      .number = true,
      .read = [](const Case& c) { return cat(c.seed); },
-     .write = [](Case& c, std::string_view v) { c.seed = static_cast<std::uint64_t>(number(v)); }},
+     .write =
+         [](Case& c, std::string_view v) {
+           c.seed = c.gate_options.seed = static_cast<std::uint64_t>(number(v));
+         }},
 };
 
 }  // namespace

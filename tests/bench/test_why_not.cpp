@@ -49,13 +49,43 @@ TEST(WhyNot, AsksSizesGateEngineSubjectAndBackendInThisOrder) {
   EXPECT_EQ(why_not(point, backend), "top_k 9 exceeds experts 4");
   point.shape.top_k = 2;
   EXPECT_EQ(why_not(point, backend),
-            "unknown gate 'no-gate'; valid: topk, softmax-topk, sigmoid, sqrtsoftplus");
+            "unknown gate 'no-gate'; valid: topk, softmax-topk, sigmoid, sqrtsoftplus, switch, gshard, "
+            "noisy-topk, forced");
   point.gate = "topk";
   EXPECT_EQ(why_not(point, backend), "engine loop refuses");
   backend.refuse_engine = false;
   EXPECT_EQ(why_not(point, backend), "backend refuses");
   point.subject = SubjectKind::linear;
   EXPECT_EQ(why_not(point, backend), "subject linear has no fwd+bwd pass; valid: fwd");
+}
+
+TEST(WhyNot, RefusesAPlantedRoutingThatTheGateWouldNotFollow) {
+  Case point = small();
+  point.routing = parse_routing("zipf:1");
+  EXPECT_EQ(why_not(point, cpu_capabilities()), "");
+  point.gate = "forced";
+  EXPECT_EQ(why_not(point, cpu_capabilities()), "gate forced does not follow routing zipf:1; valid: random");
+  point.gate = "sigmoid";
+  point.gate_options.bias = 1;
+  EXPECT_EQ(why_not(point, cpu_capabilities()),
+            "a gate with a bias does not follow routing zipf:1; valid: random, or --routing-via replayed");
+  point.routing_via = RoutingVia::replayed;
+  EXPECT_EQ(why_not(point, cpu_capabilities()), "");
+  point.gate_options.losses.aux = 0.1;
+  EXPECT_NE(why_not(point, cpu_capabilities()).find("count its own choice"), std::string::npos);
+  point.gate_options = {};
+  for (const char* gate : {"forced", "noisy-topk"}) {
+    point.gate = gate;
+    EXPECT_NE(why_not(point, cpu_capabilities()).find("draws by chance"), std::string::npos) << gate;
+  }
+  point.routing_via = {};
+  point.gate = "sigmoid";
+  point.gate_options.bias = 1;
+  point.routing = {};
+  EXPECT_EQ(why_not(point, cpu_capabilities()), "");
+  point.gate = "topk";
+  EXPECT_EQ(why_not(point, cpu_capabilities()),
+            "this gate has no bias; valid: --gate sigmoid or sqrtsoftplus");
 }
 
 TEST(WhyNot, AsksAnEngineAboutTheExpertsOfOneRank) {
@@ -148,7 +178,7 @@ TEST(Exchange, HasTheWordsThatItsFlagShows) {
   const Flag& flag = find_flag("exchange");
   EXPECT_EQ(flag.value, std::string(name_of(Exchange::fused)) + "|" +
                             std::string(name_of(Exchange::per_expert)) + "|" +
-                            std::string(name_of(Exchange::direct)));
+                            std::string(name_of(Exchange::direct)) + "|" + std::string(kAuto));
 }
 
 TEST(WhyNot, RefusesDirectExchangeForEnginesThatReadRowsByToken) {

@@ -4,19 +4,23 @@
 #include <cmath>
 
 #include "contract/backend_contract.h"
+#include "layer/gate_cases.h"
 #include "layer/gates/capacity.h"
+#include "layer/gates/choice.h"
+#include "layer/gates/loss.h"
 
 namespace moebench {
 namespace {
 
 TEST_P(EveryBackend, GatesOfTheTableScoreAndDifferentiateAsTheirDefinitions) {
-  for (const GateEntry* gate : gates())
+  for (const GateCase& gate : gate_cases())
     for (const auto& [experts, k] :
-         {std::pair{1, 1}, {6, 1}, {6, 2}, {7, 7}, {40, 6}, {100, 40}, {1200, 3}}) {
-      SCOPED_TRACE(std::string(gate->name) + ", " + std::to_string(experts) + " experts, k " +
-                   std::to_string(k));
+         {std::pair{1, 1}, {6, 1}, {6, 2}, {7, 7}, {40, 6}, {100, 40}, {256, 8}, {1024, 6}, {1200, 3}}) {
+      SCOPED_TRACE(gate.name + ", " + std::to_string(experts) + " experts, k " + std::to_string(k));
       const std::int64_t tokens = 5;
-      const auto definition = gate->define({.experts = experts, .top_k = k});
+      const Shape shape{.tokens = tokens, .experts = experts, .top_k = k};
+      if (!gate.knows(shape)) continue;
+      const auto definition = gate.define(shape);
       std::vector<float> identity(experts * experts);
       for (int e = 0; e < experts; ++e) identity[e * experts + e] = 1;  // logits = x, dx = dlogits
       const Tensor x = random(tokens, experts, 1), weight = of(experts, experts, identity),
@@ -25,17 +29,31 @@ TEST_P(EveryBackend, GatesOfTheTableScoreAndDifferentiateAsTheirDefinitions) {
       Array<float> logits(*backend_, tokens * experts), score(*backend_, tokens * k),
           dlogits(*backend_, tokens * experts);
       Array<std::int32_t> chosen(*backend_, tokens * k);
-      backend_->gate(GateForward{x, weight, logits, chosen, score, k, definition->rule()});
+      Tensor bias(backend_->memory(), DType::fp32, 1, experts);
+      backend_->fill(bias, gate.options.bias_field(), 0);
+      GateRule rule = definition->rule();
+      if (gate.options.biased()) rule.bias = bias.view().as<float>();
+      constexpr std::int64_t kFirstToken = 17;
+      rule.noise.key = noise_key(gate.options.seed, 2), rule.noise.first = kFirstToken * experts;
+      backend_->gate(GateForward{x, weight, logits, chosen, score, k, rule});
       std::vector<float> gradient(tokens * k);
       for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] = 2 * uniform_at(4, i) - 1;
       const Array<float> dscore(*backend_, gradient);
-      backend_->gate(GateBackward{x, weight, chosen, score, dscore, dlogits, dx, dweight, k,
-                                  definition->rule(), logits});
+      const LossFactors factors = loss_factors(gate.options.losses, shape);
+      const GateLosses losses(*definition, shape, gate.options.losses);
+      Array<std::int32_t> counts(*backend_, static_cast<std::size_t>(tokens * experts));
+      backend_->gate(GateBackward{x, weight, chosen, score, dscore, dlogits, dx, dweight, k, rule, logits,
+                                  factors, counts});
       const auto z = logits.host(), p = score.host(), dz = host(dx);
       const auto s = chosen.host();
+      const auto given = host(x);
       for (std::int64_t t = 0; t < tokens; ++t) {
         const std::vector<double> row(&z[t * experts], &z[t * experts] + experts);
         const std::span of_token(&s[t * k], static_cast<std::size_t>(k));
+        std::vector<double> perturbed(&given[t * experts], &given[t * experts] + experts);
+        definition->perturb(2, kFirstToken + t, perturbed);
+        for (int e = 0; e < experts; ++e) EXPECT_NEAR(row[e], perturbed[e], 1e-6);
+        EXPECT_LT(misrouting(*definition, row, of_token), 1e-6);
         const auto scores = definition->scores(row, of_token);
         const GateSlopes slopes = definition->slopes(row, of_token, scores);
         double mean = 0;
@@ -43,10 +61,13 @@ TEST_P(EveryBackend, GatesOfTheTableScoreAndDifferentiateAsTheirDefinitions) {
           EXPECT_NEAR(p[t * k + j], scores[j], 1e-6 * std::max(1.0, scores[j]));
           mean += slopes.share[j] * gradient[t * k + j];
         }
+        std::vector<std::int32_t> of_token_counts;
+        if (factors.aux > 0) of_token_counts = losses.counts(of_token);
+        const LossGradient loss = losses.gradient(row, of_token_counts);
         for (int e = 0; e < experts; ++e) {
           const auto j = std::find(of_token.begin(), of_token.end(), e) - of_token.begin();
-          ASSERT_NEAR(dz[t * experts + e], slopes.slope[e] * ((j < k ? gradient[t * k + j] : 0) - mean),
-                      2e-6);
+          ASSERT_NEAR(dz[t * experts + e],
+                      slopes.slope[e] * ((j < k ? gradient[t * k + j] : 0) - mean) + loss.value[e], 2e-6);
         }
       }
     }
@@ -73,6 +94,7 @@ TEST_P(EveryBackend, LimitKeepsTheSlotsOfTheDefinition) {
                    std::string(name_of(policy)));
       const Shape shape{.tokens = tokens, .experts = experts, .top_k = k};
       const Capacity capacity{.factor = factor, .policy = policy, .group = group};
+      const DropRule rule{.capacity = capacity}, by_chance{.capacity = capacity, .second_by_chance = true};
       std::vector<std::int32_t> choice(tokens * k);
       std::vector<float> scores(tokens * k);
       for (std::int64_t slot = 0; slot < tokens * k; ++slot) {
@@ -81,7 +103,7 @@ TEST_P(EveryBackend, LimitKeepsTheSlotsOfTheDefinition) {
         choice[slot] = mix(8, slot) % 10 == 0 ? -1 : static_cast<std::int32_t>((first + slot % k) % experts);
         scores[slot] = static_cast<float>(mix(7, slot) % 50) / 100;
       }
-      const auto expected = limited(capacity, shape, choice, scores);
+      const auto expected = limited(rule, shape, 0, choice, scores);
       const Array<std::int32_t> from(*backend_, choice);
       const Array<float> score(*backend_, scores);
       Array<std::int32_t> apart(*backend_, std::vector<std::int32_t>(choice.size(), 77)),
@@ -93,6 +115,12 @@ TEST_P(EveryBackend, LimitKeepsTheSlotsOfTheDefinition) {
       args.from = args.to = in_place;
       backend_->limit(args);
       EXPECT_TRUE(in_place.host() == expected);
+      args.from = from, args.to = apart;
+      args.second_by_chance = true, args.chance_key = noise_key(by_chance.seed, 3);
+      backend_->limit(args);
+      if (k > 1) {
+        EXPECT_TRUE(apart.host() == limited(by_chance, shape, 3, choice, scores));
+      }
     }
 }
 

@@ -14,7 +14,7 @@ inline bool is_dropped(std::int64_t token, std::int64_t choice) {
 
 class DroppingDefinition final : public GateDefinition {
  public:
-  explicit DroppingDefinition(const Shape& shape) : inner_(default_gate().define(shape)) {}
+  explicit DroppingDefinition(const Shape& shape) : inner_(default_gate().define(shape, {})) {}
   GateRule rule() const override { return inner_->rule(); }
   std::vector<double> scores(std::span<const double> logits,
                              std::span<const std::int32_t> chosen) const override {
@@ -60,13 +60,13 @@ class DroppingGate final : public Gate {
 inline const GateEntry kDroppingGate{
     .name = "dropping",
     .help = "",
-    .define = [](const Shape& shape) -> std::unique_ptr<GateDefinition> {
+    .define = [](const Shape& shape, const GateOptions&) -> std::unique_ptr<GateDefinition> {
       return std::make_unique<DroppingDefinition>(shape);
     },
     .make = [](const GateArgs& args, std::unique_ptr<GateDefinition> definition) -> std::unique_ptr<Gate> {
       return std::make_unique<DroppingGate>(args, std::move(definition));
     },
     .cost = gate_cost,
-    .why_not = any_shape};
+    .why_not = why_not_plain};
 
 }  // namespace moebench

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/text.h"
 #include "layer/case_on_one_rank.h"
 #include "layer/cases.h"
+#include "layer/gate_cases.h"
 #include "layer/gates/capacity.h"
 
 namespace moebench {
@@ -18,7 +20,8 @@ constexpr DropPolicy kPolicies[] = {DropPolicy::position, DropPolicy::probs, Dro
 /// Four tokens of two choices each, two experts, two rows each: tokens 0 and 3 choose expert 1 first.
 std::vector<std::int32_t> kept(DropPolicy policy, std::vector<float> score) {
   const std::vector<std::int32_t> chosen{1, 0, 0, 1, 0, 1, 1, 0};
-  return limited({.factor = 0.5, .policy = policy}, {.tokens = 4, .experts = 2, .top_k = 2}, chosen, score);
+  return limited({.capacity = {.factor = 0.5, .policy = policy}}, {.tokens = 4, .experts = 2, .top_k = 2}, 0,
+                 chosen, score);
 }
 
 const std::vector<float> kScores{0.6f, 0.4f, 0.9f, 0.1f, 0.5f, 0.5f, 0.8f, 0.2f};
@@ -34,16 +37,16 @@ TEST(Limited, ByProbsKeepsTheLargestScores) {
 TEST(Limited, ByChoiceKeepsFirstChoicesBeforeSecond) {
   EXPECT_EQ(kept(DropPolicy::choice, kScores), (std::vector<std::int32_t>{1, -1, 0, -1, 0, -1, 1, -1}));
   const std::vector<std::int32_t> chosen{0, 1, 0, 1, 0, 1};
-  EXPECT_EQ(limited({.factor = 0.6, .policy = DropPolicy::choice}, {.tokens = 3, .experts = 2, .top_k = 2},
-                    chosen, std::vector<float>(6, 0.5f)),
+  EXPECT_EQ(limited({.capacity = {.factor = 0.6, .policy = DropPolicy::choice}},
+                    {.tokens = 3, .experts = 2, .top_k = 2}, 0, chosen, std::vector<float>(6, 0.5f)),
             (std::vector<std::int32_t>{0, 1, 0, 1, -1, -1}));
 }
 
 TEST(Limited, ByPriorityServesTheSurestTokensFirst) {
   const std::vector<std::int32_t> chosen{0, 1, 0, 1, 0, 1};
   const std::vector<float> score{0.5f, 0.5f, 0.6f, 0.4f, 0.7f, 0.3f};
-  EXPECT_EQ(limited({.factor = 0.6, .policy = DropPolicy::priority}, {.tokens = 3, .experts = 2, .top_k = 2},
-                    chosen, score),
+  EXPECT_EQ(limited({.capacity = {.factor = 0.6, .policy = DropPolicy::priority}},
+                    {.tokens = 3, .experts = 2, .top_k = 2}, 0, chosen, score),
             (std::vector<std::int32_t>{-1, -1, 0, 1, 0, 1}));
 }
 
@@ -55,8 +58,8 @@ TEST(Limited, GivesEqualsToTheLowerToken) {
 
 TEST(Limited, CountsEachGroupByItself) {
   const std::vector<std::int32_t> chosen{0, 0, 0, 0, 0, 1};
-  EXPECT_EQ(limited({.factor = 1, .group = 2}, {.tokens = 6, .experts = 2, .top_k = 1}, chosen,
-                    std::vector<float>(6, 1.0f)),
+  EXPECT_EQ(limited({.capacity = {.factor = 1, .group = 2}}, {.tokens = 6, .experts = 2, .top_k = 1}, 0,
+                    chosen, std::vector<float>(6, 1.0f)),
             (std::vector<std::int32_t>{0, -1, 0, -1, 0, 1}));
 }
 
@@ -66,17 +69,30 @@ Shape in_groups(Shape shape) {
   return shape;
 }
 
-class EveryGateLimited : public testing::TestWithParam<const GateEntry*> {};
+class EveryGateLimited : public testing::TestWithParam<GateCase> {
+ protected:
+  /// A layer of this gate and this capacity; none if the gate is not for such a shape.
+  static std::unique_ptr<CaseOnOneRank> make(const Shape& some, const std::string& engine,
+                                             const RoutingDistribution& routing, const Capacity& capacity) {
+    const Shape shape = GetParam().fitted(in_groups(some));
+    if (!GetParam().knows(shape)) return nullptr;
+    GateOptions options = GetParam().options;
+    options.capacity = capacity;
+    return std::make_unique<CaseOnOneRank>(shape, engine, routing, 1, 2, GetParam().gate, options);
+  }
+};
 
 TEST_P(EveryGateLimited, AgreesWithTheOracleInEveryEngineAndPolicy) {
-  for (const std::string& engine : make_cpu_backend(1)->engines())
+  for (const std::string& engine : GetParam().gate == &default_gate() ? GetParam().engines(cpu_capabilities())
+                                                                      : std::vector<std::string>{"loop"})
     for (const NamedCase& named : kLayerCases)
       for (const DropPolicy policy : kPolicies) {
         if (named.shape.hidden > 100) continue;
         SCOPED_TRACE(cat(engine, ", ", named.name, ", ", name_of(policy)));
-        CaseOnOneRank rig(in_groups(named.shape), engine, named.routing, 1, 2, GetParam(),
-                          {.capacity = {.factor = 0.75, .policy = policy, .group = 6}});
-        const auto items = rig.verify_all();
+        const auto rig =
+            make(named.shape, engine, named.routing, {.factor = 0.75, .policy = policy, .group = 6});
+        if (!rig) continue;
+        const auto items = rig->verify_all();
         EXPECT_EQ(items[1].name, "drops");
         for (const CheckItem& item : items)
           EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
@@ -84,37 +100,69 @@ TEST_P(EveryGateLimited, AgreesWithTheOracleInEveryEngineAndPolicy) {
 }
 
 TEST_P(EveryGateLimited, AgreesWithASecondWayInEveryRow) {
-  CaseOnOneRank rig(in_groups(kSmall), "loop", {}, 1, 2, GetParam(), {.capacity = {.factor = 0.8}});
+  const auto rig = make(kSmall, "loop", {}, {.factor = 0.8});
+  if (!rig) GTEST_SKIP() << "not for this shape";
   for (const CheckItem& item :
-       verify(rig.layer, rig.workload, *rig.world, *rig.backend, rig.pool, {.second_way_to = "loop"}))
+       verify(rig->layer, rig->workload, *rig->world, *rig->backend, rig->pool, {.second_way_to = "loop"}))
     EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
 }
 
 TEST_P(EveryGateLimited, TakesNoMoreRowsOfAGroupThanItsCapacity) {
   const Capacity capacity{.factor = 0.75, .group = 12};
-  CaseOnOneRank rig(in_groups(kSmall), "loop", parse_routing("zipf:1"), 1, 2, GetParam(),
-                    {.capacity = capacity});
-  rig.verify_all();
-  const Routing& routing = rig.layer.routing();
-  const std::int64_t k = kSmall.top_k, rows = capacity.rows_of(kSmall);
-  EXPECT_EQ(rows, 3);
+  const auto rig = make(kSmall, "loop", parse_routing("zipf:1"), capacity);
+  if (!rig) GTEST_SKIP() << "not for this shape";
+  rig->verify_all();
+  const Routing& routing = rig->layer.routing();
+  const Shape& shape = rig->workload.shape();
+  const std::int64_t k = shape.top_k, rows = capacity.rows_of(shape);
+  EXPECT_EQ(rows, k == 1 ? 2 : 3);
   for (std::int64_t group = 0; group < 3; ++group)
-    for (int e = 0; e < kSmall.experts; ++e)
+    for (int e = 0; e < shape.experts; ++e)
       EXPECT_LE(
           std::count(&routing.expert_of[group * 12 * k], &routing.expert_of[group * 12 * k] + 12 * k, e),
           rows);
-  const Drops drops = rig.layer.drops();
+  const Drops drops = rig->layer.drops();
   EXPECT_GT(drops.dropped, 0);
-  EXPECT_EQ(rig.layer.load().dropped, drops.dropped);
-  EXPECT_EQ(rig.layer.load().rows, 36 * k - drops.dropped);
+  EXPECT_EQ(rig->layer.load().dropped, drops.dropped);
+  EXPECT_EQ(rig->layer.load().rows, 36 * k - drops.dropped);
 }
 
-INSTANTIATE_TEST_SUITE_P(Gates, EveryGateLimited, testing::ValuesIn(gates().begin(), gates().end()),
-                         [](const auto& test) {
-                           std::string name(test.param->name);
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+std::vector<GateCase> that_drop_by_rule() {
+  auto cases = gate_cases();
+  std::erase_if(cases, [](const GateCase& gate) { return gate.gate == &kDroppingGate; });
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Gates, EveryGateLimited, testing::ValuesIn(that_drop_by_rule()),
+                         [](const auto& test) { return test.param.name; });
+
+/// 2·g of the second choice against a number drawn per token and step.
+TEST(SecondChoices, AreTakenByChance) {
+  const Shape shape{.tokens = 20000, .experts = 4, .top_k = 2};
+  std::vector<std::int32_t> chosen(40000);
+  std::vector<float> score(40000);
+  for (std::size_t slot = 0; slot < chosen.size(); ++slot) {
+    chosen[slot] = static_cast<std::int32_t>(slot % 2);
+    score[slot] = slot % 2 == 0 ? 0.85f : 0.15f;
+  }
+  const DropRule rule{.second_by_chance = true};
+  const auto taken = limited(rule, shape, 0, chosen, score), next = limited(rule, shape, 1, chosen, score);
+  EXPECT_EQ(std::count(taken.begin(), taken.end(), 0), 20000) << "first choices are always taken";
+  EXPECT_NEAR(std::count(taken.begin(), taken.end(), 1) / 20000.0, 0.3, 4 * std::sqrt(0.3 * 0.7 / 20000));
+  EXPECT_NE(taken, next);
+  EXPECT_EQ(taken, limited(rule, shape, 0, chosen, score));
+  std::fill(score.begin(), score.end(), 0.5f);
+  EXPECT_EQ(limited(rule, shape, 0, chosen, score), chosen) << "as likely as the first: always";
+}
+
+/// Those that chance leaves out need no room.
+TEST(SecondChoices, ThatAreNotTakenLeaveTheirRoom) {
+  const Shape shape{.tokens = 4, .experts = 2, .top_k = 2};
+  const std::vector<std::int32_t> chosen{0, 1, 0, 1, 0, 1, 0, 1};
+  const std::vector<float> score{1, 0, 0.5f, 0.5f, 1, 0, 0.5f, 0.5f};
+  const DropRule rule{.capacity = {.factor = 0.5, .policy = DropPolicy::choice}, .second_by_chance = true};
+  EXPECT_EQ(limited(rule, shape, 0, chosen, score), (std::vector<std::int32_t>{0, -1, 0, 1, -1, -1, -1, 1}));
+}
 
 TEST(LimitedLayer, WithRoomForAllIsTheLayerWithoutACapacity) {
   CaseOnOneRank with_room(in_groups(kSmall), "loop", {}, 1, 2, &default_gate(),

@@ -10,6 +10,7 @@
 #else
 #include "backends/cpu/cpu_backend.h"
 #endif
+#include "layer/gate_cases.h"
 #include "layer/rank_cases.h"
 #include "layer/relative_error.h"
 #include "layer/verify.h"
@@ -132,27 +133,27 @@ TEST(RanksAndOracle, AgreeOnEveryRank) {
 
 TEST(RanksAndOracle, AgreeForEveryGateAndExchange) {
   World& world = world_under_test();
-  std::vector<const GateEntry*> all(gates().begin(), gates().end());
-  all.push_back(&kDroppingGate);
-  for (const GateEntry* gate : all)
+  for (const GateCase& gate : gate_cases())
     for (const Exchange exchange : {Exchange::fused, Exchange::per_expert, Exchange::direct})
       for (const bool full : {true, false}) {
-        const Shape shape{.tokens = 41,
-                          .hidden = 12,
-                          .ffn = 20,
-                          .experts = 8,
-                          .top_k = 2,
-                          .ranks = world.size(),
-                          .ep = world.size(),
-                          .bias = true};
+        const Shape shape = gate.fitted({.tokens = 41,
+                                         .hidden = 12,
+                                         .ffn = 20,
+                                         .experts = 8,
+                                         .top_k = 2,
+                                         .ranks = world.size(),
+                                         .ep = world.size(),
+                                         .bias = true});
+        if (!gate.knows(shape)) continue;
         const auto backend = make_backend();
         ThreadPool pool(1);
         Groups groups(world.make_comm(backend->memory(), backend->stream()), shape.ep);
-        Layer layer(shape, groups, *backend, {.exchange = exchange, .gate = gate});
+        Layer layer(shape, groups, *backend,
+                    {.exchange = exchange, .gate = gate.gate, .gate_options = gate.options});
         VerifyOptions options{.full = full};
         if (!full) options.second_way_to = "loop";
         for (const CheckItem& item : verify(layer, Workload(shape, {}, 1), world, *backend, pool, options))
-          EXPECT_TRUE(item.passed()) << gate->name << ", " << name_of(exchange) << ": " << item.name << " "
+          EXPECT_TRUE(item.passed()) << gate.name << ", " << name_of(exchange) << ": " << item.name << " "
                                      << item.error << " at " << item.where;
       }
 }

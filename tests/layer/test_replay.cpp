@@ -53,7 +53,8 @@ struct Replayed {
 TEST(Replay, AgreesWithTheOracleUnderEveryGateInEveryEngine) {
   for (const GateEntry* gate : gates())
     for (const std::string& engine : make_cpu_backend(1)->engines()) {
-      if (gate->define(kWide)->may_drop() || !gate->why_not(kWide).empty()) continue;
+      const bool by_chance = gate->ignores_input || gate->second_by_chance || gate->name == "noisy-topk";
+      if (by_chance || gate->capacity != "none" || !gate->why_not(kWide, {}).empty()) continue;
       Replayed rig(kWide, engine, *gate);
       for (const int step : {0, 2})
         for (const CheckItem& item : rig.verify_all(step))

@@ -46,10 +46,9 @@ TEST(Capacity, IsRefusedWhereAGroupWouldBeCut) {
       "gate-group 2048 does not divide the 1024 tokens of rank 0: a group would be cut; use a divisor of "
       "the tokens per rank");
   shape.tokens = 10;
-  EXPECT_EQ(
-      why_not({.factor = 1}, shape),
-      "capacity is counted over the tokens of a rank, and 10 tokens on 4 ranks are not dealt evenly; give "
-      "--gate-group");
+  EXPECT_EQ(why_not({.factor = 1}, shape),
+            "gate-group is the tokens of a rank, and 10 tokens on 4 ranks are not dealt evenly; give "
+            "--gate-group");
   EXPECT_EQ(why_not({.factor = 1, .group = 1}, shape), "");
   EXPECT_EQ(why_not({.group = 2048}, shape), "") << "nothing is limited";
   shape.tokens = 0;

@@ -83,6 +83,8 @@ inline Record record(int experts, const std::string& engine, double median_us) {
   r.rows_per_expert = {.min = 1, .max = 4096, .median = 1024, .mean = 1024.5, .imbalance = 3, .empty = 1};
   r.routing = routing(r.rows_per_expert);
   r.rows_per_rank = {.min = 8192, .max = 8192, .median = 8192, .mean = 8192, .imbalance = 0, .empty = 0};
+  r.drops = DropsRecord{.dropped_pct = 12.5, .lost_tokens = 3, .kept_weight_pct = 90.25};
+  r.losses = LossRecord{.aux = 0.0125, .z = 0.002};
   r.time["total"] = time_record(samples_around(median_us), 3e11);
   r.time["forward"] = time_record(samples_around(median_us / 3), 1e11);
   r.time["backward"] = time_record(samples_around(median_us / 1.5), 2e11);

@@ -246,6 +246,19 @@ TEST(RecordJson, NamesWhatIsSaidInTwoWays) {
   EXPECT_EQ(point["ranks"]["tokens"], Json::array({2048.0, 2048.0}));
 }
 
+TEST(RecordJson, HasDropsAndLossesOnlyWhereThereCanBeSome) {
+  Record record = example::record(8, "loop", 1000);
+  const Json point = to_json(record);
+  EXPECT_EQ(point["load"]["drops"]["dropped_pct"], 12.5);
+  EXPECT_EQ(point["load"]["drops"]["lost_tokens"], 3);
+  EXPECT_EQ(record_from_json(point, "").drops->kept_weight_pct, 90.25);
+  EXPECT_EQ(record_from_json(point, "").losses->aux, 0.0125);
+  record.drops.reset(), record.losses.reset();
+  const Json without = to_json(record);
+  EXPECT_FALSE(without["load"].contains("drops") || without["load"].contains("losses"));
+  EXPECT_FALSE(record_from_json(without, "").drops || record_from_json(without, "").losses);
+}
+
 TEST(RecordJson, ReadsRanksByEitherName) {
   const Json point = to_json(example::record(8, "loop", 1000));
   for (const char* gone : {"median_us", "p50_us"}) {

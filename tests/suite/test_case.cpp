@@ -44,6 +44,8 @@ TEST(Case, ListsEverySettingInTableOrder) {
                                          {"dtype", "bf16"},
                                          {"gate", "topk"},
                                          {"capacity", "none"},
+                                         {"aux-loss", "none"},
+                                         {"z-loss", "none"},
                                          {"routing", "hot:0.5"},
                                          {"routing-via", "auto"},
                                          {"placement", "contiguous"},

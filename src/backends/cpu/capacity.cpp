@@ -66,16 +66,32 @@ void limit_group(const LimitRows& args, std::int64_t group, std::span<std::int32
   }
 }
 
-}  // namespace
-
-void limit(ThreadPool& pool, const LimitRows& args) {
+void limit_groups(ThreadPool& pool, const LimitRows& args) {
   const std::int64_t slots = std::ssize(args.from), of_group = args.group * args.top_k;
-  if (slots == 0) return;
   pool.parallel_for(slots / of_group, 1, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t group = first; group < last; ++group)
       limit_group(args, group, args.scratch.subspan(group * of_group, of_group),
                   args.scratch.subspan(slots + group * args.experts, args.experts));
   });
+}
+
+/// First takes out the second choices that chance does, then limits what is left in place.
+void limit_by_chance(ThreadPool& pool, const LimitRows& args) {
+  for (std::int64_t slot = 0; slot < std::ssize(args.from); ++slot) {
+    const float chance = chance_of(args.chance_key, args.first_token + slot / args.top_k);
+    args.to[slot] = slot % args.top_k == 1 && 2 * args.score[slot] <= chance ? -1 : args.from[slot];
+  }
+  LimitRows rest = args;
+  rest.from = args.to;
+  limit_groups(pool, rest);
+}
+
+}  // namespace
+
+void limit(ThreadPool& pool, const LimitRows& args) {
+  if (args.from.empty()) return;
+  if (args.second_by_chance) return limit_by_chance(pool, args);
+  limit_groups(pool, args);
 }
 
 }  // namespace moebench::cpu

@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
+#include <vector>
 
 #include "backends/cpu/blas.h"
 #include "backends/cpu/vectorised.h"
 #include "base/error.h"
+#include "base/normal.h"
 
 namespace moebench::cpu {
 namespace {
@@ -17,7 +20,7 @@ constexpr std::int64_t kTokenGrain = 8;
 
 Matrix matrix_of(const TensorView& view) { return {view.as<float>(), view.rows, view.cols}; }
 
-/// The K largest of logits [E], best first, the lower expert on a tie: insertion into a short sorted list.
+/// The K largest of these [E], best first, the lower expert on a tie: insertion into a short sorted list.
 void top_k(const float* logits, std::int64_t experts, std::int64_t k, std::int32_t* chosen) {
   std::int64_t held = 0;
   for (std::int64_t e = 0; e < experts; ++e) {
@@ -59,6 +62,39 @@ float relative_slope(GateScore score, float logit) {
   MB_ASSERT(false);
 }
 
+/// Of logits from `first` of this rank on.
+void perturb(const GateNoise& noise, std::int64_t first, std::int64_t count, float* logits) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float drawn =
+        noise.deviation * normal_at(noise.key, static_cast<std::uint64_t>(noise.first + first + i));
+    logits[i] = noise.replaces ? drawn : logits[i] + drawn;
+  }
+}
+
+/// What experts are ranked by, where that is more than their logits: −∞ for those of groups that are not kept. Group scores
+/// are sums from the best down.
+void rank_by_score(const GateRule& rule, std::span<const float> logits, std::span<float> ranks) {
+  for (std::size_t e = 0; e < ranks.size(); ++e)
+    ranks[e] = weight_of(rule.score, logits[e], 0) + (rule.bias ? rule.bias[e] : 0);
+  if (rule.groups == 1) return;
+  constexpr int kMostGroups = 32;
+  MB_ASSERT(rule.groups <= kMostGroups);
+  float scores[kMostGroups];
+  std::int32_t kept[kMostGroups];
+  const std::size_t size = ranks.size() / static_cast<std::size_t>(rule.groups);
+  std::vector<std::int32_t> best(static_cast<std::size_t>(rule.counted));
+  for (int g = 0; g < rule.groups; ++g) {
+    const float* of_group = &ranks[static_cast<std::size_t>(g) * size];
+    top_k(of_group, static_cast<std::int64_t>(size), rule.counted, best.data());
+    scores[g] = 0;
+    for (const std::int32_t e : best) scores[g] += of_group[e];
+  }
+  top_k(scores, rule.groups, rule.kept_groups, kept);
+  for (int g = 0; g < rule.groups; ++g)
+    if (std::find(kept, kept + rule.kept_groups, g) == kept + rule.kept_groups)
+      std::fill_n(&ranks[static_cast<std::size_t>(g) * size], size, -std::numeric_limits<float>::infinity());
+}
+
 bool is_softmax(const GateRule& rule) {
   return rule.score == GateScore::softmax_of_chosen || rule.score == GateScore::softmax;
 }
@@ -96,6 +132,36 @@ void differentiate_scores(const GateRule& rule, const float* logits, std::int64_
         rule.differentiates_logits() ? score[j] * relative_slope(rule.score, logits[chosen[j]]) : score[j];
     dlogits[chosen[j]] = slope * (dscore[j] - mean);
   }
+}
+
+/// Adds the gradients of the losses to dlogits [E] of one token. counts [E]: the choices of its group, or null.
+void add_loss_gradients(const GateRule& rule, const LossFactors& factors, std::span<const float> logits,
+                        const std::int32_t* counts, float* dlogits) {
+  const float most = *std::max_element(logits.begin(), logits.end());
+  float exponentials = 0, weights = 0, mean = 0;
+  for (std::size_t e = 0; e < logits.size(); ++e) {
+    exponentials += std::exp(logits[e] - most);
+    const float weight = weight_of(rule.score, logits[e], most);
+    weights += weight;
+    if (counts) mean += weight * static_cast<float>(counts[e]);
+  }
+  mean /= weights;
+  const float of_z = factors.z * (most + std::log(exponentials)) / exponentials;
+  for (std::size_t e = 0; e < logits.size(); ++e) {
+    dlogits[e] += of_z * std::exp(logits[e] - most);
+    if (!counts) continue;
+    const float slope =
+        weight_of(rule.score, logits[e], most) / weights * relative_slope(rule.score, logits[e]);
+    dlogits[e] += factors.aux * slope * (static_cast<float>(counts[e]) - mean);
+  }
+}
+
+/// counts [groups, E] of the choices.
+void count_choices(const GateBackward& args) {
+  const std::int64_t of_group = args.losses.group * args.top_k, experts = args.weight.cols;
+  std::fill(args.counts.begin(), args.counts.end(), 0);
+  for (std::int64_t slot = 0; slot < std::ssize(args.expert_of); ++slot)
+    ++args.counts[slot / of_group * experts + args.expert_of[slot]];
 }
 
 MB_VECTORISED void add_scaled(std::int64_t n, float scale, const float* from, float* to) {
@@ -136,10 +202,14 @@ void gate_forward(ThreadPool& pool, const GateForward& args) {
   const std::int64_t experts = args.weight.cols, k = args.top_k;
   gemm(pool, matrix_of(args.x), matrix_of(args.weight), args.logits.data());
   pool.parallel_for(args.x.rows, kTokenGrain, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> ranks(args.rule.ranks_by_score() ? static_cast<std::size_t>(experts) : 0);
     for (std::int64_t t = begin; t < end; ++t) {
-      const float* logits = args.logits.data() + t * experts;
+      float* logits = args.logits.data() + t * experts;
       std::int32_t* chosen = args.expert_of.data() + t * k;
-      top_k(logits, experts, k, chosen);
+      if (args.rule.noise.deviation > 0) perturb(args.rule.noise, t * experts, experts, logits);
+      if (args.rule.ranks_by_score())
+        rank_by_score(args.rule, {logits, static_cast<std::size_t>(experts)}, ranks);
+      top_k(args.rule.ranks_by_score() ? ranks.data() : logits, experts, k, chosen);
       score_chosen(args.rule, logits, experts, chosen, k, args.score.data() + t * k);
     }
   });
@@ -147,12 +217,18 @@ void gate_forward(ThreadPool& pool, const GateForward& args) {
 
 void gate_backward(ThreadPool& pool, const GateBackward& args) {
   const std::int64_t experts = args.weight.cols, k = args.top_k;
+  if (args.losses.aux > 0) count_choices(args);
   pool.parallel_for(args.x.rows, kTokenGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const float* logits = args.rule.differentiates_logits() ? &args.logits[t * experts] : nullptr;
       differentiate_scores(args.rule, logits, experts, args.expert_of.data() + t * k,
                            args.score.data() + t * k, args.dscore.data() + t * k, k,
                            args.dlogits.data() + t * experts);
+      if (!args.losses.any()) continue;
+      const std::int32_t* counts =
+          args.losses.aux > 0 ? &args.counts[t / args.losses.group * experts] : nullptr;
+      add_loss_gradients(args.rule, args.losses, args.logits.subspan(t * experts, experts), counts,
+                         args.dlogits.data() + t * experts);
     }
   });
   const Matrix dlogits{args.dlogits.data(), args.x.rows, experts};

@@ -169,12 +169,14 @@ void CudaBackend::download(std::span<float> host, TensorView tensor) {
 }
 
 void CudaBackend::gate(const GateForward& args) {
-  if (cuda::gate_in_one(gpu_.stream.get(), args)) return;
+  const bool has_noise = args.rule.noise.deviation > 0;
+  if (!has_noise && cuda::gate_in_one(gpu_.stream.get(), args)) return;
   gpu_.blas.multiply({.a = cuda::matrix_of(args.x),
                       .b = cuda::matrix_of(args.weight),
                       .dtype = args.x.dtype,
                       .c = args.logits.data(),
                       .c_dtype = DType::fp32});
+  if (has_noise) cuda::perturb(gpu_.stream.get(), args);
   cuda::choose_experts(gpu_.stream.get(), args);
 }
 
@@ -184,6 +186,7 @@ void CudaBackend::gate(const GateForward& args) {
 void CudaBackend::gate(const GateBackward& args) {
   const TensorView dlogits{args.dlogits.data(), args.x.dtype, args.x.rows, args.weight.cols};
   cuda::gate_softmax_backward(gpu_.stream.get(), args, dlogits);
+  if (args.losses.any()) cuda::add_loss_gradients(gpu_.stream.get(), args, dlogits);
   gpu_.blas.multiply({.a = cuda::matrix_of(dlogits),
                       .b = transposed(cuda::matrix_of(args.weight)),
                       .dtype = args.x.dtype,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What gates have in common whose scores are affinities a(z) of the chosen experts alone, divided by their sum; with
-// K = 1 the affinity itself, so that the gate learns.
+// What gates have in common whose scores are affinities a(z) of the chosen experts alone, divided by their sum, times γ;
+// with K = 1 the affinity itself times γ, so that the gate learns. A bias b moves the choice alone: it has no gradient.
 #pragma once
 
 #include "layer/gates/gate.h"
@@ -11,34 +11,61 @@ namespace moebench {
 template <class Affinity>
 class AffinityDefinition final : public GateDefinition {
  public:
-  AffinityDefinition(GateScore score, std::int64_t experts)
-      : score_(score), experts_(static_cast<std::size_t>(experts)) {}
+  AffinityDefinition(GateScore score, const Shape& shape, const GateOptions& options)
+      : experts_(static_cast<std::size_t>(shape.experts)), scale_(options.scale), options_(options) {
+    rule_ = {.score = score, .scale = static_cast<float>(options.scale)};
+    if (!options.groups.limit()) return;
+    rule_.groups = static_cast<int>(options.groups.count);
+    rule_.kept_groups = static_cast<int>(options.groups.kept);
+    rule_.counted = static_cast<int>(options.groups.counted(shape.top_k, options.biased()));
+  }
 
-  GateRule rule() const override { return {.score = score_}; }
+  GateRule rule() const override { return rule_; }
+
+  std::vector<double> ranking(std::span<const double> logits) const override {
+    if (!options_.biased() && !options_.groups.limit()) return GateDefinition::ranking(logits);
+    std::vector<double> ranks;
+    for (std::size_t e = 0; e < logits.size(); ++e)
+      ranks.push_back(Affinity::value(logits[e]) + (options_.biased() ? options_.bias_field().at(e) : 0.0f));
+    return ranks;
+  }
 
   std::vector<double> scores(std::span<const double> logits,
                              std::span<const std::int32_t> chosen) const override {
     std::vector<double> scores;
     double sum = 0;
     for (const std::int32_t e : chosen) sum += scores.emplace_back(Affinity::value(logits[e]));
-    if (chosen.size() == 1) return scores;
-    for (double& score : scores) score /= sum;
+    if (chosen.size() == 1) sum = 1;
+    for (double& score : scores) score *= scale_ / sum;
     return scores;
   }
 
-  /// ∂p_j/∂z_k = p_k · a'(z_k) / a(z_k) · (δ_jk − p_j); with K = 1 the derivative of a.
+  /// ∂p_j/∂z_k = p_k · a'(z_k) / a(z_k) · (δ_jk − p_j/γ); with K = 1 γ times the derivative of a.
   GateSlopes slopes(std::span<const double> logits, std::span<const std::int32_t> chosen,
                     std::span<const double> scores) const override {
     GateSlopes slopes{{scores.begin(), scores.end()}, std::vector<double>(experts_)};
-    if (chosen.size() == 1) slopes.share = {0};
+    for (double& share : slopes.share) share = chosen.size() == 1 ? 0 : share / scale_;
     for (std::size_t j = 0; j < chosen.size(); ++j)
       slopes.slope[chosen[j]] = scores[j] * Affinity::relative_slope(logits[chosen[j]]);
     return slopes;
   }
 
+  SpreadScores spread(std::span<const double> logits) const override {
+    SpreadScores spread;
+    double sum = 0;
+    for (const double z : logits) {
+      sum += spread.scores.emplace_back(Affinity::value(z));
+      spread.relative_slopes.push_back(Affinity::relative_slope(z));
+    }
+    for (double& score : spread.scores) score /= sum;
+    return spread;
+  }
+
  private:
-  GateScore score_;
   std::size_t experts_;
+  double scale_;
+  GateOptions options_;
+  GateRule rule_;
 };
 
 }  // namespace moebench

@@ -26,15 +26,27 @@ std::tuple<std::int64_t, double, std::int64_t> order_of(const Capacity& capacity
   return {};
 }
 
+void drop_by_chance(std::uint64_t key, std::int64_t top_k, std::span<const float> score,
+                    std::span<std::int32_t> expert_of) {
+  for (std::int64_t slot = 1; slot < std::ssize(expert_of); slot += top_k) {
+    const std::uint64_t bits = mix(key, static_cast<std::uint64_t>(slot / top_k)) >> 40;
+    if (2 * double{score[slot]} <= static_cast<double>(bits) / (1 << 24)) expert_of[slot] = -1;
+  }
+}
+
 class LimitedGate final : public Gate {
  public:
-  LimitedGate(const GateArgs& args, const Capacity& capacity, std::int64_t tokens, std::unique_ptr<Gate> gate)
+  LimitedGate(const GateArgs& args, const DropRule& rule, std::unique_ptr<Gate> gate)
       : backend_(args.backend),
         shape_(args.shape),
-        capacity_(capacity),
+        first_token_(args.first_token),
+        rule_(rule),
+        group_(rule.capacity.limits() ? rule.capacity.group_of(args.shape) : args.tokens),
+        rows_(rule.capacity.limits() ? rule.capacity.rows_of(args.shape) : args.tokens),
         gate_(std::move(gate)),
         storage_(allocate_together(args.backend.memory(), [&](BumpAllocator& allocator) {
-          allocator.allocate(scratch_, capacity_scratch(capacity, args.shape, tokens));
+          const std::int64_t groups = args.tokens > 0 ? args.tokens / group_ : 0;
+          allocator.allocate(scratch_, args.tokens * args.shape.top_k + groups * args.shape.experts);
         })) {}
 
   const GateDefinition& definition() const override { return gate_->definition(); }
@@ -48,9 +60,12 @@ class LimitedGate final : public Gate {
                     .scratch = scratch_,
                     .top_k = shape_.top_k,
                     .experts = shape_.experts,
-                    .group = capacity_.group_of(shape_),
-                    .rows = capacity_.rows_of(shape_),
-                    .policy = capacity_.policy});
+                    .group = group_,
+                    .rows = rows_,
+                    .policy = rule_.capacity.policy,
+                    .second_by_chance = rule_.second_by_chance,
+                    .chance_key = noise_key(rule_.seed, routing.step),
+                    .first_token = first_token_});
   }
   void backward(const TensorView& x, const TensorView& weight, const Routing& routing, const TensorView& dx,
                 const TensorView& dweight) override {
@@ -60,7 +75,9 @@ class LimitedGate final : public Gate {
  private:
   Backend& backend_;
   Shape shape_;
-  Capacity capacity_;
+  std::int64_t first_token_;
+  DropRule rule_;
+  std::int64_t group_, rows_;  ///< tokens of a group; rows that an expert takes of it
   std::unique_ptr<Gate> gate_;
   std::span<std::int32_t> scratch_;
   Buffer storage_;
@@ -68,10 +85,23 @@ class LimitedGate final : public Gate {
 
 }  // namespace
 
-std::vector<std::int32_t> limited(const Capacity& capacity, const Shape& shape,
+double DropRule::bytes(std::int64_t slots) const {
+  if (!drops()) return 0;
+  const bool by_score =
+      second_by_chance || capacity.policy == DropPolicy::probs || capacity.policy == DropPolicy::priority;
+  return (by_score ? 12.0 : 8.0) * static_cast<double>(slots);
+}
+
+DropRule drop_rule_of(const GateEntry& entry, const GateOptions& options) {
+  return {options.capacity, entry.second_by_chance, options.seed};
+}
+
+std::vector<std::int32_t> limited(const DropRule& rule, const Shape& shape, int step,
                                   std::span<const std::int32_t> expert_of, std::span<const float> score) {
+  const Capacity& capacity = rule.capacity;
   std::vector<std::int32_t> kept(expert_of.begin(), expert_of.end());
-  if (kept.empty()) return kept;
+  if (rule.second_by_chance) drop_by_chance(noise_key(rule.seed, step), shape.top_k, score, kept);
+  if (kept.empty() || !capacity.limits()) return kept;
   const std::int64_t of_group = capacity.group_of(shape) * shape.top_k, rows = capacity.rows_of(shape);
   for (std::int64_t first = 0; first < std::ssize(kept); first += of_group) {
     std::vector<std::vector<std::int64_t>> slots(static_cast<std::size_t>(shape.experts));
@@ -87,9 +117,8 @@ std::vector<std::int32_t> limited(const Capacity& capacity, const Shape& shape,
   return kept;
 }
 
-std::unique_ptr<Gate> limit_gate(const GateArgs& args, const Capacity& capacity, std::int64_t tokens,
-                                 std::unique_ptr<Gate> gate) {
-  return std::make_unique<LimitedGate>(args, capacity, tokens, std::move(gate));
+std::unique_ptr<Gate> limit_gate(const GateArgs& args, const DropRule& rule, std::unique_ptr<Gate> gate) {
+  return std::make_unique<LimitedGate>(args, rule, std::move(gate));
 }
 
 }  // namespace moebench

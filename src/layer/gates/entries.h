@@ -10,5 +10,9 @@ extern const GateEntry kTopkGate;
 extern const GateEntry kSoftmaxTopkGate;
 extern const GateEntry kSigmoidGate;
 extern const GateEntry kSqrtsoftplusGate;
+extern const GateEntry kSwitchGate;
+extern const GateEntry kGshardGate;
+extern const GateEntry kNoisyTopkGate;
+extern const GateEntry kForcedGate;
 
 }  // namespace moebench

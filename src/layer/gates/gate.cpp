@@ -1,29 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layer/gates/gate.h"
 
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/bump_allocator.h"
 #include "base/text.h"
 #include "layer/gates/entries.h"
+#include "layer/gates/loss.h"
 
 namespace moebench {
 namespace {
 
-constexpr const GateEntry* kGates[] = {&kTopkGate, &kSoftmaxTopkGate, &kSigmoidGate, &kSqrtsoftplusGate};
+constexpr const GateEntry* kGates[] = {&kTopkGate,   &kSoftmaxTopkGate, &kSigmoidGate,   &kSqrtsoftplusGate,
+                                       &kSwitchGate, &kGshardGate,      &kNoisyTopkGate, &kForcedGate};
 
 class RuleGate final : public Gate {
  public:
   RuleGate(const GateArgs& args, std::unique_ptr<GateDefinition> definition)
-      : backend_(args.backend), top_k_(args.shape.top_k), definition_(std::move(definition)) {}
+      : backend_(args.backend),
+        top_k_(args.shape.top_k),
+        definition_(std::move(definition)),
+        rule_(definition_->rule()),
+        seed_(args.options.seed),
+        losses_(loss_factors(args.options.losses, args.shape)),
+        storage_(allocate_together(backend_.memory(), [&](BumpAllocator& allocator) {
+          const std::int64_t groups = losses_.group > 0 ? args.tokens / losses_.group : 0;
+          allocator.allocate(counts_, groups * args.shape.experts);
+        })) {
+    rule_.noise.first = args.first_token * args.shape.experts;
+    if (!args.options.biased()) return;
+    bias_ = Tensor(backend_.memory(), DType::fp32, 1, args.shape.experts);
+    backend_.fill(bias_, args.options.bias_field(), 0);
+    rule_.bias = bias_.view().as<float>();
+  }
 
   const GateDefinition& definition() const override { return *definition_; }
 
   void forward(const TensorView& x, const TensorView& weight, const Routing& routing) override {
+    rule_.noise.key = noise_key(seed_, routing.step);
     backend_.gate(GateForward{.x = x,
                               .weight = weight,
                               .logits = routing.logits,
                               .expert_of = routing.chosen,
                               .score = routing.score,
                               .top_k = top_k_,
-                              .rule = definition_->rule()});
+                              .rule = rule_});
   }
 
   void backward(const TensorView& x, const TensorView& weight, const Routing& routing, const TensorView& dx,
@@ -37,17 +60,39 @@ class RuleGate final : public Gate {
                                .dx = dx,
                                .dweight = dweight,
                                .top_k = top_k_,
-                               .rule = definition_->rule(),
-                               .logits = routing.logits});
+                               .rule = rule_,
+                               .logits = routing.logits,
+                               .losses = losses_,
+                               .counts = counts_});
   }
 
  private:
   Backend& backend_;
   std::int64_t top_k_;
   std::unique_ptr<GateDefinition> definition_;
+  Tensor bias_;  ///< [1, E] if experts have one
+  GateRule rule_;
+  std::uint64_t seed_;
+  LossFactors losses_;
+  std::span<std::int32_t> counts_;
+  Buffer storage_;
 };
 
 }  // namespace
+
+SpreadScores GateDefinition::spread(std::span<const double> logits) const {
+  SpreadScores spread{{logits.begin(), logits.end()}, std::vector<double>(logits.size(), 1.0)};
+  const double most = *std::max_element(logits.begin(), logits.end());
+  for (double& score : spread.scores) score = std::exp(score - most);
+  const double sum = std::reduce(spread.scores.begin(), spread.scores.end());
+  for (double& score : spread.scores) score /= sum;
+  return spread;
+}
+
+std::uint64_t noise_key(std::uint64_t seed, int step) {
+  constexpr std::uint64_t kGateNoise = 0x6E6F697365;  // no Field of the workload
+  return mix(mix(seed, kGateNoise), static_cast<std::uint64_t>(step));
+}
 
 std::unique_ptr<Gate> make_rule_gate(const GateArgs& args, std::unique_ptr<GateDefinition> definition) {
   return std::make_unique<RuleGate>(args, std::move(definition));
@@ -59,7 +104,20 @@ StageCost gate_cost_with_logits(const Shape& shape, const RankLoad& load, Pass p
   return cost;
 }
 
-std::string any_shape(const Shape&) { return {}; }
+std::string why_not_plain(const Shape&, const GateOptions& options) {
+  constexpr std::string_view kValid = "; valid: --gate sigmoid or sqrtsoftplus";
+  if (options.groups.limit()) return cat("this gate has no groups", kValid);
+  if (options.biased()) return cat("this gate has no bias", kValid);
+  if (options.scale != 1) return cat("this gate has no scale", kValid);
+  return {};
+}
+
+std::string why_not_affinity(const Shape& shape, const GateOptions& options) {
+  constexpr std::int64_t kMostExperts = 1024;  // of a warp's registers
+  if ((options.groups.limit() || options.biased()) && shape.experts > kMostExperts)
+    return cat("groups and biases are for at most ", kMostExperts, " experts, not ", shape.experts);
+  return why_not(options.groups, shape, options.biased());
+}
 
 std::span<const GateEntry* const> gates() { return kGates; }
 

@@ -17,6 +17,7 @@
 #include "backends/backend.h"
 #include "layer/routing.h"
 #include "moe/cost.h"
+#include "moe/gate_options.h"
 #include "moe/shape.h"
 
 namespace moebench {
@@ -27,22 +28,32 @@ struct GateSlopes {
   std::vector<double> slope;  ///< [E], 0 for an expert whose logit has no gradient
 };
 
+/// A token's scores over all experts [E], which losses are made of, and the derivative of each one's weight by its logit, over
+/// the weight.
+struct SpreadScores {
+  std::vector<double> scores, relative_slopes;
+};
+
 /// A gate in double precision, token by token: what the oracle computes. Pure functions.
 class GateDefinition {
  public:
   virtual ~GateDefinition() = default;
-  /// What kernels compute the same by.
+  /// What kernels compute the same by; the bias is not in it.
   virtual GateRule rule() const = 0;
-  /// [E] from logits [E]: the K largest are chosen, the lower expert on a tie.
+  /// [E] from logits [E]: the K largest are chosen, the lower expert on a tie; among the groups that rule() keeps.
   virtual std::vector<double> ranking(std::span<const double> logits) const {
     return {logits.begin(), logits.end()};
   }
+  /// Puts the noise of a step and a token, by its number among all, on its logits [E]: what is ranked and scored.
+  virtual void perturb(int /*step*/, std::int64_t /*token*/, std::span<double> /*logits*/) const {}
   /// p [K] of the chosen experts.
   virtual std::vector<double> scores(std::span<const double> logits,
                                      std::span<const std::int32_t> chosen) const = 0;
   /// Logits may be empty unless rule().differentiates_logits().
   virtual GateSlopes slopes(std::span<const double> logits, std::span<const std::int32_t> chosen,
                             std::span<const double> scores) const = 0;
+  /// A softmax over all experts unless a gate has other scores.
+  virtual SpreadScores spread(std::span<const double> logits) const;
   /// Whether a slot may go to no expert.
   virtual bool may_drop() const { return false; }
 };
@@ -64,7 +75,9 @@ class Gate {
 /// What a gate is made for. The backend outlives it.
 struct GateArgs {
   Shape shape;
+  GateOptions options;
   std::int64_t first_token = 0;  ///< of this rank, among all tokens
+  std::int64_t tokens = 0;       ///< of this rank
   Backend& backend;
 };
 
@@ -72,19 +85,29 @@ struct GateArgs {
 struct GateEntry {
   std::string_view name;  ///< the word of `--gate`
   std::string_view help;  ///< one line for `moebench list gates`
-  std::unique_ptr<GateDefinition> (*define)(const Shape&);
+  std::unique_ptr<GateDefinition> (*define)(const Shape&, const GateOptions&);
   std::unique_ptr<Gate> (*make)(const GateArgs&, std::unique_ptr<GateDefinition>);
   /// Of stage `gate`.
   StageCost (*cost)(const Shape&, const RankLoad&, Pass);
-  /// Why it cannot route this shape; empty if it can.
-  std::string (*why_not)(const Shape&);
+  /// Why it cannot route this shape, or does not know what it is asked for; empty if it can.
+  std::string (*why_not)(const Shape&, const GateOptions&);
+  std::string_view capacity = "none",
+                   drop_policy = "position";  ///< --capacity and --drop-policy if nobody says
+  bool second_by_chance = false;  ///< a second choice is taken with probability min(1, 2 · its score)
+  bool ignores_input = false;     ///< no routing can be planted
 };
+
+/// Of the random numbers of a step.
+std::uint64_t noise_key(std::uint64_t seed, int step);
 
 /// A gate that is nothing but its rule: the backend's gate stage, forward and backward.
 std::unique_ptr<Gate> make_rule_gate(const GateArgs& args, std::unique_ptr<GateDefinition> definition);
 /// For the table: gate_cost() and the logits, which forward keeps (4·T·E bytes) and backward reads.
 StageCost gate_cost_with_logits(const Shape& shape, const RankLoad& load, Pass pass);
-std::string any_shape(const Shape& shape);
+/// For the table: any shape, and no options but a capacity.
+std::string why_not_plain(const Shape& shape, const GateOptions& options);
+/// For the table: options that sigmoid and sqrtsoftplus have.
+std::string why_not_affinity(const Shape& shape, const GateOptions& options);
 
 /// The table, in the order of `moebench list gates`.
 std::span<const GateEntry* const> gates();

@@ -39,7 +39,9 @@ class SoftmaxTopkDefinition final : public GateDefinition {
   }
 };
 
-std::unique_ptr<GateDefinition> define(const Shape&) { return std::make_unique<SoftmaxTopkDefinition>(); }
+std::unique_ptr<GateDefinition> define(const Shape&, const GateOptions&) {
+  return std::make_unique<SoftmaxTopkDefinition>();
+}
 
 }  // namespace
 
@@ -49,6 +51,6 @@ constinit const GateEntry kSoftmaxTopkGate{
     .define = define,
     .make = make_rule_gate,
     .cost = gate_cost_with_logits,
-    .why_not = any_shape};
+    .why_not = why_not_plain};
 
 }  // namespace moebench

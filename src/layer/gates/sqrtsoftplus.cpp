@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gate `sqrtsoftplus`: a = √ln(1 + e^z), S = the K largest, p = a_S / Σ a_S; with K = 1 p = a.
-// Source: Megatron-LM's router, score function sqrtsoftplus, without bias, groups and scaling factor.
+// Gate `sqrtsoftplus`: a = √ln(1 + e^z), else as sigmoid: S = the K largest of a + b, p = γ·a_S / Σ a_S; with K = 1 p = γ·a.
+// Source: Megatron-LM's router, score function sqrtsoftplus.
 #include <cmath>
 
 #include "layer/gates/affinity.h"
@@ -20,8 +20,8 @@ struct SqrtSoftplus {
   }
 };
 
-std::unique_ptr<GateDefinition> define(const Shape& shape) {
-  return std::make_unique<AffinityDefinition<SqrtSoftplus>>(GateScore::sqrtsoftplus, shape.experts);
+std::unique_ptr<GateDefinition> define(const Shape& shape, const GateOptions& options) {
+  return std::make_unique<AffinityDefinition<SqrtSoftplus>>(GateScore::sqrtsoftplus, shape, options);
 }
 
 }  // namespace
@@ -32,6 +32,6 @@ constinit const GateEntry kSqrtsoftplusGate{
     .define = define,
     .make = make_rule_gate,
     .cost = gate_cost_with_logits,
-    .why_not = any_shape};
+    .why_not = why_not_affinity};
 
 }  // namespace moebench

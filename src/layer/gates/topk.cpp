@@ -36,7 +36,7 @@ class TopkDefinition final : public GateDefinition {
   std::size_t experts_;
 };
 
-std::unique_ptr<GateDefinition> define(const Shape& shape) {
+std::unique_ptr<GateDefinition> define(const Shape& shape, const GateOptions&) {
   return std::make_unique<TopkDefinition>(shape.experts);
 }
 
@@ -47,6 +47,6 @@ constinit const GateEntry kTopkGate{.name = "topk",
                                     .define = define,
                                     .make = make_rule_gate,
                                     .cost = gate_cost,
-                                    .why_not = any_shape};
+                                    .why_not = why_not_plain};
 
 }  // namespace moebench

@@ -6,7 +6,7 @@
 #include "backends/cuda/on_gpu.h"
 #include "comm/world.h"
 #include "layer/cases.h"
-#include "layer/dropping_gate.h"
+#include "layer/gate_cases.h"
 #include "layer/verify.h"
 
 namespace moebench {
@@ -72,18 +72,16 @@ TEST_P(EveryEngine, AgreesWithTheOracleInEveryOutputAndGradient) {
 }
 
 TEST_P(EveryEngine, AgreesWithTheOracleForEveryGateAndDroppedSlots) {
-  std::vector<const GateEntry*> all(gates().begin(), gates().end());
-  all.push_back(&kDroppingGate);
   const Shape wide{.tokens = 300, .hidden = 256, .ffn = 512, .experts = 16, .top_k = 4};
   for (const Shape& some : {wide, with(wide, [](Shape& s) { s.bias = true; }),
                             with(wide, [](Shape& s) { s.activation = Activation::swiglu; }),
                             with(wide, [](Shape& s) { s.tokens = 41, s.top_k = 1; })})
-    for (const GateEntry* gate : all) {
-      const Shape shape = in_format(some);
-      if (is_refused(engine(), shape)) continue;
-      SCOPED_TRACE(cat(gate->name, ", top-k ", shape.top_k, ", ", name_of(shape.activation),
+    for (const GateCase& gate : gate_cases()) {
+      const Shape shape = gate.fitted(in_format(some));
+      if (is_refused(engine(), shape) || !gate.knows(shape)) continue;
+      SCOPED_TRACE(cat(gate.name, ", top-k ", shape.top_k, ", ", name_of(shape.activation),
                        shape.bias ? ", biases" : ""));
-      Rig rig(*gpu_, shape, engine(), {}, gate);
+      Rig rig(*gpu_, shape, engine(), {}, gate.gate, gate.options);
       for (const CheckItem& item : rig.verify_all())
         EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
     }
@@ -91,17 +89,31 @@ TEST_P(EveryEngine, AgreesWithTheOracleForEveryGateAndDroppedSlots) {
 
 TEST_P(EveryEngine, AgreesWithTheOracleUnderACapacity) {
   const Shape wide{.tokens = 300, .hidden = 256, .ffn = 512, .experts = 16, .top_k = 4};
-  const Shape shape = in_format(wide);
-  if (is_refused(engine(), shape)) GTEST_SKIP();
-  for (const GateEntry* gate : gates())
+  for (const GateCase& gate : gate_cases())
     for (const DropPolicy policy :
          {DropPolicy::position, DropPolicy::probs, DropPolicy::choice, DropPolicy::priority}) {
-      SCOPED_TRACE(cat(gate->name, ", ", name_of(policy)));
-      Rig rig(*gpu_, shape, engine(), {}, gate,
-              {.capacity = {.factor = 0.9, .policy = policy, .group = 100}});
+      const Shape shape = gate.fitted(in_format(wide));
+      if (is_refused(engine(), shape) || !gate.knows(shape) || gate.gate == &kDroppingGate) continue;
+      SCOPED_TRACE(cat(gate.name, ", ", name_of(policy)));
+      GateOptions options = gate.options;
+      options.capacity = {.factor = 0.9, .policy = policy, .group = 100};
+      Rig rig(*gpu_, shape, engine(), {}, gate.gate, options);
       for (const CheckItem& item : rig.verify_all())
         EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
       EXPECT_GT(rig.layer.drops().dropped, 0);
+    }
+}
+
+TEST_P(EveryEngine, AgreesWithTheOracleWithLossesOverGroups) {
+  const Shape shape = in_format({.tokens = 300, .hidden = 256, .ffn = 512, .experts = 16, .top_k = 4});
+  if (is_refused(engine(), shape)) GTEST_SKIP();
+  for (const char* gate : {"topk", "softmax-topk", "sigmoid", "sqrtsoftplus"})
+    for (const LossOptions& losses :
+         {LossOptions{.aux = 20}, {.aux = 20, .sequence = 50, .z = 5}, {.z = 5}}) {
+      SCOPED_TRACE(cat(gate, ", aux ", losses.aux, " over ", losses.sequence, ", z ", losses.z));
+      Rig rig(*gpu_, shape, engine(), {}, &find_gate(gate), {.losses = losses});
+      for (const CheckItem& item : rig.verify_all())
+        EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
     }
 }
 

@@ -26,7 +26,18 @@ struct Limit {
   std::int64_t slots;  ///< of a group
   int top_k, experts, rows;
   DropPolicy policy;
+  bool second_by_chance;
+  std::uint64_t chance_key;
+  std::int64_t first_token;
 };
+
+/// Where the slot would go: nowhere also if chance takes it out.
+__device__ int expert_at(const Limit& limit, std::int64_t slot) {
+  const int expert = limit.from[slot];
+  if (!limit.second_by_chance || slot % limit.top_k != 1) return expert;
+  const float chance = chance_of(limit.chance_key, limit.first_token + slot / limit.top_k);
+  return 2 * limit.score[slot] <= chance ? -1 : expert;
+}
 
 /// Orders floats, -0 as 0.
 __device__ unsigned ordered(float value) {
@@ -93,7 +104,7 @@ __global__ void __launch_bounds__(kLimitThreads) limit_kernel(Limit limit) {
     for (int i = thread; i < kBins; i += kLimitThreads) bins[i] = 0;
     __syncthreads();
     for (std::int64_t s = first + thread; s < last; s += kLimitThreads) {
-      if (limit.from[s] != expert) continue;
+      if (expert_at(limit, s) != expert) continue;
       const std::uint64_t high = key_of(limit, s) >> shift;
       if (high >> 8 == key) atomicAdd(&bins[high & (kBins - 1)], 1);
     }
@@ -107,14 +118,14 @@ __global__ void __launch_bounds__(kLimitThreads) limit_kernel(Limit limit) {
                      begin = min(first + warp * part, last), end = min(begin + part, last);
   int ties = 0;
   for (std::int64_t s = begin + lane; s < end; s += 32)
-    ties += limit.from[s] == expert && key_of(limit, s) == key;
+    ties += expert_at(limit, s) == expert && key_of(limit, s) == key;
   ties = __reduce_add_sync(kAll, ties);
   if (lane == 0) counts[warp] = ties;
   __syncthreads();
   int before = 0;
   for (int w = 0; w < warp; ++w) before += counts[w];
   for (std::int64_t s = begin; s < end; s += 32) {  // all lanes together: they vote
-    const int from = s + lane < end ? limit.from[s + lane] : expert + 1;
+    const int from = s + lane < end ? expert_at(limit, s + lane) : expert + 1;
     const bool mine = from == expert;
     const std::uint64_t of_slot = mine ? key_of(limit, s + lane) : 0;
     const unsigned tied = __ballot_sync(kAll, mine && of_slot == key);
@@ -137,7 +148,10 @@ void limit(cudaStream_t stream, const LimitRows& args) {
                     .top_k = static_cast<int>(args.top_k),
                     .experts = static_cast<int>(args.experts),
                     .rows = static_cast<int>(args.rows),
-                    .policy = args.policy};
+                    .policy = args.policy,
+                    .second_by_chance = args.second_by_chance,
+                    .chance_key = args.chance_key,
+                    .first_token = args.first_token};
   launch_with_pdl("limit_kernel", stream, {grid(slots / limit.slots * args.experts), kLimitThreads},
                   limit_kernel, limit);
 }

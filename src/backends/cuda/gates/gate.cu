@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Idea: one warp per token. A logit becomes a 32-bit key that sorts like it; K times, the warp's largest
 // key is found by two warp reductions (largest key, then lowest expert among those that have it) and
-// struck out. Up to 1024 experts the keys live in registers; beyond, each round reads the token's logits
+// struck out. With groups the keys of groups that are not kept are struck out first (groups.cuh). Up to 1024 experts the keys live in registers; beyond, each round reads the token's logits
 // again from the cache.
-// In 16-bit formats and up to 32 experts one kernel makes the logits as well: each block takes 16 tokens, each of
+// In 16-bit formats and up to 16 experts one kernel makes the logits as well: each block takes 16 tokens, each of
 // its warps an eighth of the inner dimension, by mma.sync on operands that go from memory to registers; the warps'
 // sums are added in order. The order of the inner dimension and of the experts within a fragment is free, so each
 // thread loads neighbours: 8 elements of a token, all of its experts of a row of the weight.
@@ -12,6 +12,8 @@
 // reads 4·T·E and writes 8·T·K bytes (4096 × 64, K 2: 1.1 MB, 0.3 µs at 4 TB/s: latency bound). The gradient writes
 // T·E elements of the layer's format and reads 12·T·K bytes,
 // of gates other than topk the logits too.
+#include "backends/cuda/gates/groups.cuh"
+#include "backends/cuda/gates/score.cuh"
 #include "backends/cuda/ptx/ampere.cuh"
 #include "backends/cuda/runtime/launch.cuh"
 #include "backends/cuda/stages/kernels.h"
@@ -20,44 +22,9 @@
 namespace moebench::cuda {
 namespace {
 
-constexpr unsigned kAll = 0xFFFFFFFFu;
-/// With 64 the one kernel took 18.9 µs for 4096 tokens of 1024 and 129 for 16384 of 4096, where cuBLAS and a choice among
-/// 128 took 13.3 and 55 (H200).
-constexpr std::int64_t kMaxExpertsInOne = 32;
-constexpr unsigned kAbsent = 0;  ///< below the key of every number, NaN included
-
-/// Orders floats, -0 as 0, NaN somewhere: any logits give K different experts.
-__device__ unsigned key_of(float logit) {
-  if (logit == 0) logit = 0;  // turns -0 into 0
-  const unsigned bits = __float_as_uint(logit);
-  return max(bits & 0x80000000u ? ~bits : bits | 0x80000000u, kAbsent + 1);
-}
-
-/// The logit that a key was made of.
-__device__ float logit_of(unsigned key) {
-  return __uint_as_float(key & 0x80000000u ? key ^ 0x80000000u : ~key);
-}
-
-/// The expert with the warp's largest key, the lowest of equals.
-__device__ int best_of_warp(unsigned key, int expert, unsigned top) {
-  return static_cast<int>(__reduce_min_sync(kAll, key == top ? static_cast<unsigned>(expert) : kAll));
-}
-
-__device__ bool is_softmax(const GateRule& rule) {
-  return rule.score == GateScore::softmax_of_chosen || rule.score == GateScore::softmax;
-}
-
-__device__ float sigmoid(float z) { return 1 / (1 + expf(-z)); }
-__device__ float softplus(float z) { return fmaxf(z, 0) + log1pf(expf(-fabsf(z))); }
-
-// kTopk: GateScore::softmax_of_chosen, a kernel of its own so that other gates cost it nothing; else as `rule` says.
-
-/// What a logit weighs before the weights are divided by their sum. All lanes have the same rule.
-template <bool kTopk>
-__device__ float weight_of(const GateRule& rule, float logit, float most) {
-  if (kTopk || is_softmax(rule)) return expf(logit - most);
-  return rule.score == GateScore::sigmoid ? sigmoid(logit) : sqrtf(softplus(logit));
-}
+/// On an H200, µs for 4096 tokens of 1024 and 16384 of 4096: one kernel with 16 experts 12.3 and 52, with 32 13.5 and 78, with
+/// 64 18.9 and 129; cuBLAS and a choice among 64 11.7 and 48.
+constexpr std::int64_t kMaxExpertsInOne = 16;
 
 /// Their sum over the scale, by all lanes of the warp; `mine` is that of this lane's choices.
 template <bool kTopk>
@@ -96,7 +63,11 @@ __device__ void choose(const GateRule& rule, const float* logits, int experts, i
   const int lane = lane_of_warp();
   unsigned keys[kKeys];
 #pragma unroll
-  for (int i = 0; i < kKeys; ++i) keys[i] = i * 32 + lane < experts ? key_of(logits[i * 32 + lane]) : kAbsent;
+  for (int i = 0; i < kKeys; ++i) {
+    const int e = i * 32 + lane;
+    keys[i] = e < experts ? key_of(rank_of<kTopk>(rule, logits[e], e)) : kAbsent;
+  }
+  if (!kTopk && rule.groups > 1) keep_groups(rule, experts, keys);
   const bool few = k <= 32;
   int my_expert = 0;
   float my_logit = 0;
@@ -119,6 +90,7 @@ __device__ void choose(const GateRule& rule, const float* logits, int experts, i
       if (i * 32 + lane == chosen) keys[i] = kAbsent;
   }
   if (!few) return score_chosen<kTopk>(rule, logits, experts, expert_of, k, score);
+  if (!kTopk && ranks_by_score(rule) && lane < k) my_logit = logits[my_expert];
   const float most = __shfl_sync(kAll, my_logit, 0),
               weight = lane < k ? weight_of<kTopk>(rule, my_logit, most) : 0,
               sum = sum_of_weights<kTopk>(rule, logits, experts, k, weight, most);
@@ -225,12 +197,6 @@ __global__ void __launch_bounds__(kThreads)
   score_chosen<kTopk>(rule, logits, experts, expert_of, k, score);
 }
 
-/// The derivative of a weight by its logit, over the weight; 1 for both softmaxes.
-__device__ float relative_slope(const GateRule& rule, float logit) {
-  if (rule.score == GateScore::sigmoid) return sigmoid(-logit);
-  return logit < -20 ? 0.5f : sigmoid(logit) / (2 * softplus(logit));
-}
-
 /// −mean · softmax of the token's logits for all experts, by one warp.
 template <class T>
 __device__ void fill_dense(const float* __restrict__ logits, int experts, float most, float mean,
@@ -300,6 +266,7 @@ void choose_experts(cudaStream_t stream, const GateForward& args) {
   const std::int64_t tokens = args.x.rows, experts = args.weight.cols;
   if (tokens == 0) return;
   MB_ASSERT(args.top_k >= 1 && args.top_k <= experts);
+  MB_ASSERT(!args.rule.ranks_by_score() || experts <= 1024);
   const unsigned blocks = grid(blocks_for(tokens, kWarps));
   with_rule(args.rule, [&]<bool kTopk>() {
     with_keys(experts, [&]<int kKeys>() {
@@ -314,7 +281,7 @@ void choose_experts(cudaStream_t stream, const GateForward& args) {
 
 bool gate_in_one(cudaStream_t stream, const GateForward& args) {
   const std::int64_t tokens = args.x.rows, hidden = args.x.cols, experts = args.weight.cols;
-  const int per = experts <= 8 ? 1 : experts <= 16 ? 2 : 4;
+  const int per = experts <= 8 ? 1 : 2;
   if (tokens == 0 || size_of(args.x.dtype) != 2 || experts > kMaxExpertsInOne || experts % per != 0 ||
       hidden % 32 != 0 || !is_aligned(args.x.data) || !is_aligned(args.weight.data))
     return false;
@@ -332,7 +299,6 @@ bool gate_in_one(cudaStream_t stream, const GateForward& args) {
     };
     if (per == 1) launch.template operator()<1>();
     if (per == 2) launch.template operator()<2>();
-    if (per == 4) launch.template operator()<4>();
   });
   return true;
 }

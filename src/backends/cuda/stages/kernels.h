@@ -26,6 +26,14 @@ void choose_experts(cudaStream_t stream, const GateForward& args);
 /// score, dscore → the gradient of every logit, `dlogits` [T, E]: zero where an expert was not chosen.
 void gate_softmax_backward(cudaStream_t stream, const GateBackward& args, const TensorView& dlogits);
 
+// gates/loss.cu
+/// Adds the gradients of the losses to those of the logits.
+void add_loss_gradients(cudaStream_t stream, const GateBackward& args, const TensorView& dlogits);
+
+// gates/noise.cu
+/// Puts the rule's noise on the logits.
+void perturb(cudaStream_t stream, const GateForward& args);
+
 // gates/capacity.cu
 void limit(cudaStream_t stream, const LimitRows& args);
 
