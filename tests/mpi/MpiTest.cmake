@@ -17,7 +17,7 @@ set(MOEBENCH_MPI_TEST_ENVIRONMENT
 function(moebench_mpi_command name)
   cmake_parse_arguments(ARG "" "NP" "BEFORE;COMMAND" ${ARGN})
   add_test(NAME ${name} COMMAND ${ARG_BEFORE} ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ARG_NP} ${ARG_COMMAND})
-  set_tests_properties(${name} PROPERTIES LABELS mpi PROCESSORS ${ARG_NP} TIMEOUT 120
+  set_tests_properties(${name} PROPERTIES LABELS mpi PROCESSORS ${ARG_NP} TIMEOUT 300
                                           ENVIRONMENT "${MOEBENCH_MPI_TEST_ENVIRONMENT}")
 endfunction()
 
@@ -44,7 +44,7 @@ function(moebench_nccl_test name)
   moebench_ranks_program(test_${name} nccl_world.cpp SOURCES ${ARG_SOURCES} USES ${ARG_USES} fake_nccl)
   foreach(np ${ARG_NP})
     add_test(NAME ${name}.ranks${np} COMMAND test_${name} --ranks ${np})
-    set_tests_properties(${name}.ranks${np} PROPERTIES PROCESSORS ${np} TIMEOUT 120)
+    set_tests_properties(${name}.ranks${np} PROPERTIES PROCESSORS ${np} TIMEOUT 300)
   endforeach()
   if(MOEBENCH_HAVE_MPI)
     list(GET ARG_NP -1 np)
