@@ -107,7 +107,7 @@ struct EngineTraits {
   bool gathers_input = false;
   /// backward() also computes the gradient of the scores; what forward() returned is then not read again.
   bool computes_dscore = false;
-  /// Runs a pass in parts, and stores rows where it is told (out_rows, dx_rows); else every part is the whole.
+  /// Runs a pass in parts, and stores rows at given addresses (out_rows, dx_rows); else every part is the whole.
   bool takes_parts = false;
   /// Without host_offsets forward() waits for the device: such a pass cannot be captured in a graph.
   bool waits_for_sizes = false;

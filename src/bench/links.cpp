@@ -201,7 +201,7 @@ class LinkMeasurement {
       measure(LinkWay::copy, copies);
     }
     measure_stores(*comm, *peers.memory, layout, rows);
-    bench_.ranks.barrier();  // nobody copies any more: the blocks can go
+    bench_.ranks.barrier();  // no rank copies any more: the blocks can go
     return links_;
   }
 
@@ -225,15 +225,15 @@ class LinkMeasurement {
     const int ranks = bench_.ranks.size();
     const bool one_host = std::all_of(host_of_.begin(), host_of_.end(),
                                       [&](const std::string& host) { return host == host_of_[0]; });
-    sweep(way, mover, {.way = way, .pattern = LinkPattern::all}, request_.bytes);
+    sweep(mover, {.way = way, .pattern = LinkPattern::all}, request_.bytes);
     if (!one_host)
       for (const LinkPattern pattern : {LinkPattern::host, LinkPattern::hosts})
-        sweep(way, mover, {.way = way, .pattern = pattern}, request_.bytes);
+        sweep(mover, {.way = way, .pattern = pattern}, request_.bytes);
     if (ranks <= 2 || links_.points.empty()) return;
     const std::vector<std::int64_t> largest{static_cast<std::int64_t>(links_.points.back().bytes)};
     for (int a = 0; a < ranks; ++a)
       for (int b = a + 1; b < ranks; ++b)
-        sweep(way, mover, {.way = way, .pattern = LinkPattern::pair, .a = a, .b = b}, largest);
+        sweep(mover, {.way = way, .pattern = LinkPattern::pair, .a = a, .b = b}, largest);
   }
 
   bool sends(const LinkPoint& point, int from, int to) const {
@@ -254,7 +254,7 @@ class LinkMeasurement {
     MB_ASSERT(false);
   }
 
-  void sweep(LinkWay, Mover& mover, const LinkPoint& what, const std::vector<std::int64_t>& sizes) {
+  void sweep(Mover& mover, const LinkPoint& what, const std::vector<std::int64_t>& sizes) {
     const int ranks = bench_.ranks.size();
     std::int64_t most = 0;
     Peers mine;

@@ -92,7 +92,7 @@ struct GateEntry {
   /// Why it cannot route this shape, or does not know what it is asked for; empty if it can.
   std::string (*why_not)(const Shape&, const GateOptions&);
   std::string_view capacity = "none",
-                   drop_policy = "position";  ///< --capacity and --drop-policy if nobody says
+                   drop_policy = "position";  ///< the defaults of --capacity and --drop-policy
   bool second_by_chance = false;  ///< a second choice is taken with probability min(1, 2 · its score)
   bool ignores_input = false;     ///< no routing can be planted
 };
