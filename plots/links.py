@@ -5,12 +5,10 @@
     links.py LINKS.json -o FIGURE.png
 """
 import argparse
-import json
-import pathlib
 import sys
 
 from page import COLOURS, STYLE, figures, plt
-from report import Refused
+from report import Refused, read_document
 
 SCHEMA = "moebench.links/1"
 WAYS = {"messages": COLOURS[1], "copy": COLOURS[2], "store": COLOURS[0]}
@@ -18,14 +16,9 @@ LABELS = {"messages": "messages", "copy": "copies (copy engines)", "store": "sto
 
 
 def read_links(path):
-    try:
-        document = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Refused(f"{path}: cannot be read: {str(error)[:100]}") from None
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise Refused(f"{path}: no links of moebench: expected the schema {SCHEMA}")
-    if not any(point["pattern"] == "all" for point in document.get("points", [])):
-        raise Refused(f"{path}: holds no points")
+    document = read_document(path, SCHEMA, "links", ["way", "pattern", "bytes_to_each_peer", "peers", "gbs", "min_us", "p50_us", "max_us"])
+    if not any(point["pattern"] == "all" for point in document["points"]):
+        raise Refused(f"{path}: holds no points in which all send to all")
     return document
 
 

@@ -5,12 +5,10 @@
     projection.py PROJECTION.json -o FIGURE.png
 """
 import argparse
-import json
-import pathlib
 import sys
 
 from page import COLOURS, INK, PALE, STYLE, figures, plt, time_unit, value_ticks
-from report import Refused
+from report import Refused, read_document
 
 SCHEMA = "moebench.projection/1"
 BOUNDS = {"compute": COLOURS[0], "latency": COLOURS[3], "nvlink": COLOURS[2], "network": COLOURS[1]}
@@ -18,15 +16,7 @@ PARTS = [("latency", "latency_us"), ("network", "net_us"), ("nvlink", "node_us")
 
 
 def read_projection(path):
-    try:
-        document = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Refused(f"{path}: cannot be read: {str(error)[:100]}") from None
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise Refused(f"{path}: no projection of moebench: expected the schema {SCHEMA}")
-    if not document.get("points"):
-        raise Refused(f"{path}: holds no points")
-    return document
+    return read_document(path, SCHEMA, "projection", ["gpus", "time", "exchange"])
 
 
 def split(points):

@@ -16,7 +16,8 @@ BACKWARD = ["combine", "collect", "experts", "dispatch", "pack", "gate"]
 STAGES = FORWARD + ["sync"]
 PASSES = ["total", "forward", "backward", "sync"]
 # Settings that older reports do not hold: at these values a case is what it was without them.
-DEFAULTS = {"graph": "off", "cache": "cold", "overlap": "none", "placement": "contiguous", "routing-via": "auto"}
+DEFAULTS = {"graph": "off", "cache": "cold", "overlap": "none", "placement": "contiguous", "routing-via": "auto",
+            "capacity": "none", "aux-loss": "none", "z-loss": "none"}
 # Settings that a subject does not read: they tell none of its points apart.
 NO_MATTER = {"linear": {"ep", "experts", "experts-per-rank", "top-k", "activation", "bias", "gate", "routing", "engine"},
              "dense": {"ep", "experts", "experts-per-rank", "gate", "routing", "engine"}}
@@ -46,9 +47,13 @@ class Node:
             self.refuse("an object")
         return self.value.get(key) is not None
 
+    def require(self, *keys):
+        for key in keys:
+            if not self.has(key):
+                raise Refused(f"{self.file}: {self.path or 'report'}: '{key}' is missing")
+
     def __getitem__(self, key):
-        if not self.has(key):
-            raise Refused(f"{self.file}: {self.path or 'report'}: '{key}' is missing")
+        self.require(key)
         return self.child(key)
 
     def items(self):
@@ -127,6 +132,8 @@ class Step(NamedTuple):
     """One routing step: rows over all ranks, and its time."""
     expert_rows: List[float]  # empty without --samples
     rank_rows: List[float]
+    over_experts: float  # max / mean rows
+    over_ranks: float
     n: int  # samples
     p50: float
     low: Optional[float]
@@ -158,13 +165,19 @@ class Point:
         self.stages: List[Stage] = []
         self.exchange_gbs = 0.0
         self.routing: List[Step] = []
+        self.over_experts = self.over_ranks = 0.0  # max / mean rows; 0: unknown
+        self.slowest: Optional[int] = None  # the rank that was slowest more often than by chance
         if self.status != "ok" or not node.has("time"):
             return
         self.times = {key: read_time(node["time"][key]) for key in PASSES if node["time"].has(key)}
         self.stages = [read_stage(stage) for stage in node["stages"].list()] if node.has("stages") else []
         self.exchange_gbs = node["rates"].number_or("exchange_gbs", 0.0)
+        if node.has("load"):
+            self.over_experts, self.over_ranks = (node["load"][key]["imbalance"].number() + 1 for key in ("rows_per_expert", "rows_per_rank"))
         if node.has("routing"):
             self.routing = [read_step(step) for step in node["routing"]["steps"].list()]
+        if self.ranks > 1 and node.has("ranks") and node["ranks"].has("slowest"):
+            self.slowest = int(node["ranks"]["slowest"].number())
 
     @property
     def total(self):
@@ -213,8 +226,8 @@ def read_step(node):
     experts = [rows.number() for rows in node["expert_rows"].list()] if node.has("expert_rows") else []
     known = node.has("ci95_low_us") and node.has("ci95_high_us")
     low, high = (node["ci95_low_us"].number(), node["ci95_high_us"].number()) if known else (None, None)
-    return Step(experts, [rows.number() for rows in node["rank_rows"].list()], int(node["n"].number()),
-                node.number_or("p50_us", 0.0), low, high)
+    return Step(experts, [rows.number() for rows in node["rank_rows"].list()], node["rows_per_expert"]["imbalance"].number() + 1,
+                node["rows_per_rank"]["imbalance"].number() + 1, int(node["n"].number()), node.number_or("p50_us", 0.0), low, high)
 
 
 def read_peaks(node):
@@ -339,13 +352,30 @@ def parse(text, path, what="report"):
         raise Refused(f"{path}: {what} is not JSON: {error or 'nested too deeply'}")
 
 
-def read(path):
-    """The report at `path`: a finished one, or the .part of a run that goes on or was cut short."""
+def text_of(path):
     try:
         with open(path, encoding="utf-8") as file:
-            text = file.read()
+            return file.read()
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise Refused(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def read_document(path, schema, what, keys):
+    """A file of another schema than a report's, "links" or "projection", as plain dictionaries; its points have `keys`."""
+    root = parse(text_of(path), path, what)
+    if not root.has("schema") or root["schema"].value != schema:
+        raise Refused(f"{path}: no {what} of moebench: expected the schema {schema}")
+    points = root["points"].list()
+    if not points:
+        raise Refused(f"{path}: holds no points")
+    for point in points:
+        point.require(*keys)
+    return root.value
+
+
+def read(path):
+    """The report at `path`: a finished one, or the .part of a run that goes on or was cut short."""
+    text = text_of(path)
     if not str(path).endswith(".part"):
         return Report(parse(text, path), path)
     lines = [parse(line, path, f"line {i + 1}") for i, line in enumerate(text.split("\n")[:-1])]
