@@ -43,7 +43,7 @@ void list_routings() {
   for (const RoutingKind& kind : routing_kinds()) {
     const std::string word = cat(kind.name, kind.parameter.empty() ? "" : ":", kind.parameter);
     std::cout << format("  %-16s ", word.c_str()) << kind.help;
-    if (!kind.parameter.empty() && kind.draw) std::cout << "; " << kind.parameter << " up to " << kind.most;
+    if (!kind.parameter.empty() && kind.draw) std::cout << "; " << kind.parameter << " up to " << kind.max;
     std::cout << (&kind == &routing_kinds().front() ? " (default)" : "") << '\n';
   }
 }

@@ -32,7 +32,7 @@ std::int64_t Capacity::rows_of(const Shape& shape) const {
   const std::int64_t tokens = group_of(shape);
   const double even = static_cast<double>(tokens * shape.top_k) / static_cast<double>(shape.experts);
   const double rows = std::min(std::ceil(even * factor), static_cast<double>(tokens));
-  return std::min(std::max(static_cast<std::int64_t>(rows), least), tokens);
+  return std::min(std::max(static_cast<std::int64_t>(rows), min_rows), tokens);
 }
 
 std::string capacity_text(const Capacity& capacity) {

@@ -23,8 +23,8 @@ DropPolicy parse_drop_policy(std::string_view word);
 
 /// Plain data. A group is `group` consecutive tokens, counted over all ranks; none spans two ranks.
 struct Capacity {
-  double factor = 0;       ///< f: an expert takes ⌈group·K/E·f⌉ rows of a group; 0: all
-  std::int64_t least = 0;  ///< but no fewer than these
+  double factor = 0;          ///< f: an expert takes ⌈group·K/E·f⌉ rows of a group; 0: all
+  std::int64_t min_rows = 0;  ///< but no fewer than these
   DropPolicy policy = DropPolicy::position;
   std::int64_t group = 0;  ///< tokens; 0: those of one rank
 

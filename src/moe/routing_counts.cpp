@@ -13,9 +13,9 @@ namespace {
 
 /// Real numbers in proportion to the weights that add up to tokens·K, none above `tokens`.
 std::vector<double> shares_below(std::vector<double> weights, std::int64_t tokens, std::int64_t top_k) {
-  const auto most = static_cast<double>(tokens);
+  const auto max = static_cast<double>(tokens);
   std::vector<double> shares(weights.size(), -1);
-  double left = most * static_cast<double>(top_k);
+  double left = max * static_cast<double>(top_k);
   for (bool again = true; again;) {
     again = false;
     double sum = 0;
@@ -26,7 +26,7 @@ std::vector<double> shares_below(std::vector<double> weights, std::int64_t token
     if (sum <= 0) std::fill(weights.begin(), weights.end(), 1.0), sum = static_cast<double>(free);
     const double scale = left / sum;
     for (std::size_t e = 0; e < weights.size(); ++e)
-      if (shares[e] < 0 && weights[e] * scale >= most) shares[e] = most, left -= most, again = true;
+      if (shares[e] < 0 && weights[e] * scale >= max) shares[e] = max, left -= max, again = true;
     if (again) continue;
     for (std::size_t e = 0; e < weights.size(); ++e)
       if (shares[e] < 0) shares[e] = weights[e] * scale;
@@ -34,10 +34,10 @@ std::vector<double> shares_below(std::vector<double> weights, std::int64_t token
   return shares;
 }
 
-/// Inverse distribution function of x^-a on [least, most].
-double power_law(double u, double a, double least, double most) {
-  if (std::abs(a - 1) < 1e-9) return least * std::pow(most / least, u);
-  const double from = std::pow(least, 1 - a), to = std::pow(most, 1 - a);
+/// Inverse distribution function of x^-a on [min, max].
+double power_law(double u, double a, double min, double max) {
+  if (std::abs(a - 1) < 1e-9) return min * std::pow(max / min, u);
+  const double from = std::pow(min, 1 - a), to = std::pow(max, 1 - a);
   return std::pow((to - from) * u + from, 1 / (1 - a));
 }
 

@@ -24,37 +24,37 @@ constexpr RoutingKind kKinds[] = {
     {.name = "balanced:spread",
      .help = "exactly even, the k of a token as far apart as they can be",
      .draw = draw_balanced_spread},
-    {.name = "zipf", .parameter = "S", .most = 10, .help = "expert i by weight 1/(i+1)^S", .draw = draw_zipf},
+    {.name = "zipf", .parameter = "S", .max = 10, .help = "expert i by weight 1/(i+1)^S", .draw = draw_zipf},
     {.name = "lognormal",
      .parameter = "S",
-     .most = 5,
+     .max = 5,
      .help = "experts by weight exp(S·n), n normal: the loads of real models, S from 0.25 to 1.1",
      .draw = draw_lognormal},
     {.name = "power-law",
      .parameter = "A",
-     .most = 10,
+     .max = 10,
      .help = "rows of experts as x^-A, as aiconfigurator's power_law_A",
      .draw = draw_power_law},
     {.name = "hot",
      .parameter = "F",
-     .most = 1,
+     .max = 1,
      .help = "a fraction F of the tokens has expert 0 among its choices, the rest is even",
      .draw = draw_hot},
     {.name = "hot-rank",
      .parameter = "F",
-     .most = 1,
+     .max = 1,
      .help = "a fraction F of the tokens has all its experts on rank 0, the rest is drawn from all",
      .draw = draw_hot_rank},
     {.name = "one", .help = "every token takes experts 0 to k-1", .draw = draw_one},
     {.name = "burst",
      .parameter = "F",
-     .most = 1,
+     .max = 1,
      .help = "hot:F in every fourth step, balanced in the others",
      .draw = draw_burst,
      .period = every_fourth},
     {.name = "rotate",
      .parameter = "F",
-     .most = 1,
+     .max = 1,
      .help = "hot:F, whose expert moves on by an eighth of all in every step",
      .draw = draw_rotate,
      .period = period_of_rotate},
@@ -111,8 +111,7 @@ std::span<const RoutingKind> routing_kinds() { return kKinds; }
 std::string form_of(const RoutingKind& kind) {
   if (kind.parameter.empty()) return std::string(kind.name);
   if (&kind == &kTrace) return "trace:FILE[@layer=L][@step=A[-B]]";
-  return cat(kind.name, ":", kind.parameter, " (", kind.least, " <= ", kind.parameter, " <= ", kind.most,
-             ")");
+  return cat(kind.name, ":", kind.parameter, " (", kind.min, " <= ", kind.parameter, " <= ", kind.max, ")");
 }
 
 std::string_view name_of(Placement placement) { return kPlacements.name(placement); }
@@ -127,7 +126,7 @@ RoutingDistribution parse_routing(std::string_view word) {
   const std::size_t colon = word.find(':');
   const RoutingKind& kind = find_kind(word, word.substr(0, colon));
   const auto number = to_double(word.substr(colon + 1));
-  if (kind.parameter.empty() || !number || !(*number >= kind.least && *number <= kind.most))
+  if (kind.parameter.empty() || !number || !(*number >= kind.min && *number <= kind.max))
     throw UsageError(cat("routing '", word, "' is not ", form_of(kind)));
   return {&kind, *number};
 }

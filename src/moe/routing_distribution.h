@@ -16,7 +16,7 @@ namespace moebench {
 struct RoutingKind {
   std::string_view name;       ///< "zipf"
   std::string_view parameter;  ///< what stands for its parameter in help: "S"; empty: it has none
-  double least = 0, most = 0;  ///< of the parameter
+  double min = 0, max = 0;     ///< of the parameter
   std::string_view help;       ///< one line for `moebench list routings`
   /// Null: the gate's own choice on random tokens, or what is recorded in a file.
   std::unique_ptr<RoutingDraw> (*draw)(const RoutingDrawArgs&) = nullptr;

@@ -48,9 +48,9 @@ FoundParameter find_parameter(const Shape& shape, RoutingDistribution routing, s
     return reached;
   };
   const RoutingKind& kind = *routing.kind;
-  double low = kind.least, at_low = try_at(low), high = low;
+  double low = kind.min, at_low = try_at(low), high = low;
   for (int i = 1; i <= kScan && high == low && !best.within; ++i) {
-    const double next = kind.least + (kind.most - kind.least) * i / kScan, at_next = try_at(next);
+    const double next = kind.min + (kind.max - kind.min) * i / kScan, at_next = try_at(next);
     if ((at_low <= target) != (at_next <= target))
       high = next;
     else

@@ -66,8 +66,9 @@ inline constexpr Flag kCapacityMinFlag{
     .omitted_from_id_at_default = true,
     .reader = "a capacity reads",
     .concerns = layer_only,
-    .read = [](const Case& c) { return capacity_of(c).limits() ? cat(capacity_of(c).least) : std::string(); },
-    .write = [](Case& c, std::string_view v) { c.gate_options.capacity.least = number(v); }};
+    .read =
+        [](const Case& c) { return capacity_of(c).limits() ? cat(capacity_of(c).min_rows) : std::string(); },
+    .write = [](Case& c, std::string_view v) { c.gate_options.capacity.min_rows = number(v); }};
 
 inline constexpr Flag kDropPolicyFlag{
     .name = "drop-policy",

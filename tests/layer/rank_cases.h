@@ -198,7 +198,7 @@ inline const std::vector<RankCase> kPlainRankCases = {
      Exchange::fused,
      Overlap::none,
      &default_gate(),
-     {.capacity = {.factor = 1.25, .least = 1, .policy = DropPolicy::choice, .group = 8}}},
+     {.capacity = {.factor = 1.25, .min_rows = 1, .policy = DropPolicy::choice, .group = 8}}},
 };
 
 /// kPlainRankCases, and those of exchange direct with every overlap.

@@ -11,7 +11,7 @@ namespace {
 const Shape kShape{.tokens = 4096, .hidden = 8, .ffn = 8, .experts = 8, .top_k = 2};
 
 std::int64_t rows(double factor, std::int64_t least = 0, Shape shape = kShape) {
-  return Capacity{.factor = factor, .least = least}.rows_of(shape);
+  return Capacity{.factor = factor, .min_rows = least}.rows_of(shape);
 }
 
 TEST(Capacity, IsTheEvenShareTimesTheFactorRoundedUp) {

@@ -96,7 +96,7 @@ TEST(Routing, W1AndW2AreOne) { EXPECT_EQ(rows_of("W1", shape_of(16, 2)), rows_of
 TEST(Routing, FewExpertsStillGiveEveryTokenItsShare) {
   for (const RoutingKind& kind : routing_kinds()) {
     if (!kind.draw) continue;
-    const std::string word = cat(kind.name, kind.parameter.empty() ? "" : cat(":", kind.most));
+    const std::string word = cat(kind.name, kind.parameter.empty() ? "" : cat(":", kind.max));
     for (const auto& [experts, k] : {std::pair(1, 1), {5, 5}, {5, 4}, {7, 3}})
       for (const int step : {0, 3}) {
         const auto rows = rows_of(word, shape_of(experts, k, 1, 50), step);
