@@ -5,8 +5,10 @@
 #include "bench/inputs.h"
 #include "bench/start_barrier.h"
 #include "bench/subjects.h"
+#include "comm/stand_in.h"
 #include "layer/layer.h"
 #include "layer/verify.h"
+#include "moe/random_experts.h"
 #include "trace/trace_selection.h"
 
 namespace moebench {
@@ -19,7 +21,9 @@ class LayerSubject final : public Subject {
         bench_(bench),
         backward_(bench_case.passes != PassSet::fwd),
         workload_(workload_of(bench_case)),
-        groups_(connect(bench, [&](auto comm) { return Groups(std::move(comm), bench_case.shape.ep); })),
+        others_(rows_of_others(bench_case, workload_)),
+        received_(others_.empty() ? std::vector<std::int64_t>() : others_.front()),
+        groups_(groups_of(bench)),
         layer_(bench_case.shape, groups_, bench.backend,
                {.engine = bench_case.engine,
                 .backward = backward_,
@@ -30,10 +34,12 @@ class LayerSubject final : public Subject {
                 .gate = &find_gate(bench_case.gate),
                 .gate_options = bench_case.gate_options,
                 .replays = replays_routing(bench_case)}) {
-    const int rank = bench.ranks.rank();
+    const int rank = groups_.world().rank();
     layer_.load(workload_);
-    const ScopedMemoryTag peers(bench.backend.memory(), MemoryTag::workspace);
-    start_.emplace(groups_.world(), bench.backend);
+    if (case_.as_rank < 0) {
+      const ScopedMemoryTag peers(bench.backend.memory(), MemoryTag::workspace);
+      start_.emplace(groups_.world(), bench.backend);
+    }
     const int sets = input_sets_of(bench_case, bench.backend.device().cache_bytes);
     inputs_ = make_inputs(workload_, rank, backward_, sets, bench.backend);
     if (layer_.replays()) prepare_replay();
@@ -43,10 +49,13 @@ class LayerSubject final : public Subject {
       dx_ = Tensor(bench.backend.memory(), case_.shape.dtype, y_.view().rows, case_.shape.hidden);
   }
 
-  void start_together() override { start_->queue(); }
+  void start_together() override {
+    if (start_) start_->queue();
+  }
   void run(Pass pass, int step, Trace& trace) override {
     const std::size_t set = static_cast<std::size_t>(step) % inputs_.size();
     const InputSet& input = inputs_[set];
+    if (!others_.empty()) received_ = others_[set % others_.size()];
     switch (pass) {
       case Pass::forward:
         return layer_.forward(input.x, y_, trace, static_cast<int>(set));
@@ -126,9 +135,31 @@ class LayerSubject final : public Subject {
     return Workload(bench_case.shape, routing, bench_case.seed, options);
   }
 
+  /// What the absent ranks of --as-rank send in each routing step, in the first one where input sets differ only by
+  /// chance; nothing if all ranks are here.
+  static std::vector<std::vector<std::int64_t>> rows_of_others(const Case& bench_case,
+                                                               const Workload& workload) {
+    std::vector<std::vector<std::int64_t>> steps;
+    if (bench_case.as_rank < 0) return steps;
+    const Shape& shape = bench_case.shape;
+    const Workload* planted = bench_case.routing.is_random() ? nullptr : &workload;
+    for (int step = 0; step < (planted ? std::max(routing_steps_of(bench_case), 1) : 1); ++step)
+      steps.push_back(rows_received(shape, bench_case.as_rank, {shape, bench_case.seed, planted, step}));
+    return steps;
+  }
+
+  Groups groups_of(Bench bench) {
+    const Shape& shape = case_.shape;
+    if (case_.as_rank < 0)
+      return connect(bench, [&](auto comm) { return Groups(std::move(comm), shape.ep); });
+    Memory& memory = bench.backend.memory();
+    return {make_stand_in_comm(case_.as_rank, shape.ranks, memory, received_),
+            make_stand_in_comm(case_.as_rank % shape.ep, shape.ep, memory, received_), nullptr};
+  }
+
   void prepare_replay() {
     const Shape& shape = case_.shape;
-    const int rank = bench_.ranks.rank();
+    const int rank = groups_.world().rank();
     std::vector<std::int32_t> experts;
     for (int set = 0; set < input_sets(); ++set) {
       experts.clear();
@@ -158,6 +189,8 @@ class LayerSubject final : public Subject {
   Bench bench_;
   bool backward_;
   Workload workload_;
+  std::vector<std::vector<std::int64_t>> others_;  ///< with --as-rank: [EP · e] of each routing step
+  std::vector<std::int64_t> received_;             ///< of the current one
   Groups groups_;
   Layer layer_;
   std::optional<StartBarrier> start_;

@@ -50,6 +50,10 @@ Measurement::Measurement(const Case& bench_case, const Sampling& sampling, Bench
 }
 
 bool Measurement::prepare(const TellPhase& tell) {
+  if (case_.as_rank >= 0) {
+    sampling_.check = CheckMode::none;
+    record_.warnings.push_back("not checked: one rank alone, and rows of other ranks are stand-ins");
+  }
   if (sampling_.check != CheckMode::none) {
     tell("checking");
     record_.check = subject_->check(sampling_.check);

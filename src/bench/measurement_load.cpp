@@ -10,6 +10,7 @@ namespace moebench {
 /// Of the iteration that has just run, outside the timed region. Weights and inputs do not change while samples are taken,
 /// so neither does what a step chooses.
 void Measurement::observe_load(int set) {
+  if (case_.as_rank >= 0) return;  // of one rank's tokens nothing can be said of the job's load
   const auto choice = subject_->choice();
   if (!choice) return;
   const TokenLoad load = token_load(case_.shape, choice->experts);

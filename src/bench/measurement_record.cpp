@@ -104,14 +104,16 @@ void Measurement::describe_times() {
   }
   TimeRecord& time = record_.time["total"] =
       describe(samples_of([](const IterationTimes& t) { return t.total_us; }), total);
-  record_.tokens_per_s =
-      time.device.p50 > 0 ? static_cast<double>(case_.shape.tokens) / time.device.p50 * 1e6 : 0;
+  const Shape& shape = case_.shape;
+  const std::int64_t tokens = case_.as_rank < 0 ? shape.tokens : shape.tokens_of(case_.as_rank);
+  record_.tokens_per_s = time.device.p50 > 0 ? static_cast<double>(tokens) / time.device.p50 * 1e6 : 0;
   const double n = time.device.n;
   record_.ranks.slowest =
       slowest_rank(times_slowest_, n > 0 ? std::min(1.0, time.device.effective_n / n) : 0);
   for (const auto& samples : rank_total_) record_.ranks.median_us.push_back(summarize(samples).p50);
-  for (int rank = 0; rank < case_.shape.ranks; ++rank)
-    record_.ranks.tokens.push_back(static_cast<double>(case_.shape.tokens_of(rank)));
+  const int first = std::max(case_.as_rank, 0);
+  for (int rank = first; rank < first + case_.processes(); ++rank)
+    record_.ranks.tokens.push_back(static_cast<double>(shape.tokens_of(rank)));
 }
 
 /// The time to queue an iteration is known only where the host does not wait in it.

@@ -113,13 +113,13 @@ class Runner {
 
   static std::size_t same_ranks(std::span<const Case> cases) {
     std::size_t count = 1;
-    while (count < cases.size() && cases[count].shape.ranks == cases[0].shape.ranks) ++count;
+    while (count < cases.size() && cases[count].processes() == cases[0].processes()) ++count;
     return count;
   }
 
   /// Cases on the same ranks, taking turns if there are several.
   void run_group(std::span<const Case> cases) {
-    const int ranks = cases[0].shape.ranks;
+    const int ranks = cases[0].processes();
     if (ranks > bench_.ranks.size()) {
       for (const Case& bench_case : cases) {
         tell([&] { observer_.begin(bench_case); });
@@ -159,6 +159,9 @@ class Runner {
   void prepare(Turn& turn, const Case& bench_case, Bench bench) {
     throw_if_interrupted();
     turn.record.bench_case = bench_case;
+    if (sampling_.check_only && bench_case.as_rank >= 0)
+      throw CaseEnded{Status::skipped,
+                      "one rank alone cannot be verified: rows of other ranks are stand-ins"};
     turn.record.memory = estimate(bench_case, bench);
     require_memory(turn.record.memory, bench);
     const Peaks peaks = sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, bench_case);

@@ -66,6 +66,9 @@ std::string why_not_gate(const Question& q) {
 std::string why_not_exchange(const Question& q) {
   if (q.bench_case.exchange != Exchange::direct || q.bench_case.shape.ep == 1) return {};
   if (!q.subject.has_experts) return {};
+  if (q.bench_case.as_rank >= 0)
+    return "exchange direct stores rows at other ranks, and with --as-rank there are none; valid: fused, "
+           "per-expert";
   if (q.bench_case.shape.ep > kMaxPeers)
     return cat("exchange direct joins at most ", kMaxPeers, " ranks, not ", q.bench_case.shape.ep);
   const EngineShape shape =

@@ -29,7 +29,7 @@ ExitCode memory_command(const Options& options);
 /// `links` and `calibrate`: what the links between ranks give; a fabric made of it. Collective.
 ExitCode links_command(const Options& options, const std::vector<std::string>& argv);
 /// A layer on GPUs that are not there; needs none.
-ExitCode project_command(const Options& options);
+ExitCode project_command(const Options& options, const std::vector<std::string>& argv);
 
 /// Recorded routings: `record`, `show`, `convert`. `argv` starts ranks.
 ExitCode routing_trace_command(const Options& options, const std::vector<std::string>& argv);

@@ -53,6 +53,7 @@ double percentage(std::string_view text) {
 bool on(std::string_view word) { return parse_on(word); }
 
 const std::vector<Command> kRun{Command::run};
+const std::vector<Command> kMeasured{Command::run, Command::project};
 const std::vector<Command> kSweeps{Command::run, Command::verify};
 const std::vector<Command> kJudges{Command::compare, Command::ab};
 
@@ -89,14 +90,14 @@ std::vector<OptionFlag> sampling_flags() {
   return {
       {kGroup, "warmup", "N", "3", "iterations before the first sample, at least", kRun,
        [](Options& o, std::string_view v) { o.sampling.warmup = iterations(v); }},
-      {kGroup, "iters", "N", "0", "exactly N samples; 0: until --noise or --max-time", kRun,
+      {kGroup, "iters", "N", "0", "exactly N samples; 0: until --noise or --max-time", kMeasured,
        [](Options& o, std::string_view v) { o.sampling.iters = iterations(v); }},
       {kGroup, "min-time", "S", "0.2", "seconds to sample each case, at least", kRun,
        [](Options& o, std::string_view v) {
          o.sampling.min_time_s = at_least_zero(v);
          o.min_time_given = true;
        }},
-      {kGroup, "max-time", "S", "10", "seconds to sample each case, at most", kRun,
+      {kGroup, "max-time", "S", "10", "seconds to sample each case, at most", kMeasured,
        [](Options& o, std::string_view v) {
          o.sampling.max_time_s = above_zero(v);
          o.max_time_given = true;
@@ -244,8 +245,9 @@ bool takes_case_flag(Command command, std::string_view flag) {
   if (command == Command::links || command == Command::calibrate)
     return flag == "ranks" || flag == "backend" || flag == "comm";
   if (command == Command::project) {
-    constexpr std::string_view kOfALayer[] = {"tokens",     "hidden", "ffn",   "experts", "top-k",
-                                              "activation", "bias",   "dtype", "routing", "seed"};
+    constexpr std::string_view kOfALayer[] = {"tokens",  "hidden",     "ffn",    "experts",
+                                              "top-k",   "activation", "bias",   "dtype",
+                                              "routing", "seed",       "engine", "backend"};
     return std::find(std::begin(kOfALayer), std::end(kOfALayer), flag) != std::end(kOfALayer);
   }
   return command == Command::run || command == Command::verify || command == Command::trace;

@@ -19,8 +19,8 @@ std::string settings_text(const Case& point) {
 }
 
 std::string why_skipped(const Case& point, double needed_bytes, const PlanLimits& limits) {
-  if (std::string why = why_few_ranks(point.shape.ranks, limits.ranks); !why.empty()) return why;
-  const int sharing = limits.shared_memory ? std::min(point.shape.ranks, limits.local_ranks) : 1;
+  if (std::string why = why_few_ranks(point.processes(), limits.ranks); !why.empty()) return why;
+  const int sharing = limits.shared_memory ? std::min(point.processes(), limits.local_ranks) : 1;
   return why_no_room(needed_bytes, limits.available_bytes / sharing);
 }
 

@@ -43,7 +43,7 @@ ExitCode dispatch(const Options& options, const std::vector<std::string>& argv) 
     case Command::calibrate:
       return links_command(options, argv);
     case Command::project:
-      return project_command(options);
+      return project_command(options, argv);
     case Command::trace:
       return routing_trace_command(options, argv);
     case Command::help:

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <iostream>
+#include <set>
 
 #include "base/text.h"
 #include "cli/commands.h"
@@ -50,6 +51,35 @@ Case layer_of(const Options& options) {
     throw UsageError(
         cat("project takes one layer, and the flags say ", sweep.cases.size(), "; only --nodes may vary"));
   return sweep.cases.front();
+}
+
+/// Runs the ranks that may set the time of each row, and one in the middle, alone on this machine. What --compute holds
+/// already is not run again.
+ExitCode measure(const Options& options, const Case& layer, const Projection& plan,
+                 const std::vector<std::string>& argv) {
+  for (const Projected& row : plan.rows) {
+    std::set<int> ranks(row.worst_ranks.begin(), row.worst_ranks.end());
+    ranks.insert(row.median_rank);
+    std::vector<std::string> words;
+    for (const int rank : ranks) words.push_back(cat(rank));
+    Options run;
+    run.command = Command::run;
+    run.sweep = options.sweep;
+    for (const auto& [flag, value] :
+         Settings{{"ranks", cat(row.gpus)}, {"ep", cat(row.ep)}, {"as-rank", join(words, ",")}})
+      run.sweep.command_line[flag] = value;
+    if (!layer.routing.is_random()) run.sweep.command_line["steps"] = "1";  // the one that was drawn
+    run.sweep.command_line.emplace("dtype", name_of(layer.shape.dtype));
+    run.sampling = options.sampling;
+    run.sampling.peaks = false;
+    run.sampling.check = CheckMode::none;  // there is none for a rank alone
+    run.max_time_given = options.max_time_given;
+    run.json = options.project.compute;
+    run.resume = true;
+    settle(run);
+    if (const ExitCode code = run_command(run, argv); code != ExitCode::ok) return code;
+  }
+  return ExitCode::ok;
 }
 
 std::string caption(const Projection& all) {
@@ -101,6 +131,7 @@ std::string text_of(const Projection& all, std::size_t columns) {
          {ms(row.error_us), row.efficiency > 0 ? format("%.2f", row.efficiency) : std::string("–"),
           ms(row.sync_us), std::string(name_of(row.limit)), std::string(name_of(row.exchange)),
           std::string(!row.compute                ? "–"
+                      : row.compute->as_rank >= 0 ? cat("rank ", row.compute->as_rank, " alone")
                       : row.compute->interpolated ? "interpolated"
                                                   : "measured")})
       cells.push_back(std::move(cell));
@@ -121,7 +152,7 @@ std::string text_of(const Projection& all, std::size_t columns) {
 
 }  // namespace
 
-ExitCode project_command(const Options& options) {
+ExitCode project_command(const Options& options, const std::vector<std::string>& argv) {
   if (options.project.selftest) return selftest();
   if (options.project.fabric.empty())
     throw UsageError(cat("project needs --fabric NAME|FILE; valid: ", join(fabric_names(), ", "),
@@ -132,8 +163,15 @@ ExitCode project_command(const Options& options) {
   if (request.nodes.empty()) request.nodes = {1};
   const Case layer = layer_of(options);
   const Fabric fabric = find_fabric(request.fabric);
+  if (request.measure) {
+    if (request.compute.empty())
+      throw UsageError("--measure needs --compute REPORT: the report that it writes to");
+    if (to_stdout) throw UsageError("--measure shows what it runs on stdout; give a file to --json, not -");
+    const Projection plan = project(layer.shape, layer.routing, layer.seed, request, fabric, {});
+    if (const ExitCode code = measure(options, layer, plan, argv); code != ExitCode::ok) return code;
+  }
   const ComputeTable compute =
-      request.compute.empty() ? ComputeTable() : compute_from(request.compute, layer.shape, fabric);
+      request.compute.empty() ? ComputeTable() : compute_from(request.compute, layer, fabric);
   const Projection all = project(layer.shape, layer.routing, layer.seed, request, fabric, compute);
   const int columns = terminal_columns(to_stdout ? STDERR_FILENO : STDOUT_FILENO);
   (to_stdout ? std::cerr : std::cout) << text_of(all, static_cast<std::size_t>(columns));

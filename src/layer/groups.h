@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "comm/comm.h"
 #include "moe/parameter.h"
@@ -15,6 +16,11 @@ class Groups {
  public:
   /// Collective. `world` spans the ranks of the case; ep divides its size.
   Groups(std::unique_ptr<Comm> world, int ep);
+  /// Groups that are there already. `replicas` may be null: then no gradient is summed over replicas.
+  Groups(std::unique_ptr<Comm> world, std::unique_ptr<Comm> expert_parallel, std::unique_ptr<Comm> replicas)
+      : world_(std::move(world)),
+        expert_parallel_(std::move(expert_parallel)),
+        replicas_(std::move(replicas)) {}
 
   Comm& world() { return *world_; }
   Comm& expert_parallel() { return *expert_parallel_; }

@@ -14,6 +14,10 @@ double whole(const ComputePoint& p) {
   return p.experts_forward + p.experts_backward + p.other_forward + p.other_backward;
 }
 
+auto key_of(const ComputePoint& p) {
+  return std::tuple(p.experts, p.all_experts, p.tokens, p.top_k, p.rows, p.ranks, p.as_rank);
+}
+
 /// The value of `field` at `x` of `key`, on the straight line between the two points around it.
 double between(const std::vector<ComputePoint>& points, std::int64_t ComputePoint::*key,
                double ComputePoint::*field, std::int64_t x, bool& interpolated) {
@@ -40,15 +44,13 @@ std::string outside(const std::vector<ComputePoint>& points, std::int64_t Comput
 
 ComputeTable::ComputeTable(std::vector<ComputePoint> points, std::string origin)
     : origin_(std::move(origin)) {
+  for (ComputePoint& point : points)
+    if (point.all_experts == 0) point.all_experts = point.experts;
   std::stable_sort(points.begin(), points.end(), [](auto& a, auto& b) {
-    return std::tuple(a.experts, a.tokens, a.rows, whole(a)) <
-           std::tuple(b.experts, b.tokens, b.rows, whole(b));
+    return std::tuple(key_of(a), whole(a)) < std::tuple(key_of(b), whole(b));
   });
-  for (const ComputePoint& point : points) {
-    const bool again = !points_.empty() && points_.back().experts == point.experts &&
-                       points_.back().tokens == point.tokens && points_.back().top_k == point.top_k;
-    if (!again) points_.push_back(point);
-  }
+  for (const ComputePoint& point : points)
+    if (points_.empty() || key_of(points_.back()) != key_of(point)) points_.push_back(point);
 }
 
 bool ComputeTable::has_backward() const {
@@ -65,11 +67,11 @@ std::vector<ComputePoint> ComputeTable::for_experts(const ComputeNeed& need) con
 std::vector<ComputePoint> ComputeTable::for_the_rest(const ComputeNeed& need) const {
   std::int64_t experts = 0;
   for (const ComputePoint& point : points_)
-    if (point.top_k == need.top_k && point.experts <= need.all_experts)
-      experts = std::max(experts, point.experts);
+    if (point.top_k == need.top_k && point.all_experts <= need.all_experts)
+      experts = std::max(experts, point.all_experts);
   std::vector<ComputePoint> found;
   for (const ComputePoint& point : points_)
-    if (point.top_k == need.top_k && point.experts == experts) found.push_back(point);
+    if (point.top_k == need.top_k && point.all_experts == experts) found.push_back(point);
   return found;
 }
 
@@ -91,9 +93,22 @@ std::string ComputeTable::why_not(const ComputeNeed& need) const {
   return {};
 }
 
+std::optional<ComputeTime> ComputeTable::of_rank(int rank, const ComputeNeed& need) const {
+  for (const ComputePoint& p : points_)
+    if (p.as_rank == rank && p.ranks == need.ranks && p.experts == need.experts && p.tokens == need.tokens &&
+        p.top_k == need.top_k && p.all_experts == need.all_experts)
+      return ComputeTime{.experts_forward = p.experts_forward,
+                         .experts_backward = p.experts_backward,
+                         .other_forward = p.other_forward,
+                         .other_backward = p.other_backward,
+                         .as_rank = rank,
+                         .gate_experts = p.all_experts};
+  return {};
+}
+
 ComputeTime ComputeTable::at(const ComputeNeed& need) const {
   const auto experts = for_experts(need), rest = for_the_rest(need);
-  ComputeTime time{.gate_experts = rest.front().experts};
+  ComputeTime time{.gate_experts = rest.front().all_experts};
   const auto by_rows = [&](double ComputePoint::*field) {
     return between(experts, &ComputePoint::rows, field, need.rows, time.interpolated);
   };

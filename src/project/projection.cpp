@@ -13,6 +13,8 @@ namespace {
 
 constexpr double kMaxTimesFitted = 8;    // refused beyond, unless asked for
 constexpr double kExtrapolatedFrom = 2;  // times what was fitted
+constexpr double kEven =
+    0.02;  // rows of the median rank next to the mean: then its time stands for the mean's
 constexpr std::int64_t kMaxGpus = 65536;
 constexpr Words<Limit, 4> kLimits{{{
     {Limit::compute, "compute"},
@@ -85,6 +87,20 @@ void add_traffic(Projected& row, const Traffic& traffic, const Fabric& fabric) {
   }
 }
 
+/// The ranks to run alone: those that may set the time of the whole, and one in the middle.
+void choose_ranks(Projected& row, const Traffic& traffic, const Fabric& fabric) {
+  std::vector<int> order(traffic.ranks.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto key = [&](int rank) {
+    const RankTraffic& of_rank = traffic.ranks[static_cast<std::size_t>(rank)];
+    return std::pair(of_rank.rows, exchange_time(fabric, of_rank).total_us);
+  };
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return key(a) > key(b); });
+  row.median_rank = order[order.size() / 2];
+  order.resize(std::min<std::size_t>(order.size(), 3));
+  row.worst_ranks = std::move(order);
+}
+
 void scale_experts(ComputeTime& time, double factor) {
   time.experts_forward *= factor;
   time.experts_backward *= factor;
@@ -100,14 +116,26 @@ void add_compute(Projected& row, const Shape& layer, const ComputeTable& table, 
                    .rows = row.worst_rows,
                    .tokens = layer.tokens,
                    .top_k = layer.top_k,
-                   .all_experts = layer.experts};
-  row.no_compute = table.why_not(need);
-  if (!row.no_compute.empty()) return;
-  row.compute = table.at(need);
+                   .all_experts = layer.experts,
+                   .ranks = row.gpus};
+  for (const int rank : row.worst_ranks)
+    if (const auto alone = table.of_rank(rank, need);
+        alone && (!row.compute || whole(*alone) > whole(*row.compute)))
+      row.compute = alone;
+  if (!row.compute) {
+    row.no_compute = table.why_not(need);
+    if (!row.no_compute.empty()) return;
+    row.compute = table.at(need);
+  }
   row.compute_us = whole(*row.compute);
   scale_experts(*row.compute, factor);
+  row.efficiency = 0;  // a time, divided by the whole's later
   need.rows = static_cast<std::int64_t>(row.mean_rows);
-  if (table.why_not(need).empty()) row.efficiency = whole(table.at(need));  // divided by the time later
+  const bool even = std::abs(real(row.median_rows) / row.mean_rows - 1) < kEven;
+  if (const auto median = table.of_rank(row.median_rank, need); median && even)
+    row.efficiency = whole(*median);
+  else if (table.why_not(need).empty())
+    row.efficiency = whole(table.at(need));
 }
 
 Limit limit_of(const Projected& row) {
@@ -138,7 +166,9 @@ Projected projected(const Projection& all, std::int64_t nodes, const ComputeTabl
   Projected row{.nodes = nodes, .gpus = job.ranks, .ep = job.ep, .experts_per_gpu = job.experts_per_rank()};
   row.mean_rows = real(all.shape.tokens * all.shape.top_k);
   const int per_node = static_cast<int>(job.ranks / nodes);
-  add_traffic(row, draw_traffic(job, all.routing, all.seed, per_node, request.dedup), all.fabric);
+  const Traffic traffic = draw_traffic(job, all.routing, all.seed, per_node, request.dedup);
+  add_traffic(row, traffic, all.fabric);
+  choose_ranks(row, traffic, all.fabric);
   if (!compute.empty()) add_compute(row, all.shape, compute, request.what_if.experts_factor, all.backward);
   row.comm_us = row.exchange_us * (all.backward ? 4 : 2);
   row.serial_us = overlapped(row.compute_us, row.comm_us, 0);

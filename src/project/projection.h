@@ -27,6 +27,7 @@ struct ProjectRequest {
   std::optional<int> gpus_per_node;  ///< instead of the fabric's
   std::optional<int> ep;             ///< GPUs that share the experts; else as many as can
   std::string fabric, compute;       ///< a preset or file; a report, or empty
+  bool measure = false;              ///< what `compute` lacks is measured here, into it
   Dedup dedup = Dedup::node;
   bool extrapolate = false, selftest = false;
   WhatIf what_if;
@@ -41,12 +42,14 @@ struct Projected {
   std::int64_t nodes = 0;
   int gpus = 0, ep = 1;
   std::int64_t experts_per_gpu = 0, worst_rows = 0, median_rows = 0;
+  std::vector<int> worst_ranks;  ///< up to three that may set the time: by rows, then by their exchange
+  int median_rank = 0;
   double mean_rows = 0;
   double ranks_per_token = 0, nodes_per_token = 0;
   double net_bytes = 0, node_bytes = 0;            ///< of the busiest GPU, one exchange
   double exchange_us = 0;                          ///< one of the four of a step
   double latency_us = 0, net_us = 0, node_us = 0;  ///< what it is made of, on the rank that sets it
-  std::optional<ComputeTime> compute;              ///< of the rank with the most rows
+  std::optional<ComputeTime> compute;       ///< of the slowest rank that was run alone, or at the most rows
   std::string no_compute;                   ///< why there is none; empty if there is or none was asked for
   double compute_us = 0, comm_us = 0;       ///< all passes together
   double serial_us = 0, overlapped_us = 0;  ///< overlap 0 and 1: the band

@@ -32,6 +32,7 @@ Json compute_of(const Projected& row, bool backward) {
   if (!row.compute) return nullptr;
   Json json{
       {"provenance", row.compute->interpolated ? "measured, interpolated between row counts" : "measured"},
+      {"as_rank", row.compute->as_rank < 0 ? Json(nullptr) : Json(row.compute->as_rank)},
       {"forward_us", row.compute->forward()},
       {"experts_forward_us", row.compute->experts_forward},
       {"total_us", row.compute_us},
@@ -50,6 +51,8 @@ Json json_of(const Projected& row, const Projection& all) {
       {"ep", row.ep},
       {"experts_per_gpu", row.experts_per_gpu},
       {"rows", {{"worst", row.worst_rows}, {"median", row.median_rows}, {"mean", row.mean_rows}}},
+      {"worst_ranks", row.worst_ranks},
+      {"median_rank", row.median_rank},
       {"ranks_per_token", row.ranks_per_token},
       {"nodes_per_token", row.nodes_per_token},
       {"net_bytes", row.net_bytes},

@@ -5,16 +5,14 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/random.h"
 #include "base/text.h"
+#include "moe/random_experts.h"
 
 namespace moebench {
 namespace {
 
 constexpr Words<Dedup, 3> kDedups{{{{Dedup::none, "none"}, {Dedup::rank, "rank"}, {Dedup::node, "node"}}}};
 constexpr std::int64_t kMaxChoices = std::int64_t{1} << 29;
-constexpr std::uint64_t kRoutingField =
-    0x70726F6A656374ull;  // a field of random numbers that nothing else uses
 
 /// Counts the rows of one token.
 class Sender {
@@ -81,20 +79,6 @@ class Sender {
 std::string_view name_of(Dedup dedup) { return kDedups.name(dedup); }
 Dedup parse_dedup(std::string_view word) { return kDedups.parse("deduplication", word); }
 
-void draw_experts(std::uint64_t seed, std::int64_t token, std::int64_t experts,
-                  std::span<std::int64_t> chosen) {
-  const std::uint64_t key = mix(mix(seed, kRoutingField), static_cast<std::uint64_t>(token));
-  std::uint64_t draw = 0;
-  for (std::size_t i = 0; i < chosen.size(); ++i) {
-    do
-      // The high bits of a 64-bit product: even to 2^-32 for any number of experts that there is.
-      chosen[i] =
-          static_cast<std::int64_t>(((mix(key, draw++) >> 32) * static_cast<std::uint64_t>(experts)) >> 32);
-    while (std::find(chosen.begin(), chosen.begin() + static_cast<std::ptrdiff_t>(i), chosen[i]) !=
-           chosen.begin() + static_cast<std::ptrdiff_t>(i));
-  }
-}
-
 std::int64_t Traffic::median_rows() const {
   std::vector<std::int64_t> rows;
   for (const RankTraffic& rank : ranks) rows.push_back(rank.rows);
@@ -109,21 +93,15 @@ Traffic draw_traffic(const Shape& shape, const RoutingDistribution& routing, std
     throw UsageError(cat("a job of ", shape.tokens, " tokens with top-k ", shape.top_k, " on ", shape.ranks,
                          " GPUs has more choices than the ", kMaxChoices,
                          " that are drawn; give fewer --tokens or --nodes"));
-  const bool random = routing.is_random();
-  std::optional<Workload> workload;
-  if (!random) workload.emplace(shape, routing, seed);
+  std::optional<Workload> planted;
+  if (!routing.is_random()) planted.emplace(shape, routing, seed);
+  DrawnChoice choice(shape, seed, planted ? &*planted : nullptr, 0);
   Traffic traffic;
   traffic.ranks.resize(static_cast<std::size_t>(shape.ranks));
   Sender sender(shape, per_node, dedup, traffic);
-  std::vector<std::int64_t> chosen(static_cast<std::size_t>(shape.top_k));
   for (int rank = 0; rank < shape.ranks; ++rank)
-    for (std::int64_t token = shape.first_token(rank); token < shape.first_token(rank + 1); ++token) {
-      if (random)
-        draw_experts(seed, token, shape.experts, chosen);
-      else
-        chosen = workload->target_experts(0, token);
-      sender.send(rank, chosen);
-    }
+    for (std::int64_t token = shape.first_token(rank); token < shape.first_token(rank + 1); ++token)
+      sender.send(rank, choice.of(token));
   traffic.ranks_per_token /= static_cast<double>(shape.tokens);
   traffic.nodes_per_token /= static_cast<double>(shape.tokens);
   return traffic;

@@ -18,10 +18,6 @@ std::string_view name_of(Dedup dedup);
 /// Throws UsageError naming the valid words.
 Dedup parse_dedup(std::string_view word);
 
-/// The K experts of a token for routing `random`: K of E without replacement, even, a pure function of seed and token.
-void draw_experts(std::uint64_t seed, std::int64_t token, std::int64_t experts,
-                  std::span<std::int64_t> chosen);
-
 /// What one GPU computes, and sends and receives in one exchange.
 struct RankTraffic {
   std::int64_t rows = 0;                                      ///< that its experts compute

@@ -167,7 +167,7 @@ double peak_of(Documents documents, const Record& record, double Peaks::*field) 
   std::vector<double> values;
   for (const Document& document : documents)
     for (const Peaks& peaks : document.peaks)
-      if (peaks.dtype == record.bench_case.shape.dtype && peaks.ranks == record.bench_case.shape.ranks &&
+      if (peaks.dtype == record.bench_case.shape.dtype && peaks.ranks == record.bench_case.processes() &&
           peaks.*field > 0)
         values.push_back(peaks.*field);
   std::sort(values.begin(), values.end());

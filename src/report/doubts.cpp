@@ -128,7 +128,7 @@ std::vector<std::string> stage_doubts_of(const Record& record) {
     sentences.push_back(cat(
         format("the stages' sum and the whole differ by %.0f %%", apart), ", more than their ± (",
         percent_text(100 * sum.half_width_us / sum.us), " and ", percent_text(median_error_pct(whole)), ")",
-        record.bench_case.shape.ranks > 1 ? ": each stage is that of its slowest rank, waiting included"
+        record.bench_case.processes() > 1 ? ": each stage is that of its slowest rank, waiting included"
                                           : ""));
   double max = 0;
   for (const StageRecord& stage : record.stages)

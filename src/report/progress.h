@@ -41,7 +41,7 @@ class Progress {
   /// Of the time left; "measuring peaks" is the phase that comes once for each dtype and number of ranks.
   using PeaksKey = std::pair<DType, int>;
   static PeaksKey peaks_key(const Case& bench_case) {
-    return {bench_case.shape.dtype, bench_case.shape.ranks};
+    return {bench_case.shape.dtype, bench_case.processes()};
   }
 
   std::string number(const Case& bench_case) const;

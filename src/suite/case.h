@@ -49,6 +49,7 @@ RoutingVia parse_routing_via(std::string_view word);
 struct Case {
   SubjectKind subject = SubjectKind::layer;
   Shape shape;
+  int as_rank = -1;  ///< the only rank of shape.ranks that is run, without the others; −1: all are
   RoutingDistribution routing;
   RoutingVia routing_via = RoutingVia::automatic;
   int steps = 0;     ///< routing steps that iterations rotate through; 0: as the routing has
@@ -72,6 +73,8 @@ struct Case {
   /// The axes that vary over the sweep, as typed: ("experts", "8"). What tables show and files name.
   std::vector<std::pair<std::string, std::string>> axes;
 
+  /// Processes that run it.
+  int processes() const { return as_rank < 0 ? shape.ranks : 1; }
   /// "layer experts=8 engine=loop", or the subject alone for a single case.
   std::string title() const;
   /// Every field as (flag, value) pairs in table order: what reports hold and `compare` and --resume match by.

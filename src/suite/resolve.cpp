@@ -83,6 +83,11 @@ Case resolve(const Settings& values, const RunCapabilities& machine) {
 std::string why_not(const Case& point) {
   if (std::string why = why_not(point.shape); !why.empty()) return why;
   if (point.subject != SubjectKind::layer) return {};
+  if (point.as_rank >= point.shape.ranks)
+    return cat("--as-rank ", point.as_rank, " of ", point.shape.ranks,
+               " ranks; valid: below --ranks, the number of ranks of the job");
+  if (point.as_rank >= 0 && point.passes == PassSet::step)
+    return "--as-rank has no other ranks to sum gradients with; valid: --pass fwd or fwd+bwd";
   if (std::string why = why_not_target(point.shape, point.routing, point.seed, point.target_imbalance);
       !why.empty())
     return why;

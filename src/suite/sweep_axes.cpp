@@ -175,7 +175,15 @@ std::string SweepAxes::only(std::string_view flag) const {
 
 std::int64_t SweepAxes::max_ranks() const {
   std::int64_t max = 1;
-  for (const std::string& value : values_of("ranks")) max = std::max(max, to_int(value).value_or(1));
+  for (const auto& axes : products) {
+    const auto is = [](std::string_view name) {
+      return [name](const Axis& axis) { return axis.flag->name == name; };
+    };
+    if (std::any_of(axes.begin(), axes.end(), is("as-rank"))) continue;
+    const auto ranks = std::find_if(axes.begin(), axes.end(), is("ranks"));
+    if (ranks == axes.end()) continue;
+    for (const std::string& value : ranks->values) max = std::max(max, to_int(value).value_or(1));
+  }
   return max;
 }
 

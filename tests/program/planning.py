@@ -16,6 +16,15 @@ def _valid(path, schema):
     jsonschema.validate(json.loads(pathlib.Path(path).read_text()), json.loads((ROOT / "docs" / schema).read_text()))
 
 
+def _write_a_fabric(path, gpus_per_node):
+    def number(value):
+        return {"value": value, "provenance": "published", "source": "a test"}
+    tier = {"nominal_gbs": number(100), "achieved_gbs": number(90), "latency_us": number(5)}
+    pathlib.Path(path).write_text(json.dumps(
+        {"schema": "moebench.fabric/1", "name": "here", "about": "a test", "gpus_per_node": gpus_per_node, "tiers": "serial",
+         "intra": tier, "inter": tier, "largest_gpus": number(64), "error_pct": number(5)}))
+
+
 def links_measures_every_way_and_size():
     done = moebench("links --ranks 2 --backend cpu --bytes 4096,16384 --json links.json")
     assert done.code == 0, done.err
@@ -52,6 +61,28 @@ def calibrate_makes_a_fabric_that_project_takes():
     done = moebench("project --preset mixtral-8x7b --nodes 1 --fabric here.json")
     assert done.code == 0, done.err
     expect(done.out, "here")
+
+
+def project_measures_the_ranks_that_may_set_the_time():
+    layer = "--tokens 32 --hidden 16 --ffn 16 --experts 8 --top-k 2 --dtype fp32 --routing zipf:1"
+    _write_a_fabric("here.json", gpus_per_node=4)
+    command = f"project {layer} --nodes 1,2 --fabric here.json --compute alone.json --measure --iters 7 --json whole.json"
+    done = moebench(command)
+    assert done.code == 0, done.err
+    _valid("whole.json", "projection.schema.json")
+    rows = json.loads(pathlib.Path("whole.json").read_text())["points"]
+    measured = json.loads(pathlib.Path("alone.json").read_text())["points"]
+    for row in rows:
+        ranks = {point["case"]["as-rank"] for point in measured if point["case"]["ranks"] == row["gpus"]}
+        assert ranks == {*row["worst_ranks"], row["median_rank"]}, (ranks, row)
+        assert row["compute"]["as_rank"] in row["worst_ranks"] and row["compute"]["gate_experts"] == 8
+        worst = [point["ranks"]["rows"] for point in measured
+                 if point["case"]["ranks"] == row["gpus"] and point["case"]["as-rank"] == row["worst_ranks"][0]]
+        assert worst == [[row["rows"]["worst"]]], (worst, row["rows"])
+    expect(done.out, "alone")
+    again = moebench(command + " --force")
+    assert again.code == 0 and "µs" not in again.err and "ms ±" not in again.err, again.err
+    expect_refused(moebench("project --nodes 1 --fabric here.json --measure"), 2, "--measure needs --compute REPORT")
 
 
 def memory_of_a_layout_is_one_table():

@@ -26,6 +26,35 @@ def ranks_run_and_verify():
         assert measured.out.count("time: median") == 1, "more than one rank prints"
 
 
+def one_rank_alone_has_the_rows_that_it_has_among_the_others():
+    for routing in ("zipf:1", "rotate:0.5"):
+        words = f"run {small(experts=8, steps=8)} --routing {routing} --force --json"
+        whole = moebench(f"{words} all.json --comm mpi", ranks=2)
+        assert whole.code == 0, whole.err
+        (all_ranks,) = report("all.json")["points"]
+        for rank in (0, 1):
+            alone = moebench(f"{words} one.json --ranks 2 --as-rank {rank}")
+            assert alone.code == 0, alone.err
+            expect(alone.out, "not checked: one rank alone")
+            (point,) = report("one.json")["points"]
+            assert point["ranks"]["rows"] == all_ranks["ranks"]["rows"][rank:rank + 1], (routing, rank)
+            assert point["check"]["mode"] == "none" and point["id"] != all_ranks["id"]
+            assert {stage["stage"] for stage in point["stages"]} == {stage["stage"] for stage in all_ranks["stages"]}
+
+
+def one_rank_alone_is_refused_where_it_cannot_be():
+    for words, *parts in (
+            ("--ranks 4 --as-rank 4", "--as-rank 4 of 4 ranks", "below --ranks"),
+            ("--ranks 4 --as-rank 1 --pass step", "no other ranks to sum gradients with"),
+            ("--ranks 2 --as-rank 1 --exchange direct", "stores rows at other ranks")):
+        refused = moebench(f"run {small()} {words}")
+        assert refused.code == 2 and len(refused.errors()) == 1, refused.err
+        expect(refused.errors()[0], *parts)
+    verified = moebench(f"verify {flags(**CASE)} --ranks 2 --as-rank 1")
+    assert verified.code != 0
+    expect(verified.out, "cannot be verified")
+
+
 def where_each_rank_is_stands_at_the_start():
     measured = moebench(f"run {small()} --json a.json", ranks=2)
     assert measured.code == 0

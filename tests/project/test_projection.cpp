@@ -5,6 +5,7 @@
 #include <numeric>
 #include <set>
 
+#include "moe/random_experts.h"
 #include "project/projection.h"
 #include "project/published.h"
 #include "suite/expect_usage_error.h"
@@ -292,6 +293,47 @@ TEST(Compute, TakesRowsOfAnyTopKAndTheRestOfTheJobs) {
   ComputeNeed other = a_need(256, 1024, 2);
   other.top_k = 3;
   EXPECT_EQ(table.why_not(other), "report.json has no case of top-k 3 for gate, plan, pack and combine");
+}
+
+TEST(Compute, OfARankThatWasRunAloneIsTakenAsItIs) {
+  const ComputeTable table({{.experts = 4,
+                             .tokens = 256,
+                             .top_k = 4,
+                             .rows = 1500,
+                             .all_experts = 16,
+                             .ranks = 4,
+                             .as_rank = 2,
+                             .experts_forward = 150,
+                             .other_forward = 15}},
+                           "report.json");
+  ComputeNeed need = a_need(256, 1024);
+  need.ranks = 4;
+  ASSERT_TRUE(table.of_rank(2, need));
+  EXPECT_EQ(table.of_rank(2, need)->forward(), 165);
+  EXPECT_EQ(table.of_rank(2, need)->as_rank, 2);
+  EXPECT_EQ(table.of_rank(2, need)->gate_experts, 16);
+  EXPECT_FALSE(table.of_rank(1, need));
+  need.ranks = 8;
+  EXPECT_FALSE(table.of_rank(2, need));
+}
+
+TEST(Projections, TakeTheSlowestOfTheRanksThatWereRunAlone) {
+  const Projected plan = projection_of({1}).rows[0];
+  ASSERT_EQ(plan.worst_ranks.size(), 3u);
+  std::vector<ComputePoint> points;
+  for (std::size_t i = 0; i < 3; ++i)
+    points.push_back({.experts = 4,
+                      .tokens = 256,
+                      .top_k = 4,
+                      .rows = 1000 + static_cast<std::int64_t>(i),
+                      .all_experts = 16,
+                      .ranks = 4,
+                      .as_rank = plan.worst_ranks[i],
+                      .experts_forward = i == 1 ? 300.0 : 200.0});
+  const Projected row = projection_of({1}, {}, {points, "report.json"}).rows[0];
+  ASSERT_TRUE(row.compute);
+  EXPECT_EQ(row.compute->as_rank, plan.worst_ranks[1]);
+  EXPECT_EQ(row.compute_us, 300);
 }
 
 TEST(Projections, AddWhatOneGpuComputes) {
