@@ -7,6 +7,17 @@
 
 namespace moebench {
 
+LoadRange load_range(std::span<const StepRecord> steps) {
+  LoadRange range;
+  for (const StepRecord& step : steps) {
+    if (step.rows_per_expert.mean == 0) continue;
+    const double load = step.rows_per_expert.imbalance + 1;
+    range.least = range.most == 0 ? load : std::min(range.least, load);
+    range.most = std::max(range.most, load);
+  }
+  return range;
+}
+
 /// Of the iteration that has just run, outside the timed region. Weights and inputs do not change while samples are taken,
 /// so neither does what a step chooses.
 void Measurement::observe_load(int set) {

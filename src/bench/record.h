@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -102,6 +103,12 @@ struct StepRecord {
   std::vector<double> expert_rows;  ///< [E] over all ranks; kept in the report with --samples
   std::vector<double> rank_rows;    ///< [R]
 };
+
+/// max / mean rows over experts, of the most even and of the most uneven routing step; 0: unknown.
+struct LoadRange {
+  double least = 0, most = 0;
+};
+LoadRange load_range(std::span<const StepRecord> steps);
 
 /// What the gates of all ranks chose, read once for each routing step, before samples are taken.
 struct RoutingRecord {

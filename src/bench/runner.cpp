@@ -197,8 +197,10 @@ class Runner {
   bool take_turn(Turn& turn, const Case& bench_case, Bench bench) {
     bool more = false;
     run_on_all_ranks(bench.ranks, [&] { more = turn.measurement->sample(); });
-    tell(
-        [&] { observer_.sampled(bench_case, turn.measurement->median_us(), turn.measurement->error_pct()); });
+    tell([&] {
+      const Measurement& of = *turn.measurement;
+      observer_.sampled(bench_case, {of.median_us(), of.error_pct(), load_range(of.record().routing.steps)});
+    });
     if (more) return true;
     Record record;
     const auto phase = [&](std::string_view what) { tell_phase(bench_case, what); };

@@ -13,6 +13,12 @@
 
 namespace moebench {
 
+/// What is known of a case while it is sampled.
+struct SoFar {
+  double median_us = 0, error_pct = 0;  ///< the latter: the 95 % half width
+  LoadRange load = {};
+};
+
 /// Receives progress and results. Called on rank 0 only.
 class RunObserver {
  public:
@@ -20,8 +26,8 @@ class RunObserver {
   virtual void begin(const Case&) {}
   /// What is done next with a case that has begun: "measuring peaks", "checking", "warming up", "timing stages".
   virtual void phase(const Case&, std::string_view /*what*/) {}
-  /// After each round of samples: the median so far and its 95 % half width.
-  virtual void sampled(const Case&, double /*median_us*/, double /*error_pct*/) {}
+  /// After each round of samples.
+  virtual void sampled(const Case&, const SoFar&) {}
   virtual void peaks(const Peaks&) {}
   /// Asked when ranks no longer answer or a signal has come: "rank 1 died (signal 9)"; empty if none is known to have.
   virtual std::string lost_rank() { return {}; }

@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "base/text.h"
+#include "bench/routing_table.h"
 #include "cli/commands.h"
 #include "cli/list_topics.h"
 #include "cli/run_context.h"
@@ -48,6 +49,8 @@ void list_routings() {
   }
 }
 
+void list_gate_routings() { std::cout << routing_table(capabilities_of("cpu")); }
+
 void list_engines() {
   std::vector<std::string> rules;
   for (const std::string& name : backend_names()) {
@@ -91,9 +94,9 @@ void list_stages() {
 }
 
 /// In the order of kListTopics.
-constexpr std::array<void (*)(), kListTopics.size()> kLists{list_suites,   list_presets, list_gates,
-                                                            list_routings, list_engines, list_backends,
-                                                            list_comms,    list_fabrics, list_stages};
+constexpr std::array<void (*)(), kListTopics.size()> kLists{
+    list_suites,  list_presets,  list_gates, list_routings, list_gate_routings,
+    list_engines, list_backends, list_comms, list_fabrics,  list_stages};
 
 }  // namespace
 

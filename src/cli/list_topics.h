@@ -7,7 +7,8 @@
 
 namespace moebench {
 
-inline constexpr std::array<std::string_view, 9> kListTopics{
-    "suites", "presets", "gates", "routings", "engines", "backends", "comms", "fabrics", "stages"};
+inline constexpr std::array<std::string_view, 10> kListTopics{
+    "suites",  "presets",  "gates", "routings", "gate-routings",
+    "engines", "backends", "comms", "fabrics",  "stages"};
 
 }  // namespace moebench

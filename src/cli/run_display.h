@@ -40,8 +40,8 @@ class RunDisplay final : public RunObserver {
 
   void begin(const Case& bench_case) override { progress_.begin(bench_case); }
   void phase(const Case& bench_case, std::string_view what) override { progress_.phase(bench_case, what); }
-  void sampled(const Case& bench_case, double median_us, double error_pct) override {
-    progress_.sampled(bench_case, median_us, error_pct);
+  void sampled(const Case& bench_case, const SoFar& so_far) override {
+    progress_.sampled(bench_case, so_far);
   }
   void peaks(const Peaks& peaks) override;
   std::string lost_rank() override { return ranks_ ? ranks_->find() : std::string(); }

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "report/comparison_sides.h"
+#include "report/comparison_steps.h"
 #include "report/table.h"
 #include "suite/flag.h"
 
@@ -149,17 +150,21 @@ void judge_parts(PointComparison& point, const Timed& a, const Timed& b, const C
   }
 }
 
-/// A whole that is the same although its passes are not hides what happened.
-void look_at_passes(PointComparison& point) {
+/// A whole that is the same although its passes or routing steps are not hides what happened.
+void look_at_parts(PointComparison& point) {
   if (point.verdict != Verdict::same) return;
-  std::vector<std::string> moved;
-  for (const PartComparison& pass : point.passes)
-    if (pass.judged.verdict == Verdict::slower || pass.judged.verdict == Verdict::faster)
-      moved.push_back(format("%s %s: %.3f", pass.name.c_str(),
-                             std::string(name_of(pass.judged.verdict)).c_str(), pass.judged.ratio));
+  std::vector<std::string> moved, what;
+  for (const auto& [parts, name] : {std::pair(&point.passes, "passes"), std::pair(&point.steps, "steps")}) {
+    const std::size_t before = moved.size();
+    for (const PartComparison& part : *parts)
+      if (part.judged.verdict == Verdict::slower || part.judged.verdict == Verdict::faster)
+        moved.push_back(format("%s %s: %.3f", part.name.c_str(),
+                               std::string(name_of(part.judged.verdict)).c_str(), part.judged.ratio));
+    if (moved.size() > before) what.emplace_back(name);
+  }
   if (moved.empty()) return;
   point.verdict = Verdict::mixed;
-  point.reason = cat("the whole is the same, its passes are not: ", join(moved, ", "));
+  point.reason = cat("the whole is the same, its ", join(what, " and "), " are not: ", join(moved, ", "));
 }
 
 /// The median over a side's reports of one peak; 0 if none has it.
@@ -247,7 +252,8 @@ PointComparison compare_points(const Side& a, const Side* b, Documents in_a, Doc
   }
   static_cast<Judgement&>(point) = judge_whole(timed_a, timed_b, options);
   judge_parts(point, timed_a, timed_b, options);
-  look_at_passes(point);
+  point.steps = judge_steps(timed_a, timed_b, options);
+  look_at_parts(point);
   if (point.processes_a == 1 && point.processes_b == 1) abstain(point, *timed_a[0], *timed_b[0], in_a, in_b);
   say_unchecked(point, timed_a, timed_b);
   return point;
@@ -289,11 +295,13 @@ int Comparison::count(Verdict verdict) const {
 
 ExitCode Comparison::exit_code() const {
   if (count(Verdict::refused) > 0) return ExitCode::incorrect;
-  const auto slower = [](const PointComparison& point) {
+  const auto has_slower = [](const std::vector<PartComparison>& parts) {
+    return std::any_of(parts.begin(), parts.end(),
+                       [](const PartComparison& part) { return part.judged.verdict == Verdict::slower; });
+  };
+  const auto slower = [&](const PointComparison& point) {
     return point.verdict == Verdict::slower ||
-           (point.verdict == Verdict::mixed &&
-            std::any_of(point.passes.begin(), point.passes.end(),
-                        [](const PartComparison& pass) { return pass.judged.verdict == Verdict::slower; }));
+           (point.verdict == Verdict::mixed && (has_slower(point.passes) || has_slower(point.steps)));
   };
   if (std::any_of(points.begin(), points.end(), slower)) return ExitCode::regression;
   const auto lost = [](const PointComparison& point) {

@@ -24,15 +24,15 @@ struct CompareOptions {
   std::string name_a = "A", name_b = "B";  ///< for the title: the files
 };
 
-/// A pass, or a stage of one.
+/// A pass, a stage of one, or a routing step.
 struct PartComparison {
-  std::string name;  ///< "forward", "forward experts"
+  std::string name;  ///< "forward", "forward experts", "step 3"
   Judgement judged;
 };
 
 struct PointComparison : Judgement {
   std::vector<std::pair<std::string, std::string>> settings;  ///< what tells it apart from the other points
-  std::vector<PartComparison> passes, stages;
+  std::vector<PartComparison> passes, stages, steps;
   bool only_in_b = false;
   std::string unchecked;  ///< whose result nothing was compared with: "A", "B", "A and B"; empty for neither
 };
@@ -47,7 +47,7 @@ struct Comparison {
   double threshold_pct = 0;
 
   int count(Verdict verdict) const;
-  /// incorrect if a point was refused; else regression if one is slower, or a pass of a mixed one is; else partial if one
+  /// incorrect if a point was refused; else regression if one is slower, or a pass or step of a mixed one is; else partial if one
   /// of A has no counterpart with a time, or nothing matched; else ok. Never an error for what became faster.
   ExitCode exit_code() const;
 };

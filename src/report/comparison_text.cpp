@@ -25,7 +25,7 @@ std::vector<std::string> moved_parts(const PointComparison& point) {
   std::vector<std::string> lines;
   for (const Verdict verdict : {Verdict::slower, Verdict::faster}) {
     std::vector<std::string> parts;
-    for (const auto* list : {&point.passes, &point.stages})
+    for (const auto* list : {&point.passes, &point.stages, &point.steps})
       for (const PartComparison& part : *list)
         if (part.judged.verdict == verdict)
           parts.push_back(format("%s %.3f", part.name.c_str(), part.judged.ratio));
@@ -187,6 +187,7 @@ Json to_json(const Comparison& comparison) {
     entry.update(to_json(static_cast<const Judgement&>(point)));
     entry["passes"] = to_json(point.passes);
     entry["stages"] = to_json(point.stages);
+    entry["steps"] = to_json(point.steps);
     json["points"].push_back(std::move(entry));
   }
   auto warnings = comparison.warnings;

@@ -25,6 +25,13 @@ std::string outcome_of(const Record& record) {
   return cat(status, ": ", record.reason);
 }
 
+/// "  max/mean 1.25" of the rows over experts, or "  max/mean 1.00 to 2.50" over routing steps.
+std::string load_text(const LoadRange& load) {
+  if (load.most == 0) return {};
+  const std::string least = format("%.2f", load.least), most = format("%.2f", load.most);
+  return cat("  max/mean ", least == most ? most : cat(least, " to ", most));
+}
+
 }  // namespace
 
 Progress::Progress(std::ostream* out, int columns, std::span<const Case> cases, std::function<double()> now)
@@ -65,12 +72,12 @@ void Progress::leave_phase() {
   peaks_began_ = -1;
 }
 
-void Progress::sampled(const Case& bench_case, double median_us, double error_pct) {
+void Progress::sampled(const Case& bench_case, const SoFar& so_far) {
   leave_phase();
   const double now = now_();
   if (columns_ == 0 || (shown_ >= 0 && now - shown_ < 0.1)) return;
   shown_ = now;
-  live(bench_case, cat(time_text(median_us), " ±", percent_text(error_pct)));
+  live(bench_case, cat(time_text(so_far.median_us), " ±", percent_text(so_far.error_pct)), so_far.load);
 }
 
 void Progress::end(const Record& record) {
@@ -89,10 +96,11 @@ void Progress::end(const Record& record) {
   }
   const Summary& total = record.time.at("total").device;
   const std::string state = cat(time_text(total.p50), " ±", percent_text(median_error_pct(total)));
+  const LoadRange load = load_range(record.routing.steps);
   if (columns_ > 0)
-    live(record.bench_case, state);
+    live(record.bench_case, state, load);
   else
-    plain(cat(label, state, time_left()));
+    plain(cat(label, state, load_text(load), time_left()));
 }
 
 void Progress::note(const std::string& sentence) { plain(sentence); }
@@ -117,17 +125,19 @@ std::string Progress::time_left() const {
   return cat("  ETA ", clock_text(left_s));
 }
 
-/// The figure is what matters: where not all fits, the label gives way, and before its last words the time left.
-void Progress::live(const Case& bench_case, const std::string& state) {
+/// The figure is what matters: where not all fits, the load goes first, then the label gives way, and before its last words
+/// the time left.
+void Progress::live(const Case& bench_case, const std::string& state, const LoadRange& load) {
   if (!out_ || columns_ == 0) return;
   const std::string front = number(bench_case), title = bench_case.title();
-  std::string left = time_left();
+  std::string rows = load_text(load), left = time_left();
   const auto wide = [&](const std::string& text) { return static_cast<int>(display_width(text)); };
-  const auto room = [&] { return columns_ - 1 - wide(front) - 2 - wide(state) - wide(left); };
+  const auto room = [&] { return columns_ - 1 - wide(front) - 2 - wide(state) - wide(rows) - wide(left); };
   constexpr int kReadable = 12;
+  if (room() < wide(title)) rows.clear();
   if (room() < std::min(kReadable, wide(title))) left.clear();
   const std::string label = shortened(title, static_cast<std::size_t>(std::max(0, room())));
-  const std::string line = cat(front, label, label.empty() ? "" : "  ", state, left);
+  const std::string line = cat(front, label, label.empty() ? "" : "  ", state, rows, left);
   *out_ << "\r\033[K" << cut(line, static_cast<std::size_t>(columns_ - 1)) << std::flush;
   line_open_ = true;
 }

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "bench/record.h"
+#include "bench/runner.h"
 
 namespace moebench {
 
@@ -30,7 +31,7 @@ class Progress {
   /// What is done with a case: "checking". Shown on terminals only.
   void phase(const Case& bench_case, std::string_view what);
   /// What is known so far of a case. Shown on terminals only, ten times a second at most.
-  void sampled(const Case& bench_case, double median_us, double error_pct);
+  void sampled(const Case& bench_case, const SoFar& so_far);
   void end(const Record& record);
   /// A sentence on a line of its own.
   void note(const std::string& sentence);
@@ -47,7 +48,7 @@ class Progress {
   std::string number(const Case& bench_case) const;
   std::string time_left() const;
   void leave_phase();
-  void live(const Case& bench_case, const std::string& state);
+  void live(const Case& bench_case, const std::string& state, const LoadRange& load = {});
   void plain(const std::string& line);
 
   std::ostream* out_;

@@ -58,7 +58,9 @@ PassSet default_passes(SubjectKind subject) {
 bool replays_routing(const Case& bench_case) {
   if (bench_case.subject != SubjectKind::layer || bench_case.routing.is_random()) return false;
   if (bench_case.routing_via != RoutingVia::automatic) return bench_case.routing_via == RoutingVia::replayed;
-  return bench_case.routing.is_trace() || bench_case.shape.experts > bench_case.shape.hidden;
+  const GateOptions& gate = bench_case.gate_options;  // of logits that were raised these choose others
+  return bench_case.routing.is_trace() || bench_case.shape.experts > bench_case.shape.hidden ||
+         gate.groups.limit() || gate.biased();
 }
 
 int routing_steps_of(const Case& bench_case) {

@@ -25,7 +25,11 @@ struct Kept final : RunObserver {
     events.push_back("begin " + std::to_string(bench_case.shape.experts));
   }
   void phase(const Case&, std::string_view name) override { phases.emplace_back(name); }
-  void sampled(const Case&, double, double) override { events.push_back("sampled"); }
+  void sampled(const Case&, const SoFar& so_far) override {
+    events.push_back("sampled");
+    load = so_far.load;
+  }
+  LoadRange load;  ///< at the last round of samples
   void end(const Record& record) override {
     events.push_back("end " + std::to_string(record.bench_case.shape.experts));
     records.push_back(record);

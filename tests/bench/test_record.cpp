@@ -23,6 +23,17 @@ TEST(Words, OfStatusAndBoundAreReadAndNamed) {
   EXPECT_THROW(parse_bound(""), UsageError);
 }
 
+TEST(LoadRange, IsThatOfTheStepsWithRows) {
+  const auto step = [](double mean, double imbalance) {
+    return StepRecord{.rows_per_expert = {.mean = mean, .imbalance = imbalance}};
+  };
+  const std::vector<StepRecord> steps{step(4, 0.5), step(4, 0), step(4, 1.5), step(0, 0)};
+  EXPECT_DOUBLE_EQ(load_range(steps).least, 1);
+  EXPECT_DOUBLE_EQ(load_range(steps).most, 2.5);
+  EXPECT_EQ(load_range({}).most, 0) << "unknown";
+  EXPECT_EQ(load_range(std::span(steps).last(1)).most, 0) << "no rows";
+}
+
 TEST(RecordId, DependsOnEverySettingButNotOnTheAxes) {
   const Case plain = some_case();
   Case seeded = plain, swept = plain;

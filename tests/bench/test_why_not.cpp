@@ -67,6 +67,8 @@ TEST(WhyNot, RefusesAPlantedRoutingThatTheGateWouldNotFollow) {
   EXPECT_EQ(why_not(point, cpu_capabilities()), "gate forced does not follow routing zipf:1; valid: random");
   point.gate = "sigmoid";
   point.gate_options.bias = 1;
+  EXPECT_EQ(why_not(point, cpu_capabilities()), "") << "replayed of itself";
+  point.routing_via = RoutingVia::planted;
   EXPECT_EQ(why_not(point, cpu_capabilities()),
             "a gate with a bias does not follow routing zipf:1; valid: random, or --routing-via replayed");
   point.routing_via = RoutingVia::replayed;

@@ -38,6 +38,35 @@ def more_experts_than_hidden_are_replayed():
     expect_refused(moebench(f"run {small(routing='W1', experts=16, routing_via='planted')}"), 2, "needs experts <= hidden")
 
 
+def the_table_of_gates_and_routings_is_what_runs_do():
+    listed = moebench("list gate-routings").out
+    shown = "```\n" + listed.split("\n", 1)[1] + "```"
+    assert shown in (ROOT / "docs/routing.md").read_text(), "docs/routing.md shows another table than 'moebench list gate-routings'"
+    lines = listed.splitlines()[2:]
+    for top_k, name in ((1, "one"), (2, "two")):
+        layer = f"--experts 16 --top-k {top_k} --tokens 64 --hidden 32 --ffn 8"
+        assert moebench(f"trace record {layer} --backend cpu --routing balanced -o {name}.moeroute").code == 0
+    seen, rows = set(), {}
+    for line in (line for line in lines if not line.startswith("  (")):
+        rows.setdefault(line[25:], line)  # one gate for each row of answers: the reasons are the same
+    for line in rows.values():
+        gate, words = line[2:25].split(), [word for word in line[25:].split() if not word.startswith("(")]
+        options = ["--gate", *gate]
+        top_k = 1 if gate[0] == "switch" else 2
+        trace = f"trace:{'one' if top_k == 1 else 'two'}.moeroute"
+        asked = (dict(routing="random"), dict(routing="zipf:1"), dict(routing="zipf:1", hidden=8),
+                 dict(routing="zipf:1", routing_via="replayed"), dict(routing=trace))
+        assert len(words) == len(asked), line
+        for word, routing in zip(words, asked):
+            given = " ".join(["run", small(**{**dict(tokens=64, hidden=32, experts=16, top_k=top_k, iters=1), **routing}), *options])
+            done = moebench(given + " --json a.json --force")
+            assert done.code == (2 if word == "refused" else 0), (given, word, done.err)
+            if word != "refused":
+                assert report("a.json")["points"][0]["routing"]["how"] == word, (given, word)
+            seen.add(word)
+    assert seen == {"gate", "planted", "replayed", "refused"}
+
+
 def ranks_replay_the_same_routing():
     for ranks in (1, 2):
         given = f"run {small(routing='zipf:1', experts=16, total_tokens=16, ranks=ranks).replace('--tokens 8 ', '')}"

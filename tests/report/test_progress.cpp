@@ -33,15 +33,15 @@ TEST(Progress, IsOnePlainLinePerCaseWithoutATerminal) {
   Progress progress(&scene.out, 0, cases, scene.clock);
   const Record first = example::record(8, "loop", 1830), second = example::record(16, "loop", 1830);
   progress.begin(first.bench_case);
-  progress.sampled(first.bench_case, 1830, 5);
+  progress.sampled(first.bench_case, {1830, 5});
   EXPECT_EQ(scene.taken(), "");
   scene.now = 21;
   progress.end(first);
-  EXPECT_EQ(scene.taken(), "[1/3] layer experts=8 engine=loop  1.83 ms ±0.50 %  ETA 0:42\n");
+  EXPECT_EQ(scene.taken(), "[1/3] layer experts=8 engine=loop  1.83 ms ±0.50 %  max/mean 4.00  ETA 0:42\n");
   progress.begin(second.bench_case);
   scene.now = 42;
   progress.end(second);
-  EXPECT_EQ(scene.taken(), "[2/3] layer experts=16 engine=loop  1.83 ms ±0.50 %  ETA 0:21\n");
+  EXPECT_EQ(scene.taken(), "[2/3] layer experts=16 engine=loop  1.83 ms ±0.50 %  max/mean 4.00  ETA 0:21\n");
 }
 
 TEST(Progress, IsOneChangingLineOnATerminal) {
@@ -50,8 +50,8 @@ TEST(Progress, IsOneChangingLineOnATerminal) {
   Progress progress(&scene.out, 60, cases, scene.clock);
   const Record record = example::record(8, "loop", 1830);
   progress.begin(record.bench_case);
-  progress.sampled(record.bench_case, 1900, 3.21);
-  progress.sampled(record.bench_case, 1800, 3);  // too soon after the last
+  progress.sampled(record.bench_case, {1900, 3.21});
+  progress.sampled(record.bench_case, {1800, 3});  // too soon after the last
   EXPECT_EQ(scene.taken(),
             "\r\033[K[1/2] layer experts=8 engine=loop  …"
             "\r\033[K[1/2] layer experts=8 engine=loop  1.90 ms ±3.2 %");
@@ -95,7 +95,7 @@ TEST(Progress, DoesNotCountHeldCasesInItsEstimate) {
   progress.begin(record.bench_case);
   scene.now = 10;
   progress.end(record);
-  EXPECT_EQ(scene.taken(), "[3/4] layer experts=8 engine=loop  1.83 ms ±0.50 %  ETA 0:10\n");
+  EXPECT_EQ(scene.taken(), "[3/4] layer experts=8 engine=loop  1.83 ms ±0.50 %  max/mean 4.00  ETA 0:10\n");
 }
 
 TEST(Progress, GivesCasesThatTakeTurnsTheirOwnLabelsAndNumbers) {
@@ -104,13 +104,38 @@ TEST(Progress, GivesCasesThatTakeTurnsTheirOwnLabelsAndNumbers) {
   Progress progress(&scene.out, 80, cases, scene.clock);
   for (const Case& bench_case : cases) progress.begin(bench_case);
   scene.taken();
-  progress.sampled(cases[0], 1000, 1);
+  progress.sampled(cases[0], {1000, 1});
   EXPECT_EQ(scene.taken(), "\r\033[K[1/2] layer experts=8 engine=loop  1.00 ms ±1.0 %");
   scene.now = 1;
-  progress.sampled(cases[1], 2000, 1);
+  progress.sampled(cases[1], {2000, 1});
   EXPECT_EQ(scene.taken(), "\r\033[K[2/2] layer experts=16 engine=loop  2.00 ms ±1.0 %");
   progress.end(example::record(16, "loop", 2000));
-  EXPECT_EQ(scene.taken(), "\r\033[K[2/2] layer experts=16 engine=loop  2.00 ms ±0.50 %  ETA 0:01");
+  EXPECT_EQ(scene.taken(),
+            "\r\033[K[2/2] layer experts=16 engine=loop  2.00 ms ±0.50 %  max/mean 4.00  ETA 0:01");
+}
+
+TEST(Progress, SaysHowUnevenTheRowsOfExpertsAre) {
+  Scene scene;
+  const auto cases = cases_of({8});
+  Progress progress(&scene.out, 80, cases, scene.clock);
+  progress.begin(cases[0]);
+  scene.taken();
+  const auto shown = [&](LoadRange load) {
+    scene.now += 1;
+    progress.sampled(cases[0], {1000, 1, load});
+    return scene.taken();
+  };
+  EXPECT_EQ(shown({1.251, 1.249}),
+            "\r\033[K[1/1] layer experts=8 engine=loop  1.00 ms ±1.0 %  max/mean 1.25");
+  EXPECT_EQ(shown({1, 2.5}),
+            "\r\033[K[1/1] layer experts=8 engine=loop  1.00 ms ±1.0 %  max/mean 1.00 to 2.50");
+  EXPECT_EQ(shown({}), "\r\033[K[1/1] layer experts=8 engine=loop  1.00 ms ±1.0 %")
+      << "a subject without a gate";
+  Progress narrow(&scene.out, 40, cases, scene.clock);
+  narrow.begin(cases[0]);
+  scene.taken();
+  narrow.sampled(cases[0], {1000, 1, {1, 2.5}});
+  EXPECT_EQ(scene.taken(), "\r\033[K[1/1] layer experts=8 …  1.00 ms ±1.0 %") << "the load gives way first";
 }
 
 TEST(Progress, NamesThePhase) {
@@ -138,7 +163,7 @@ TEST(Progress, ExpectsPeaksToBeMeasuredOncePerNumberOfRanks) {
   record.bench_case = cases[0];
   progress.end(record);
   // Three cases of 1 s, and peaks once more, for two ranks.
-  EXPECT_EQ(scene.taken(), "[1/4] layer experts=8 engine=loop  1.83 ms ±0.50 %  ETA 0:15\n");
+  EXPECT_EQ(scene.taken(), "[1/4] layer experts=8 engine=loop  1.83 ms ±0.50 %  max/mean 4.00  ETA 0:15\n");
 }
 
 TEST(Progress, SaysOnceThatACaseWasInterrupted) {
