@@ -78,6 +78,7 @@ class LayerSubject final : public Subject {
     memory.copy_to_host(choice.scores.data(), routing.score.data(), routing.score.size_bytes());
     return choice;
   }
+  const StepPlans* plans() const override { return workload_.plans(); }
   void settle() override { layer_.settle(); }
   bool waits_for_device() const override { return layer_.waits_for_device() || sync_waits(case_); }
 
@@ -131,7 +132,7 @@ class LayerSubject final : public Subject {
     const RoutingDistribution& routing = bench_case.routing;
     if (routing.is_trace())
       options.draw = placed(draw_trace(parse_selection(routing.trace), bench_case.shape, bench_case.seed),
-                            bench_case.shape, routing.placement, bench_case.seed);
+                            bench_case.shape, routing, bench_case.seed, options.steps);
     return Workload(bench_case.shape, routing, bench_case.seed, options);
   }
 

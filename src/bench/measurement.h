@@ -64,6 +64,7 @@ class Measurement {
   void recheck();
   void observe_load(int set);
   void describe_steps();
+  void describe_placement();
   void keep_round(const std::vector<IterationTimes>& mine);
   std::vector<double> time_stages(const std::vector<StageWork>& work, StageClock& clock, int iterations);
   void sample_stages();

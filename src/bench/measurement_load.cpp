@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "bench/measurement.h"
+#include "moe/parameter.h"
 
 namespace moebench {
 
@@ -52,6 +53,24 @@ void Measurement::observe_load(int set) {
   MB_ASSERT(std::ssize(record_.routing.steps) == set + 1);
 }
 
+/// What is moved is not run: it is charged at the peak of the link.
+void Measurement::describe_placement() {
+  const StepPlans* plans = subject_->plans();
+  if (!plans) return;
+  PlacementRecord& placement = record_.routing.placement;
+  const Shape& shape = case_.shape;
+  placement.window = plans->window;
+  placement.steps = plans->effects;
+  for (const ParameterSpec& spec : parameters_of(shape, 0))
+    if (spec.id != Parameter::gate)
+      placement.expert_bytes +=
+          static_cast<double>(spec.rows * spec.cols) * static_cast<double>(size_of(shape.dtype));
+  std::int64_t most = 0;
+  for (const PlanEffect& effect : plans->effects) most = std::max(most, effect.busiest);
+  if (peaks_.link_gbs > 0)
+    placement.move_us_floor = static_cast<double>(most) * placement.expert_bytes / peaks_.link_gbs * 1e-3;
+}
+
 /// The time of each step, and what holds for all of them.
 void Measurement::describe_steps() {
   RoutingRecord& routing = record_.routing;
@@ -61,6 +80,7 @@ void Measurement::describe_steps() {
     routing.trace = case_.trace;
     routing.trace_fitting = fitting_of(case_.trace, case_.shape);
   }
+  describe_placement();
   const auto steps = static_cast<int>(routing.steps.size());
   std::vector<std::vector<double>> samples(routing.steps.size());
   for (std::size_t i = 0; i < slowest_.size(); ++i) {

@@ -33,7 +33,9 @@ Bound parse_bound(std::string_view word) { return kBounds.parse("bound", word); 
 
 std::string id_of(const Case& bench_case) {
   std::uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a, 64 bits
-  for (const auto& [flag, value] : bench_case.settings()) {
+  for (auto [flag, value] : bench_case.settings()) {
+    if (flag == "routing" && !bench_case.trace.sha256.empty())
+      value = content_of(bench_case.trace);  // wherever the file lies
     if (const Flag& known = find_flag(flag); known.omitted_from_id_at_default && value == known.default_value)
       continue;
     for (const char character : cat(flag, '=', value, '\n')) {

@@ -14,6 +14,7 @@
 #include "bench/statistics.h"
 #include "layer/relative_error.h"
 #include "moe/cost.h"
+#include "moe/expert_plan.h"
 #include "moe/load.h"
 #include "moe/stage.h"
 #include "suite/case.h"
@@ -110,6 +111,15 @@ struct LoadRange {
 };
 LoadRange load_range(std::span<const StepRecord> steps);
 
+/// What plans of --placement eplb do in each routing step, and what they move; empty without them.
+struct PlacementRecord {
+  int window = 0;           ///< steps that a plan was made from
+  double expert_bytes = 0;  ///< weights of one expert
+  double move_us_floor =
+      0;  ///< of the step that moves most: what comes to the busiest rank, over the link's peak; 0: not measured
+  std::vector<PlanEffect> steps;
+};
+
 /// What the gates of all ranks chose, read once for each routing step, before samples are taken.
 struct RoutingRecord {
   std::string how;  ///< gate, planted, replayed; empty without a gate
@@ -118,6 +128,7 @@ struct RoutingRecord {
   std::int64_t dropped = 0;   ///< slots of one rotation
   TraceFacts trace;           ///< what is replayed, if it was recorded
   std::string trace_fitting;  ///< what was done to give the case its tokens
+  PlacementRecord placement;
   std::vector<StepRecord> steps;
 };
 

@@ -16,6 +16,7 @@
 #include "layer/gates/loss.h"
 #include "layer/trace.h"
 #include "moe/cost.h"
+#include "moe/expert_plan.h"
 
 namespace moebench {
 
@@ -55,6 +56,8 @@ class Subject {
   virtual int routing_steps() const { return input_sets(); }
   /// What the gate chose for this rank's tokens in the last iteration; none without a gate. Waits for the device.
   virtual std::optional<Choice> choice() const { return {}; }
+  /// Where experts lie in each routing step, if that is planned; null otherwise.
+  virtual const StepPlans* plans() const { return nullptr; }
   /// Whether a pass makes the host wait for work it queued: then the backend must not hold that work back.
   virtual bool waits_for_device() const { return false; }
   /// Why its passes cannot be recorded as graphs and replayed; empty if they can.

@@ -23,13 +23,14 @@ void list_suites() {
 }
 
 void list_presets() {
-  std::cout << format("  %-18s %7s %6s %8s %6s  %-11s %s\n", "name", "hidden", "ffn", "experts", "top-k",
-                      "activation", "source");
+  std::cout << format("  %-18s %7s %6s %8s %6s  %-11s %-12s %s\n", "name", "hidden", "ffn", "experts",
+                      "top-k", "activation", "its gate", "source");
   for (const Preset& preset : presets()) {
-    std::cout << format("  %-18s %7lld %6lld %8lld %6lld  %-11s ", std::string(preset.name).c_str(),
+    std::cout << format("  %-18s %7lld %6lld %8lld %6lld  %-11s %-12s ", std::string(preset.name).c_str(),
                         static_cast<long long>(preset.hidden), static_cast<long long>(preset.ffn),
                         static_cast<long long>(preset.experts), static_cast<long long>(preset.top_k),
-                        cat(name_of(preset.activation), preset.bias ? "+bias" : "").c_str())
+                        cat(name_of(preset.activation), preset.bias ? "+bias" : "").c_str(),
+                        std::string(preset.gate.gate).c_str())
               << preset.source << (preset.note.empty() ? "" : "; ") << preset.note << '\n';
   }
 }

@@ -3,16 +3,20 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "moe/expert_plan.h"
 #include "moe/permutation.h"
 #include "moe/random_field.h"
 
 namespace moebench {
 namespace {
 
-constexpr Words<Placement, 2> kPlacements{{{
+constexpr Words<Placement, 3> kPlacements{{{
     {Placement::contiguous, "contiguous"},
     {Placement::shuffled, "shuffled"},
+    {Placement::eplb, "eplb"},
 }}};
+
+constexpr int kMostWindow = 4096;  // as many as --steps can be
 
 int every_fourth(const Shape&) { return 4; }
 
@@ -114,8 +118,24 @@ std::string form_of(const RoutingKind& kind) {
   return cat(kind.name, ":", kind.parameter, " (", kind.min, " <= ", kind.parameter, " <= ", kind.max, ")");
 }
 
-std::string_view name_of(Placement placement) { return kPlacements.name(placement); }
-Placement parse_placement(std::string_view word) { return kPlacements.parse("placement", word); }
+void place(RoutingDistribution& routing, std::string_view word) {
+  constexpr std::string_view kPlanned = "eplb:";
+  if (!word.starts_with(kPlanned)) {
+    routing.placement = kPlacements.parse("placement", word);
+    routing.window = 1;
+    return;
+  }
+  const auto window = to_int(word.substr(kPlanned.size()));
+  if (!window || *window < 1 || *window > kMostWindow)
+    throw UsageError(cat("placement '", word, "' is not eplb:W (1 <= W <= ", kMostWindow, ")"));
+  routing.placement = Placement::eplb;
+  routing.window = static_cast<int>(*window);
+}
+
+std::string placement_of(const RoutingDistribution& routing) {
+  const std::string word(kPlacements.name(routing.placement));
+  return routing.window == 1 ? word : cat(word, ":", routing.window);
+}
 
 RoutingDistribution parse_routing(std::string_view word) {
   if (word.starts_with("trace:") && word.size() > 6)
@@ -156,16 +176,24 @@ std::string why_not_planted(const Shape& shape, const RoutingDistribution& routi
 }
 
 std::unique_ptr<RoutingDraw> make_draw(const Shape& shape, const RoutingDistribution& routing,
-                                       std::uint64_t seed) {
+                                       std::uint64_t seed, int steps) {
   if (routing.is_random()) return nullptr;
   MB_ASSERT(why_not_drawn(routing).empty());
-  return placed(routing.kind->draw({shape, routing.parameter, seed}), shape, routing.placement, seed);
+  return placed(routing.kind->draw({shape, routing.parameter, seed}), shape, routing, seed, steps);
 }
 
 std::unique_ptr<RoutingDraw> placed(std::unique_ptr<RoutingDraw> draw, const Shape& shape,
-                                    Placement placement, std::uint64_t seed) {
-  if (placement == Placement::contiguous) return draw;
-  return std::make_unique<ShuffledDraw>(std::move(draw), shape.experts, seed);
+                                    const RoutingDistribution& routing, std::uint64_t seed, int steps) {
+  switch (routing.placement) {
+    case Placement::contiguous:
+      return draw;
+    case Placement::shuffled:
+      return std::make_unique<ShuffledDraw>(std::move(draw), shape.experts, seed);
+    case Placement::eplb:
+      return std::make_unique<PlannedDraw>(std::move(draw), shape, steps, routing.window);
+  }
+  MB_ASSERT(false);
+  return draw;
 }
 
 }  // namespace moebench

@@ -12,12 +12,16 @@
 
 namespace moebench {
 
+struct StepPlans;
+
 /// A pure function of (step, token) and of what it was made for.
 class RoutingDraw {
  public:
   virtual ~RoutingDraw() = default;
   /// Writes K different experts for a global token. 0 <= token < tokens of the shape.
   virtual void choose(int step, std::int64_t token, std::span<std::int64_t> chosen) const = 0;
+  /// Where experts lie in each step, if that is planned (moe/expert_plan.h); null otherwise.
+  virtual const StepPlans* plans() const { return nullptr; }
 };
 
 struct RoutingDrawArgs {

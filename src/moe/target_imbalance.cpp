@@ -38,6 +38,7 @@ double imbalance_of(const Shape& shape, const RoutingDistribution& routing, std:
 /// Not every kind rises with its parameter everywhere: a coarse scan finds the first crossing, halving refines it.
 FoundParameter find_parameter(const Shape& shape, RoutingDistribution routing, std::uint64_t seed,
                               double target) {
+  routing.placement = Placement::contiguous;  // the rows of experts are the same wherever they lie
   constexpr int kScan = 40, kHalvings = 24;
   FoundParameter best{.reached = std::nan("")};
   const auto try_at = [&](double parameter) {

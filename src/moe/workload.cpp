@@ -64,7 +64,7 @@ Workload::Workload(const Shape& shape, const RoutingDistribution& routing, std::
                    WorkloadOptions options)
     : shape_(shape), seed_(seed), steps_(options.steps), draw_(std::move(options.draw)) {
   if (const std::string why = why_not_drawn(routing); !why.empty() && !draw_) throw UsageError(why);
-  if (!draw_) draw_ = make_draw(shape, routing, seed);
+  if (!draw_) draw_ = make_draw(shape, routing, seed, steps_);
   if (!draw_ || !options.planted) return;
   if (const std::string why = why_not_planted(shape, routing); !why.empty()) throw UsageError(why);
   planting_ = planting_rows(shape, field(Parameter::gate));

@@ -43,6 +43,8 @@ class Workload {
   /// Weights, indexed as in the global tensor (moe/parameter.h). Scaled to keep activations near unit size.
   UniformField field(Parameter parameter) const;
 
+  /// Where experts lie in each routing step, if that is planned; null otherwise.
+  const StepPlans* plans() const { return draw_ ? draw_->plans() : nullptr; }
   /// The experts that a token shall have in input step `step`; empty for routing `random`.
   std::vector<std::int64_t> target_experts(int step, std::int64_t token) const;
 

@@ -38,6 +38,15 @@ Pairs without(Pairs settings, const std::vector<std::string>& ignore) {
   return settings;
 }
 
+/// A trace is what it holds: the same file may lie elsewhere.
+Pairs key_of(const Record& record) {
+  Pairs settings = record.bench_case.shown_settings();
+  if (!record.routing.trace.sha256.empty())
+    for (auto& [flag, value] : settings)
+      if (flag == "routing") value = content_of(record.routing.trace);
+  return settings;
+}
+
 /// Reports of old measured a dense network once for each setting that it does not read.
 bool is_same_again(const Record& record, const Record& before, const std::vector<std::string>& ignore) {
   return without(record.bench_case.settings(), ignore) != without(before.bench_case.settings(), ignore);
@@ -49,7 +58,7 @@ Points points_of(Documents documents, const CompareOptions& options) {
     std::map<Pairs, int> here;
     for (const Record& record : documents[at].points) {
       if (!matches(record.bench_case, options.filter)) continue;
-      const Pairs key = without(record.bench_case.shown_settings(), options.ignore);
+      const Pairs key = without(key_of(record), options.ignore);
       const auto [found, is_new] = points.sides.try_emplace(key);
       if (here.contains(key) && is_same_again(record, *found->second.records[at], options.ignore)) continue;
       if (is_new) points.keys.push_back(key);

@@ -53,6 +53,20 @@ void trace_fields(Io& io, T& trace, std::string& fitting) {
   io.text("fitting", fitting);
 }
 
+template <class Io, class P>
+void placement_fields(Io& io, P& placement) {
+  io("window", placement.window);
+  io("expert_bytes", placement.expert_bytes);
+  io("move_us_floor", placement.move_us_floor, 0);
+  io.list("steps", placement.steps, [](auto& one, auto& effect) {
+    one("max_over_mean_before", effect.before);
+    one("max_over_mean_planned", effect.planned);
+    one("max_over_mean_oracle", effect.oracle);
+    one("moved_experts", effect.moved);
+    one("busiest_rank_experts", effect.busiest);
+  });
+}
+
 /// Null where no gate was looked at: a report of old, a subject without one, a case that was not warmed up.
 template <class Io, class R>
 void routing_fields(Io& io, R& routing) {
@@ -67,6 +81,9 @@ void routing_fields(Io& io, R& routing) {
             "trace", [&](auto& trace) { trace_fields(trace, routing.trace, fitting); },
             !routing.trace.name.empty());
         if constexpr (Io::kReads) routing.trace_fitting = fitting;
+        inner.object(
+            "placement", [&](auto& placement) { placement_fields(placement, routing.placement); },
+            !routing.placement.steps.empty());
         inner.list("steps", routing.steps, [](auto& one, auto& step) { step_fields(one, step); });
       },
       !routing.how.empty());

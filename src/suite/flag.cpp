@@ -184,10 +184,11 @@ constexpr Flag kFlags[] = {
      .read = [](const Case& c) { return name_of(c.routing); },
      .write =
          [](Case& c, std::string_view v) {
-           const Placement kept = c.routing.placement;
+           const RoutingDistribution kept = c.routing;
            c.routing = parse_routing(v);
            if (c.routing.is_trace()) parse_selection(c.routing.trace);
-           c.routing.placement = kept;
+           c.routing.placement = kept.placement;
+           c.routing.window = kept.window;
          }},
     {.name = "routing-via",
      .value = "auto|planted|replayed",
@@ -222,17 +223,14 @@ constexpr Flag kFlags[] = {
      .read = [](const Case& c) { return c.target_imbalance > 0 ? cat(c.target_imbalance) : std::string(); },
      .write = [](Case& c, std::string_view v) { c.target_imbalance = parse_target_imbalance(v); }},
     {.name = "placement",
-     .value = "contiguous|shuffled",
+     .value = "WORD",
      .default_value = "contiguous",
-     .help = "experts on ranks by number, or in an order drawn from the seed",
+     .help = "contiguous, shuffled, or eplb:W, planned from the W steps before",
      .omitted_from_id_at_default = true,
      .reader = "a routing other than random reads",
      .concerns = layer_only,
-     .read =
-         [](const Case& c) {
-           return c.routing.is_random() ? std::string() : std::string(name_of(c.routing.placement));
-         },
-     .write = [](Case& c, std::string_view v) { c.routing.placement = parse_placement(v); }},
+     .read = [](const Case& c) { return c.routing.is_random() ? std::string() : placement_of(c.routing); },
+     .write = [](Case& c, std::string_view v) { place(c.routing, v); }},
     {.name = "engine",
      .value = "NAME",
      .default_value = "auto",

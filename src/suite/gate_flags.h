@@ -41,7 +41,7 @@ inline constexpr Flag kGateFlag{
     .name = "gate",
     .value = "NAME",
     .default_value = "topk",
-    .help = "how tokens choose experts, see 'moebench list gates'; topk: the paper's",
+    .help = "see 'moebench list gates'; topk: the paper's; preset: that of its model",
     .concerns = layer_only,
     .read = [](const Case& c) { return c.gate.text(); },
     .write = [](Case& c, std::string_view v) { c.gate = find_gate(v).name; }};

@@ -11,8 +11,8 @@ namespace {
 constexpr auto kGelu = Activation::gelu;
 constexpr auto kSwiglu = Activation::swiglu;
 
-// name, hidden, ffn, experts, top_k, activation, bias, source, note. The gate of every model is one linear
-// layer; how its logits become scores differs and is not part of a preset.
+// name, hidden, ffn, experts, top_k, activation, bias, source, note, gate. The default gate is topk whatever the preset:
+// --gate preset asks for the model's. Biases that experts are ranked by are learnt, so no preset has one.
 constexpr Preset kPresets[] = {
     {"fastmoe", 1024, 4096, 8, 2, kGelu, false,
      "FastMoE paper (arXiv 2103.13262), section 5.2; it sweeps the number of experts",
@@ -23,21 +23,44 @@ constexpr Preset kPresets[] = {
      "config.json of ibm-granite/granite-3.0-3b-a800m-base", ""},
     {"qwen3-30b-a3b", 2048, 768, 128, 8, kSwiglu, false,
      "config.json of Qwen/Qwen3-30B-A3B (ffn: moe_intermediate_size)", ""},
-    {"olmoe-1b-7b", 2048, 1024, 64, 8, kSwiglu, false,
-     "OLMoE paper (arXiv 2409.02060); config.json of allenai/OLMoE-1B-7B-0924", ""},
+    {"olmoe-1b-7b",
+     2048,
+     1024,
+     64,
+     8,
+     kSwiglu,
+     false,
+     "OLMoE paper (arXiv 2409.02060); config.json of allenai/OLMoE-1B-7B-0924",
+     "",
+     {"softmax-topk"}},
     {"qwen3-235b-a22b", 4096, 1536, 128, 8, kSwiglu, false,
      "config.json of Qwen/Qwen3-235B-A22B (ffn: moe_intermediate_size)", ""},
     {"gpt-oss-20b", 2880, 2880, 32, 4, kSwiglu, true, "config.json of openai/gpt-oss-20b",
      "its clamp and scale inside SwiGLU and the gate's bias are left out"},
     {"gpt-oss-120b", 2880, 2880, 128, 4, kSwiglu, true, "config.json of openai/gpt-oss-120b",
      "its clamp and scale inside SwiGLU and the gate's bias are left out"},
-    {"deepseek-v3", 7168, 2048, 256, 8, kSwiglu, false,
+    {"deepseek-v3",
+     7168,
+     2048,
+     256,
+     8,
+     kSwiglu,
+     false,
      "DeepSeek-V3 report (arXiv 2412.19437); config.json of deepseek-ai/DeepSeek-V3",
-     "the one shared expert that every token passes is left out, as is the choice of expert groups"},
-    {"kimi-k2", 7168, 2048, 384, 8, kSwiglu, false,
+     "the one shared expert that every token passes is left out; groups and scale of its gate: --gate preset",
+     {"sigmoid", "8:4", "2.5"}},
+    {"kimi-k2",
+     7168,
+     2048,
+     384,
+     8,
+     kSwiglu,
+     false,
      "Kimi K2 report (arXiv 2507.20534); config.json of moonshotai/Kimi-K2-Base",
-     "the one shared expert that every token passes is left out"},
-    {"phi-3.5-moe", 4096, 6400, 16, 2, kSwiglu, false, "config.json of microsoft/Phi-3.5-MoE-instruct", ""},
+     "the one shared expert that every token passes is left out",
+     {"sigmoid", "none", "2.827"}},
+    {"phi-3.5-moe", 4096, 6400, 16, 2, kSwiglu, false, "config.json of microsoft/Phi-3.5-MoE-instruct",
+     "its gate, SparseMixer, is not here: --gate preset is topk"},
     {"mixtral-8x7b", 4096, 14336, 8, 2, kSwiglu, false,
      "Mixtral paper (arXiv 2401.04088), table 1; config.json of mistralai/Mixtral-8x7B-v0.1", ""},
     {"dbrx", 6144, 10752, 16, 4, kSwiglu, false, "config.json of databricks/dbrx-base (ffn_hidden_size)", ""},
@@ -64,6 +87,12 @@ Settings settings_of(const Preset& preset) {
           {"top-k", cat(preset.top_k)},
           {"activation", std::string(name_of(preset.activation))},
           {"bias", preset.bias ? "on" : "off"}};
+}
+
+Settings gate_settings_of(const Preset& preset) {
+  return {{"gate", std::string(preset.gate.gate)},
+          {"groups", std::string(preset.gate.groups)},
+          {"gate-scale", std::string(preset.gate.scale)}};
 }
 
 }  // namespace moebench

@@ -60,6 +60,25 @@ void note_overridden(const NamedPreset& preset, const Suite& suite, const Settin
     notes.push_back(cat("suite ", suite.name, " overrides ", join(hidden, ", "), " of preset ", preset.name));
 }
 
+bool asks_for_preset_gate(const Settings& settings) {
+  const auto gate = settings.find("gate");
+  if (gate == settings.end()) return false;
+  const auto words = split(gate->second, ',');
+  const auto is_preset = [](const std::string& word) { return trimmed(word) == "preset"; };
+  if (std::none_of(words.begin(), words.end(), is_preset)) return false;
+  if (words.size() > 1)
+    throw UsageError("--gate preset stands alone: it sets the options of the gate as well");
+  return true;
+}
+
+/// The preset's settings and its gate, with the options that flags may still change.
+Settings with_gate(const NamedPreset& preset) {
+  if (preset.name.empty()) throw UsageError("--gate preset is the gate of a preset: give --preset as well");
+  Settings settings = preset.settings;
+  for (const auto& [flag, value] : gate_settings_of(find_preset(preset.name))) settings[flag] = value;
+  return settings;
+}
+
 /// One for each preset and case of the suite. An axis stands for all its values.
 std::vector<Settings> merged(const SweepRequest& request, const Suite& suite,
                              std::vector<std::string>& notes) {
@@ -68,10 +87,18 @@ std::vector<Settings> merged(const SweepRequest& request, const Suite& suite,
   for (const NamedPreset& preset : presets_of(request, suite)) {
     note_overridden(preset, suite, cases.front(), notes);
     for (const Settings& of_case : cases) {
-      Settings& settings = all.emplace_back(defaults());
-      for (const Settings* layer : {&request.fallback, &preset.settings, &suite.settings, &of_case,
-                                    &request.environment, &request.command_line})
-        overlay(settings, *layer);
+      const auto laid_over = [&](const Settings& of_preset) {
+        Settings settings = defaults();
+        for (const Settings* layer : {&request.fallback, &of_preset, &suite.settings, &of_case,
+                                      &request.environment, &request.command_line})
+          overlay(settings, *layer);
+        return settings;
+      };
+      all.push_back(laid_over(preset.settings));
+      if (asks_for_preset_gate(all.back())) {
+        all.back() = laid_over(with_gate(preset));
+        all.back()["gate"] = with_gate(preset).at("gate");
+      }
     }
   }
   return all;
@@ -126,6 +153,7 @@ void note_scaled(const SweepRequest& request, const std::vector<const Flag*>& ty
   if (request.suite.empty() && request.preset.empty()) return;
   std::vector<std::string> parts;
   for (const Flag* flag : typed) {
+    if (flag->scaled_to == 0) continue;
     const Settings& from =
         request.command_line.contains(flag->name) ? request.command_line : request.environment;
     std::vector<std::string> full = expand_axis(*flag, from.find(flag->name)->second), small;

@@ -75,6 +75,7 @@ std::unique_ptr<TraceReader> open_trace(const std::string& path, ArrayMeaning me
 
 std::unique_ptr<TraceWriter> create_trace(const std::string& path, const TraceInfo& info,
                                           ArrayMeaning meaning) {
+  if (path.ends_with("/")) return write_token_imbalance_trace(path, info);
   if (path.ends_with(".jsonl")) return write_megatron_trace(path, info);
   if (!path.ends_with(".npy")) return write_own_trace(path, info);
   return meaning == ArrayMeaning::counts ? write_npy_counts(path, info) : write_npy_experts(path, info);

@@ -87,5 +87,6 @@ std::unique_ptr<TraceWriter> write_own_trace(const std::string& path, const Trac
 std::unique_ptr<TraceWriter> write_npy_experts(const std::string& path, const TraceInfo& info);
 std::unique_ptr<TraceWriter> write_npy_counts(const std::string& path, const TraceInfo& info);
 std::unique_ptr<TraceWriter> write_megatron_trace(const std::string& path, const TraceInfo& info);
+std::unique_ptr<TraceWriter> write_token_imbalance_trace(const std::string& folder, const TraceInfo& info);
 
 }  // namespace moebench

@@ -106,6 +106,10 @@ TraceSelection parse_selection(std::string_view word) {
   return selection;
 }
 
+std::string content_of(const TraceFacts& facts) {
+  return cat("trace ", facts.sha256, ", ", facts.format, ", ", facts.selection);
+}
+
 TraceFacts facts_of(const TraceSelection& selection) {
   const auto reader = open_trace(selection.path, selection.meaning);
   Wanted wanted(selection);

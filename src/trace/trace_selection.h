@@ -37,6 +37,9 @@ struct TraceFacts {
   bool operator==(const TraceFacts&) const = default;
 };
 
+/// What is replayed, whatever its file is called and wherever it lies: the hash, the format and the selection.
+std::string content_of(const TraceFacts& facts);
+
 /// Reads the selected steps, one at a time, and hashes the file. Throws UsageError for what open_trace() refuses and for a
 /// selection that is empty.
 TraceFacts facts_of(const TraceSelection& selection);

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Routings: steps, what is replayed, traces from their recording to the report."""
+import hashlib
 import json
 import pathlib
+import pickle
+import struct
+import zipfile
 
 from program import ROOT, expect, expect_refused, main, moebench, report, small
 
@@ -100,6 +104,66 @@ def traces_of_others_are_replayed():
     expect_refused(moebench(f"run {small(experts=8, top_k=3, routing=f'trace:{GOLDEN}/v1')}"), 2, "has top-k 2, the case has 3")
     expect_refused(moebench(f"run {small(routing='trace:no.npy')}"), 2, "no.npy")
     expect_refused(moebench(f"run {small(routing='trace:x@layer=one')}"), 2, "is not FILE[@layer=L]")
+
+
+class _Tensors(pickle.Unpickler):
+    """Reads a .pt without torch, by the rules of pickle: what its opcodes call are these few functions."""
+
+    def __init__(self, archive):
+        self.archive = archive
+        super().__init__(archive.open(archive.namelist()[0]))
+
+    def find_class(self, module, name):
+        return {"_rebuild_tensor_v2": lambda storage, offset, size, stride, *_: (storage, offset, size, stride),
+                "LongStorage": "q", "IntStorage": "i", "FloatStorage": "f", "OrderedDict": dict}[name]
+
+    def persistent_load(self, what):
+        kind, code, key, device, count = what
+        folder = self.archive.namelist()[0].split("/")[0]
+        return kind, device, struct.unpack(f"<{count}{code}", self.archive.read(f"{folder}/data/{key}"))
+
+
+def a_trace_is_written_for_the_token_imbalance_benchmark():
+    assert moebench(f"trace convert {GOLDEN}/v1 -o again/").code == 0
+    theirs, ours = (json.loads((folder / "manifest.json").read_text()) for folder in (GOLDEN / "v1", pathlib.Path("again")))
+    assert theirs.keys() <= ours.keys() and theirs["tensors"].keys() == ours["tensors"].keys()
+    for name, entry in ours["tensors"].items():
+        path = pathlib.Path("again") / entry["file"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"]
+        assert {**entry, "sha256": 0} == {**theirs["tensors"][name], "sha256": 0}
+        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(GOLDEN / "v1" / entry["file"]) as golden:
+            assert archive.testzip() is None, "a checksum of the archive"
+            assert name == "source_rank" or _Tensors(archive).load() == _Tensors(golden).load()
+    assert moebench("trace show again").code == 0
+    expect_refused(moebench(f"trace convert {GOLDEN}/v1 -o again/"), 2, "again/ already exists")
+    expect_refused(moebench(f"trace convert {GOLDEN}/megatron --experts 8 -o v1/"), 2, "holds weights, and the trace has none")
+
+
+def a_case_is_named_by_what_its_trace_holds():
+    pathlib.Path("moved.npy").write_bytes((GOLDEN / "r3.npy").read_bytes())
+    for name, trace in (("a", f"{GOLDEN}/r3.npy"), ("b", "moved.npy@layer=0"), ("c", "moved.npy@layer=1")):
+        assert moebench(f"run {small(experts=8, tokens=5, routing=f'trace:{trace}')} --json {name}.json").code == 0
+    a, b, c = (report(f"{name}.json")["points"][0]["id"] for name in "abc")
+    assert a == b != c
+    compared = moebench("compare a.json b.json")
+    assert "not in B" not in compared.out and "not in A" not in compared.out, compared.out
+    expect(moebench("compare a.json c.json").out, "not in B")
+
+
+def experts_are_placed_by_a_plan():
+    layer = dict(experts=32, hidden=64, tokens=64, top_k=4, ranks=4, routing="W6", placement="eplb", iters=12)
+    assert moebench(f"run {small(**layer)} --check full --json a.json").code == 0
+    (point,) = report("a.json")["points"]
+    placement, steps = point["routing"]["placement"], point["routing"]["steps"]
+    assert placement["window"] == 1 and placement["expert_bytes"] == 4 * 2 * 64 * 8 and len(placement["steps"]) == len(steps) == 12
+    for planned, step in zip(placement["steps"], steps):
+        assert abs(planned["max_over_mean_planned"] - step["rows_per_rank"]["max_over_mean"]) < 1e-6, "the plan is what ran"
+        assert planned["max_over_mean_oracle"] <= planned["max_over_mean_planned"] + 1e-9
+        assert planned["max_over_mean_before"] > 2
+    assert any(planned["moved_experts"] for planned in placement["steps"])
+    assert sum(p["max_over_mean_planned"] for p in placement["steps"]) < 0.7 * sum(p["max_over_mean_before"] for p in placement["steps"])
+    expect_refused(moebench(f"run {small(routing='W6', placement='eplb:0')}"), 2, "placement 'eplb:0' is not eplb:W")
+    expect_refused(moebench(f"run {small(routing='W6', placement='shadow:2')}"), 2, "placement")
 
 
 def traces_are_shown_and_converted():

@@ -68,6 +68,10 @@ inline RoutingRecord routing(const LoadStats& of_experts) {
                    .least_tokens = 7,
                    .most_tokens = 9};
   routing.trace_fitting = "tokens are cut";
+  routing.placement = {.window = 2,
+                       .expert_bytes = 3e6,
+                       .move_us_floor = 120,
+                       .steps = {{.before = 1.75, .planned = 1.25, .oracle = 1, .moved = 6, .busiest = 2}}};
   return routing;
 }
 

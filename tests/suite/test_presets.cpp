@@ -32,6 +32,30 @@ TEST(Presets, MakeOnePossibleCaseEach) {
   }
 }
 
+Case with(const std::string& preset, const Settings& command_line) {
+  SweepRequest request;
+  request.preset = preset;
+  request.command_line = command_line;
+  return expand_sweep(request, {}).cases.at(0);
+}
+
+TEST(Presets, NameTheGateOfTheirModel) {
+  EXPECT_EQ(with("deepseek-v3", {}).gate, "topk") << "unless it is asked for";
+  const Case deepseek = with("deepseek-v3", {{"gate", "preset"}});
+  EXPECT_EQ(deepseek.gate, "sigmoid");
+  EXPECT_EQ(groups_text(deepseek.gate_options.groups), "8:4");
+  EXPECT_EQ(deepseek.gate_options.scale, 2.5);
+  EXPECT_EQ(with("olmoe-1b-7b", {{"gate", "preset"}}).gate, "softmax-topk");
+  EXPECT_EQ(with("mixtral-8x7b", {{"gate", "preset"}}).gate, "topk");
+  const Case changed = with("deepseek-v3", {{"gate", "preset"}, {"gate-scale", "1"}, {"groups", "none"}});
+  EXPECT_EQ(changed.gate_options.scale, 1) << "what the user says counts";
+  EXPECT_FALSE(changed.gate_options.groups.limit());
+  for (const Preset& preset : presets())
+    EXPECT_NO_THROW(with(std::string(preset.name), {{"gate", "preset"}}));
+  expect_usage_error([] { with("", {{"gate", "preset"}}); }, "give --preset as well");
+  expect_usage_error([] { with("dbrx", {{"gate", "topk,preset"}}); }, "stands alone");
+}
+
 TEST(Presets, HaveDistinctNamesAndASource) {
   std::set<std::string_view> names;
   for (const Preset& preset : presets()) {

@@ -41,6 +41,20 @@ TEST(RoutingFlags, PlacesTheExpertsOfARoutingThatHasSome) {
   for (const auto& [flag, value] : only_case({}).settings()) EXPECT_NE(flag, "placement");
 }
 
+TEST(RoutingFlags, PlanWhereExpertsLieFromSomeStepsBefore) {
+  const auto placed = [](const std::string& word) {
+    return only_case({{"placement", word}, {"routing", "W6"}}).routing;
+  };
+  EXPECT_EQ(placed("eplb").placement, Placement::eplb);
+  EXPECT_EQ(placed("eplb").window, 1);
+  EXPECT_EQ(placed("eplb:3").window, 3);
+  EXPECT_EQ(placement_of(placed("eplb:3")), "eplb:3");
+  EXPECT_EQ(placement_of(placed("eplb")), "eplb");
+  for (const char* word : {"eplb:0", "eplb:", "eplb:x", "eplb:5000"})
+    expect_usage_error([&] { placed(word); }, "is not eplb:W (1 <= W <= 4096)");
+  expect_usage_error([&] { placed("shadow:2"); }, "contiguous, shuffled");
+}
+
 TEST(RoutingFlags, SayWhetherTheGateComputesTheRouting) {
   EXPECT_FALSE(replays_routing(only_case({{"routing", "W1"}})));
   EXPECT_TRUE(replays_routing(only_case({{"routing", "W1"}, {"routing-via", "replayed"}})));

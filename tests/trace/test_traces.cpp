@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "trace/npy.h"
+#include "trace/torch_file.h"
 #include "trace/torch_tensor.h"
 #include "trace/trace_reader.h"
 #include "trace/trace_selection.h"
@@ -30,6 +31,19 @@ std::vector<TraceStep> all_of(TraceReader& reader) {
 }
 std::vector<TraceStep> all_of(const std::string& path, ArrayMeaning meaning = ArrayMeaning::experts) {
   return all_of(*open_trace(path, meaning));
+}
+
+/// One line, where nothing of a file is wrong.
+template <class Body>
+void expect_not_written(const Body& body, const std::string& words) {
+  try {
+    body();
+    ADD_FAILURE() << "nothing was refused; expected: " << words;
+  } catch (const UsageError& error) {
+    const std::string what = error.what();
+    EXPECT_NE(what.find(words), std::string::npos) << what << "\ndoes not say: " << words;
+    EXPECT_EQ(what.find('\n'), std::string::npos) << what;
+  }
 }
 
 /// A folder that goes when the test ends.
@@ -133,6 +147,7 @@ TEST_F(Traces, ComeBackFromEveryFormatThatHoldsThem) {
     same(all_of(kGolden + name), converted(kGolden + name, cat("own-of-", std::string(name).substr(1, 2))));
   same(all_of(kGolden + "/r3.npy"), converted(kGolden + "/r3.npy", "again.npy"));
   same(all_of(kGolden + "/megatron"), converted(kGolden + "/megatron", "again.jsonl"));
+  same(all_of(kGolden + "/v1"), converted(kGolden + "/v1", "again/"));
   const auto counts = converted(kGolden + "/v1", "counts.npy", ArrayMeaning::counts);
   EXPECT_EQ(counts[0].counts, (std::vector<std::int64_t>{3, 0, 2, 0, 4, 0, 1, 2}));
 }
@@ -143,6 +158,20 @@ TEST_F(Traces, AreRefusedWhereAFormatCannotHoldThem) {
   EXPECT_FALSE(fs::exists(path("counts.jsonl")));  // nothing is left of what was not finished
   file("there", "x");
   EXPECT_THROW(create_trace(path("there"), {"", 8, 2}), UsageError);
+  fs::create_directory(path("folder"));
+  EXPECT_THROW(create_trace(path("folder/"), {"", 8, 2}), UsageError);
+  expect_not_written([&] { converted(kGolden + "/megatron", "v1/"); }, "give --experts");
+  expect_not_written([&] { converted(kGolden + "/counts.npy", "v1/"); }, "counts alone");
+  const auto writer = create_trace(path("v1/"), {"", 8, 2});
+  expect_not_written([&] { writer->finish(); }, "none was selected");
+  TraceStep step{.tokens = 1, .experts = {0, 1}, .weights = {}, .counts = {}};
+  expect_not_written([&] { writer->add(step); }, "the trace has none");
+  step.weights = {0.5f, 0.75f};
+  expect_not_written([&] { writer->add(step); }, "those of token 0 sum to 1.25");
+  EXPECT_FALSE(fs::exists(path("v1")));
+  step.weights = {0.25f, 0.75f};
+  writer->add(step);
+  expect_not_written([&] { writer->add(step); }, "one step of one layer");
 }
 
 TEST_F(Traces, CutAnywhereAreRefusedWithTheirPlace) {
@@ -214,6 +243,30 @@ TEST_F(Traces, RunNoPickle) {
   hostile.replace(hostile.find("torch._utils\n_rebuild_tensor_v2"), 12, "posix\nsystem");
   expect_refused([&] { parse_torch_tensor(*source_of("evil.pt", std::as_bytes(std::span(hostile)))); },
                  "a tensor was expected");
+}
+
+TEST_F(Traces, TensorsAreWrittenAsTorchWritesThem) {
+  for (const std::string name : {"token_ids", "gates", "source_rank", "expert_ids"}) {
+    const std::string golden = bytes_of(kGolden + "/v1/tensors/" + name + ".pt");
+    const TorchTensor tensor = parse_torch_tensor(*source_of(name, std::as_bytes(std::span(golden))));
+    const auto elements =
+        std::as_bytes(std::span(golden))
+            .subspan(tensor.begin, tensor.elements() * (tensor.type == TorchType::int64 ? 8 : 4));
+    const std::string made = torch_file(name, tensor.type, tensor.shape, elements);
+    const std::size_t pickle = made.find(
+        "\x80\x02"
+        "ctorch");
+    const std::size_t stop = made.find('.', made.find("OrderedDict", pickle));
+    ASSERT_NE(stop, std::string::npos);
+    EXPECT_NE(golden.find(made.substr(pickle, stop + 1 - pickle)), std::string::npos)
+        << name << ": opcode by opcode";
+    const TorchTensor again = parse_torch_tensor(*source_of(name, std::as_bytes(std::span(made))));
+    EXPECT_EQ(again.shape, tensor.shape);
+    EXPECT_EQ(again.begin % 64, 0u) << "aligned, as torch.save has it";
+    EXPECT_EQ(made.substr(again.begin, elements.size()), golden.substr(tensor.begin, elements.size()));
+  }
+  expect_not_written([] { torch_file("x", TorchType::int32, {std::int64_t{1} << 31}, {}); },
+                     "does not fit a .pt file");
 }
 
 TEST_F(Traces, WithAnotherHashAreRefused) {
