@@ -166,7 +166,7 @@ class Point:
         self.exchange_gbs = 0.0
         self.routing: List[Step] = []
         self.over_experts = self.over_ranks = 0.0  # max / mean rows; 0: unknown
-        self.slowest: Optional[int] = None  # the rank that was slowest more often than by chance
+        self.fullest: Optional[int] = None  # the rank with over 5 % more rows than the mean, for which the others wait
         if self.status != "ok" or not node.has("time"):
             return
         self.times = {key: read_time(node["time"][key]) for key in PASSES if node["time"].has(key)}
@@ -176,8 +176,9 @@ class Point:
             self.over_experts, self.over_ranks = (node["load"][key]["imbalance"].number() + 1 for key in ("rows_per_expert", "rows_per_rank"))
         if node.has("routing"):
             self.routing = [read_step(step) for step in node["routing"]["steps"].list()]
-        if self.ranks > 1 and node.has("ranks") and node["ranks"].has("slowest"):
-            self.slowest = int(node["ranks"]["slowest"].number())
+        if node.has("ranks") and node["ranks"].has("rows"):
+            rows = [of.number() for of in node["ranks"]["rows"].list()]
+            self.fullest = rows.index(max(rows)) if rows and max(rows) * len(rows) > 1.05 * sum(rows) else None
 
     @property
     def total(self):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What an uneven routing costs: time of each stage against max/mean rows, per engine and exchange, with the slowest rank."""
+"""What an uneven routing costs: time of each stage against max/mean rows, per engine and exchange, with the fullest rank."""
 import sys
 
 from page import PALE, STAGE_COLOURS, Page, figures, main, marker, time_unit
@@ -43,7 +43,7 @@ def stage_times(point):
     return {stage: time for stage, time in times.items() if time > 0}
 
 
-def slowest_marker(rank):
+def marker_of(rank):
     return "o" if rank is None else marker(rank + 1)
 
 
@@ -71,8 +71,8 @@ def draw_panel(axes, name, group, unit, top):
     axes.plot(at, [point.total.p50 / unit for point in group], color="#222222", linewidth=1.3)
     for x, point in zip(at, group):
         low, high = point.total.error
-        axes.errorbar(x, point.total.p50 / unit, yerr=[[low / unit], [high / unit]], color="#222222", marker=slowest_marker(point.slowest),
-                      markerfacecolor="white" if point.slowest is None else "#222222", markersize=6, linewidth=1)
+        axes.errorbar(x, point.total.p50 / unit, yerr=[[low / unit], [high / unit]], color="#222222", marker=marker_of(point.fullest),
+                      markerfacecolor="white" if point.fullest is None else "#222222", markersize=6, linewidth=1)
     names_above(axes, group, unit, top)
     axes.set_ylim(0, top)
     axes.text(0.02, 0.98, name, transform=axes.transAxes, va="top", fontsize=8.5, fontweight="bold",
@@ -82,12 +82,12 @@ def draw_panel(axes, name, group, unit, top):
 
 def legends(points):
     seen = {stage for point in points for stage in stage_times(point)}
-    ranks = sorted({point.slowest for point in points if point.slowest is not None})
-    total = [Line2D([], [], color="#222222", marker=slowest_marker(rank), label=f"whole layer: all wait for rank {rank}") for rank in ranks]
+    ranks = sorted({point.fullest for point in points if point.fullest is not None})
+    total = [Line2D([], [], color="#222222", marker=marker_of(rank), label=f"whole layer, rank {rank} has the most rows: all wait for it") for rank in ranks]
     none = [Line2D([], [], color="#222222", marker="o", markerfacecolor="white",
-                   label="whole layer" + (": no rank is slowest more than by chance" if ranks or any(p.ranks > 1 for p in points) else ""))]
+                   label="whole layer" + (", rows of ranks within 5 %" if any(p.ranks > 1 for p in points) else ""))]
     return [[Patch(color=STAGE_COLOURS[stage], label=stage) for stage in STAGES if stage in seen],
-            total + (none if any(point.slowest is None for point in points) else [])]
+            total + (none if any(point.fullest is None for point in points) else [])]
 
 
 def draw(reports, holds, _):

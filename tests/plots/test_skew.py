@@ -16,12 +16,12 @@ from test_plots import load
 
 
 def over_two_ranks(report):
-    """The same report as if two ranks had measured it; all waited for rank 1 where the routing is `one`."""
+    """The same report as if two ranks had measured it; rank 1 has all rows where the routing is `one`."""
     report = copy.deepcopy(report)
     for point in report["points"]:
         point["case"].update(ranks=2, ep=2)
         uneven = point["case"]["routing"] == "one"
-        point["ranks"]["slowest"] = 1 if uneven else None
+        point["ranks"]["rows"] = [0, 64] if uneven else [31, 33]
         point["load"]["rows_per_rank"].update(imbalance=1.0 if uneven else 0.0)
     return report
 
@@ -51,11 +51,11 @@ class Skew(test_plots.Scripts):
         import skew
         points = self.points(over_two_ranks(load("skew.json")))
         uneven = [point for point in points if point.settings["routing"] == "one"]
-        self.assertEqual([(skew.imbalance(point), point.slowest) for point in uneven], [(2, 1)] * 2)
+        self.assertEqual([(skew.imbalance(point), point.fullest) for point in uneven], [(2, 1)] * 2)
         labels = [handle.get_label() for handle in skew.legends(points)[1]]
-        self.assertEqual(labels, ["whole layer: all wait for rank 1", "whole layer: no rank is slowest more than by chance"])
+        self.assertEqual(labels, ["whole layer, rank 1 has the most rows: all wait for it", "whole layer, rows of ranks within 5 %"])
         alone = self.points(load("skew.json"))
-        self.assertTrue(all(point.slowest is None for point in alone), "one rank waits for none")
+        self.assertTrue(all(point.fullest is None for point in alone), "one rank waits for none")
 
     def test_refuses_reports_without_two_routings_or_stages(self):
         self.assert_refuses("skew", test_plots.REPORTS / "layer.json", saying="layer.json: no two points differ in routing alone")
