@@ -55,6 +55,8 @@ class Sensors {
   virtual ~Sensors() = default;
   /// Unique among all devices of all hosts.
   virtual std::string device_id() const = 0;
+  /// Of each active NVLink the place on the bus of what is at its other end, "?" where that is not told.
+  virtual std::vector<std::string> nvlinks() const { return {}; }
   /// From any thread, one at a time, also while the device works; changes nothing, never throws.
   virtual SensorReading read() noexcept = 0;
 };

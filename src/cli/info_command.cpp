@@ -46,6 +46,13 @@ void print_machine(const Environment& environment) {
     if (const std::string why = why_not_comm(comm, 1); !why.empty()) line(comm, cat("not used: ", why));
 }
 
+void print_topology(const std::vector<HostTopology>& hosts) {
+  for (const HostTopology& host : hosts) {
+    std::cout << "topology of " << printable(host.host) << ":\n";
+    for (const std::string& text : lines_of(host)) std::cout << "  " << printable(text) << '\n';
+  }
+}
+
 void print_ranks(const Machine& machine, RunContext& context) {
   std::cout << "ranks:\n";
   line("comm", cat(context.world().name(), machine.mpi ? cat(", ", machine.mpi->library) : std::string()));
@@ -80,6 +87,7 @@ ExitCode info_command(const Options& options) {
   const Environment environment = read_environment();
   print_build(tool_facts());
   print_machine(environment);
+  print_topology(machine.topology);
   print_ranks(machine, context);
   for (const std::string& note : context.notes()) std::cout << "warning: " << note << '\n';
   for (const std::string& sentence : environment_warnings(environment, tool_facts()))

@@ -129,7 +129,7 @@ Fabric fabric_of(const Links& links, const Document& head, std::string_view comm
 std::string text_of(const Fabric& fabric) {
   std::string text = cat("\nfabric ", fabric.name, ":\n");
   const auto line = [&](std::string_view tier, const Tier& numbers) {
-    text += format("  %-14s %.1f GB/s, %.1f µs\n", std::string(tier).c_str(), numbers.achieved_gbs.value,
+    text += format("  %-14s %.3g GB/s, %.3g µs\n", std::string(tier).c_str(), numbers.achieved_gbs.value,
                    numbers.latency_us.value);
   };
   line("within a host", fabric.intra);

@@ -16,6 +16,7 @@
 #include "bench/stopwatch.h"
 #include "bench/why_not.h"
 #include "cli/cores.h"
+#include "report/topology_json.h"
 
 namespace moebench {
 namespace {
@@ -162,6 +163,16 @@ RunContext::RunContext(std::string_view backend, WorldRequest request)
       pool_(std::make_unique<ThreadPool>(threads_of(*world_))),
       backend_(timed(backend_us_, [&] { return find_backend(backend_name_).open(*world_); })) {}
 
+std::vector<HostTopology> RunContext::topology_of_hosts() {
+  HostTopology mine = read_topology(backend_->device().bus_id);
+  mine.host = host_name();
+  if (Sensors* sensors = backend_->sensors(); sensors && !mine.gpus.empty())
+    mine.gpus.front().nvlinks = sensors->nvlinks();
+  std::vector<HostTopology> ranks;
+  for (const std::string& text : world_->gather_text(text_of(mine))) ranks.push_back(topology_of(text));
+  return merged_by_host(ranks);
+}
+
 Machine RunContext::describe() {
   const DeviceInfo& device = backend_->device();
   Machine machine;
@@ -182,6 +193,7 @@ Machine RunContext::describe() {
     machine.ranks.push_back(
         {rank, parts[0], to_int(parts[1]).value_or(0), parts[2], parts[3], parts[4], parts[5]});
   }
+  machine.topology = topology_of_hosts();
   if (world_->name() == "mpi") machine.mpi = MpiInfo{world_->library(), detect_launch().launcher};
   return machine;
 }

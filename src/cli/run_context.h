@@ -54,6 +54,8 @@ class RunContext {
   Machine describe();
 
  private:
+  std::vector<HostTopology> topology_of_hosts();
+
   double ranks_us_ = 0, backend_us_ = 0;
   std::vector<std::string> notes_;
   std::string backend_name_;

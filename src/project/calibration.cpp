@@ -25,13 +25,13 @@ Tier fitted_tier(std::string_view name, std::span<const MeasuredExchange> exchan
   if (points.size() < 3)
     throw UsageError(
         cat("calibrate needs three sizes ", name, ", not ", points.size(), "; give more --bytes"));
-  const Line line = fit_line(points);
+  const Line line = fit_link(points);
   worst_pct = std::max(worst_pct, largest_error_pct(line, points));
   const std::string source = cat("line through ", points.size(), " exchanges, ", how);
   return {.nominal_gbs = {std::max(best_gbs, line.bytes_per_s * 1e-9), Provenance::measured,
                           cat("the fastest exchange, ", how)},
           .achieved_gbs = {line.bytes_per_s * 1e-9, Provenance::fitted, source},
-          .latency_us = {std::max(0.0, line.latency_s * 1e6), Provenance::fitted, source}};
+          .latency_us = {line.latency_s * 1e6, Provenance::fitted, source}};
 }
 
 Json to_json(const Sourced& number) {

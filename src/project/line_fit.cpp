@@ -30,6 +30,18 @@ Line fit_line(std::span<const TimedBytes> points) {
   return {.latency_s = (wt - slope * wx) / w, .bytes_per_s = 1 / slope};
 }
 
+Line fit_link(std::span<const TimedBytes> points) {
+  const Line line = fit_line(points);
+  if (line.latency_s >= 0) return line;
+  double wxx = 0, wxt = 0;
+  for (const TimedBytes& point : points) {
+    const double relative = point.bytes / point.seconds;
+    wxx += relative * relative;
+    wxt += relative;
+  }
+  return {.latency_s = 0, .bytes_per_s = wxx / wxt};
+}
+
 double error_pct(const Line& line, const TimedBytes& point) {
   return 100 * (line.seconds(point.bytes) / point.seconds - 1);
 }

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "report/record_json.h"
+#include "report/topology_json.h"
 
 namespace moebench {
 namespace {
@@ -120,6 +121,7 @@ void machine_fields(Io& io, D& document) {
     inner("uuid", rank.uuid);
     inner.text("cores", rank.cores);
   });
+  io.list("topology", machine.topology, [](auto& inner, auto& host) { topology_fields(inner, host); });
 }
 
 template <class Io, class P>

@@ -11,6 +11,7 @@
 
 #include "bench/environment.h"
 #include "bench/record.h"
+#include "bench/topology.h"
 #include "report/json_fields.h"
 
 namespace moebench {
@@ -71,7 +72,8 @@ struct Machine {
   std::vector<GpuInfo> gpus;
   std::optional<MpiInfo> mpi;
   std::vector<RankInfo> ranks;
-  NamedTexts libraries;  ///< name and version of libraries and drivers: {"OpenBLAS", "0.3.21"}
+  NamedTexts libraries;                ///< name and version of libraries and drivers: {"OpenBLAS", "0.3.21"}
+  std::vector<HostTopology> topology;  ///< of each host
 };
 
 struct Document {

@@ -40,6 +40,16 @@ TEST(Calibration, SaysByHowMuchTheLineMissesAnExchange) {
   EXPECT_LT(fabric.error_pct.value, 20);
 }
 
+TEST(Calibration, GoesThroughTheOriginWhereAFirstBurstIsFree) {
+  CalibrationInput input = two_tiers();
+  for (MeasuredExchange& exchange : input.between_hosts) exchange.us = (exchange.bytes - 5e4) / 25e3;
+  const Fabric fabric = calibrated(input);
+  EXPECT_EQ(fabric.inter->latency_us.value, 0);
+  // The weighted mean by hand: Σ(x/t)² / Σ(x/t) of x = 0.1, 1, 10 MB in 2, 38, 398 µs.
+  EXPECT_NEAR(fabric.inter->achieved_gbs.value, 37.69, 0.01);
+  EXPECT_NEAR(fabric.error_pct.value, 33.34, 0.01);
+}
+
 TEST(Calibration, IsAFabricFileThatCanBeRead) {
   const Fabric fabric = calibrated(two_tiers()), read = parse_fabric(json_of(fabric), "here.json");
   EXPECT_EQ(read.name, "here");

@@ -23,6 +23,13 @@ TEST(Nvml, IsReadInTheUnitsOfAReading) {
   EXPECT_EQ(reading.limits, bit_of(ThrottleReason::power_cap)) << "the old name is found; idle is no limit";
 }
 
+TEST(Nvml, TellsWhatIsAtTheOtherEndOfEachActiveLink) {
+  std::string why;
+  const auto sensors = make_sensors(open_nvml(FAKE_NVML), "0000:19:00.0", why);
+  ASSERT_TRUE(sensors) << why;
+  EXPECT_EQ(sensors->nvlinks(), (std::vector<std::string>{"00000000:CC:00.0", "?"}));
+}
+
 TEST(Nvml, LeavesOpenWhatTheDeviceDoesNotTell) {
   std::string why;
   const auto sensors = make_sensors(open_nvml(FAKE_NVML_WITHOUT_ENERGY), "0000:19:00.0", why);

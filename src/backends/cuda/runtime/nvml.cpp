@@ -19,6 +19,19 @@ class NvmlSensors final : public Sensors {
       : library_(library), device_(device), id_(std::move(id)) {}
 
   std::string device_id() const override { return id_; }
+  std::vector<std::string> nvlinks() const override {
+    constexpr unsigned kMaxLinks = 18;  // NVML_NVLINK_MAX_LINKS
+    std::vector<std::string> ends;
+    for (unsigned link = 0; library_.nvmlDeviceGetNvLinkState && link < kMaxLinks; ++link) {
+      unsigned is_active = 0;
+      if (library_.nvmlDeviceGetNvLinkState(device_, link, &is_active) != 0 || is_active == 0) continue;
+      NvmlPciInfo end{};
+      const bool told = library_.nvmlDeviceGetNvLinkRemotePciInfo_v2 &&
+                        library_.nvmlDeviceGetNvLinkRemotePciInfo_v2(device_, link, &end) == 0;
+      ends.push_back(told ? end.bus_id : "?");
+    }
+    return ends;
+  }
   SensorReading read() noexcept override {
     constexpr int kSmClock = 1, kMemoryClock = 2, kGpuTemperature = 0, kNoSuchCall = -1;
     const auto ask = [&](auto function, auto... args) {

@@ -23,6 +23,8 @@ NvmlLibrary open_nvml(const char* file) {
   library.find(api.nvmlDeviceGetTemperature, "nvmlDeviceGetTemperature");
   library.find(api.nvmlDeviceGetPowerUsage, "nvmlDeviceGetPowerUsage");
   library.find(api.nvmlDeviceGetTotalEnergyConsumption, "nvmlDeviceGetTotalEnergyConsumption");
+  library.find(api.nvmlDeviceGetNvLinkState, "nvmlDeviceGetNvLinkState");
+  library.find(api.nvmlDeviceGetNvLinkRemotePciInfo_v2, "nvmlDeviceGetNvLinkRemotePciInfo_v2");
   if (!library.find(api.clocks_event_reasons, "nvmlDeviceGetCurrentClocksEventReasons"))
     library.find(api.clocks_event_reasons, "nvmlDeviceGetCurrentClocksThrottleReasons");
   if (!api.missing.empty()) return api;

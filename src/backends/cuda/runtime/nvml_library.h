@@ -10,6 +10,13 @@ namespace moebench::cuda {
 using NvmlDevice = struct NvmlDeviceOpaque*;
 using NvmlStatus = int;  ///< 0 is success
 
+/// nvmlPciInfo_t of version 3.
+struct NvmlPciInfo {
+  char legacy_bus_id[16];
+  unsigned domain, bus, device, device_id, subsystem_id;
+  char bus_id[32];
+};
+
 /// Named as in the library. Those after nvmlDeviceGetUUID are null where the library lacks them.
 struct NvmlLibrary {
   std::string missing;  ///< why it cannot be used, or empty
@@ -22,6 +29,8 @@ struct NvmlLibrary {
   NvmlStatus (*nvmlDeviceGetTemperature)(NvmlDevice, int sensor, unsigned* celsius);
   NvmlStatus (*nvmlDeviceGetPowerUsage)(NvmlDevice, unsigned* milliwatts);
   NvmlStatus (*nvmlDeviceGetTotalEnergyConsumption)(NvmlDevice, unsigned long long* millijoules);
+  NvmlStatus (*nvmlDeviceGetNvLinkState)(NvmlDevice, unsigned link, unsigned* is_active);
+  NvmlStatus (*nvmlDeviceGetNvLinkRemotePciInfo_v2)(NvmlDevice, unsigned link, NvmlPciInfo*);
   NvmlStatus (*clocks_event_reasons)(NvmlDevice, unsigned long long* bits);  ///< under its new or old name
 };
 
