@@ -170,6 +170,10 @@ class Backend : public Capabilities {
   /// Throws UsageError naming the engines it has, or saying what why_not() says.
   virtual std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) = 0;
 
+  /// How many threads it computes with from now on, and engines that are made from now on; 0: as many as it was made with.
+  /// Without has_threads() nothing happens.
+  virtual void use_threads(int /*threads*/) {}
+
   virtual std::unique_ptr<Timestamps> make_timestamps(int count) = 0;
   /// Returns when all queued work is done; throws DeviceError if any of it failed.
   virtual void synchronize() = 0;

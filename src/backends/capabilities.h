@@ -25,6 +25,8 @@ class Capabilities {
   virtual std::string best_engine(const Shape&) const { return "loop"; }
   /// best_engine() in words, for `moebench list`.
   virtual std::string best_engine_rule() const { return "loop"; }
+  /// Whether Backend::use_threads() changes anything.
+  virtual bool has_threads() const { return false; }
   /// Whether Backend::capture() works.
   virtual bool has_graphs() const { return false; }
 

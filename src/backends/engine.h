@@ -111,6 +111,7 @@ struct EngineTraits {
   bool takes_parts = false;
   /// Without host_offsets forward() waits for the device: such a pass cannot be captured in a graph.
   bool waits_for_sizes = false;
+  int row_copies = 0;  ///< tensors of all its rows [n, H] that it keeps itself
 };
 
 class Engine {

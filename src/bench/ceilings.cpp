@@ -160,10 +160,13 @@ void take_slowest(World& ranks, Peaks& peaks) {
 
 }  // namespace
 
-const Peaks& Ceilings::of(Bench bench, DType dtype) {
-  const auto key = std::tuple(dtype, bench.ranks.size());
+const Peaks& Ceilings::of(Bench bench, DType dtype, int threads) {
+  const auto key = std::tuple(dtype, bench.ranks.size(), threads);
   if (const auto found = measured_.find(key); found != measured_.end()) return found->second;
-  Peaks peaks{.backend = std::string(bench.backend.name()), .dtype = dtype, .ranks = bench.ranks.size()};
+  Peaks peaks{.backend = std::string(bench.backend.name()),
+              .dtype = dtype,
+              .ranks = bench.ranks.size(),
+              .threads = threads};
   bench.ranks.barrier();
   std::tie(peaks.gemm_tflops, peaks.gemm_spread_pct) = pair_of(gemm_tflops(bench.backend, dtype));
   bench.ranks.barrier();
@@ -175,7 +178,7 @@ const Peaks& Ceilings::of(Bench bench, DType dtype) {
 }
 
 Ceilings::Ceilings(std::span<const Peaks> known) {
-  for (const Peaks& peaks : known) measured_[{peaks.dtype, peaks.ranks}] = peaks;
+  for (const Peaks& peaks : known) measured_[{peaks.dtype, peaks.ranks, peaks.threads}] = peaks;
 }
 
 std::vector<Peaks> Ceilings::all() const {

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "bench/inputs.h"
 #include "bench/subjects.h"
+#include "layer/check_memory.h"
 #include "layer/gradient_rows.h"
 #include "layer/oracle.h"
 #include "layer/verify.h"
@@ -173,8 +174,13 @@ class DenseSubject final : public Subject {
   Tensor y_, dx_;
 };
 
-MemoryEstimate estimate(const Case& bench_case, int input_sets, std::size_t) {
-  return estimate_memory(dense_shape(bench_case.shape), bench_case.passes != PassSet::fwd, input_sets);
+MemoryEstimate estimate(const Case& bench_case, const EstimateArgs& args) {
+  const Shape shape = dense_shape(bench_case.shape);
+  const bool backward = bench_case.passes != PassSet::fwd;
+  MemoryEstimate estimate = estimate_memory(shape, backward, args.input_sets);
+  if (args.check != CheckMode::none)
+    estimate.host = check_memory(shape, backward, args.check == CheckMode::full, false, usable_cores()).host;
+  return estimate;
 }
 
 std::string why_not_dense(const Case& bench_case, const Capabilities& backend) {

@@ -207,7 +207,7 @@ std::vector<std::string> environment_warnings(const Environment& environment, co
     if ((name == "OMP_NUM_THREADS" || name == "OPENBLAS_NUM_THREADS") && to_int(value) != threads)
       warnings.push_back(cat(name, "=", value,
                              " changes nothing here: the cpu backend has threads of its own, one for ",
-                             "each of the ", threads, " that it may run on; taskset -c sets these"));
+                             "each of the ", threads, " that it may run on; --threads sets them"));
   return warnings;
 }
 

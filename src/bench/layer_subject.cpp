@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The MoE layer as a subject.
+#include <algorithm>
 #include <optional>
 
+#include "backends/peer_kernels.h"
 #include "bench/inputs.h"
 #include "bench/start_barrier.h"
 #include "bench/subjects.h"
 #include "comm/stand_in.h"
+#include "layer/check_memory.h"
 #include "layer/layer.h"
 #include "layer/verify.h"
 #include "moe/random_experts.h"
@@ -206,13 +209,63 @@ double memory_of(const Capacity& capacity, const Shape& shape) {
   return 4 * static_cast<double>(tokens * shape.top_k + capacity_scratch(capacity, shape, tokens));
 }
 
-MemoryEstimate estimate(const Case& bench_case, int input_sets, std::size_t) {
-  MemoryEstimate estimate = estimate_memory(bench_case.shape, bench_case.passes != PassSet::fwd, input_sets);
-  estimate.activations += memory_of(bench_case.gate_options.capacity, bench_case.shape);
-  if (replays_routing(bench_case))  // experts and scores of each set
-    estimate.inputs +=
-        8.0 * input_sets *
-        static_cast<double>(bench_case.shape.tokens_of(bench_case.shape.ranks - 1) * bench_case.shape.top_k);
+/// The most rows that the experts of a rank get: counted from some tokens of some steps if the routing is drawn. A gate
+/// that chooses by itself is taken to send a rank a quarter more than its share.
+double max_rows_of(const Case& bench_case) {
+  constexpr std::int64_t kTokens = 4096;
+  constexpr int kSteps = 4;
+  const Shape& shape = bench_case.shape;
+  const double share = static_cast<double>(shape.tokens_of(shape.ranks - 1) * shape.top_k);
+  if (shape.ep == 1 || shape.tokens == 0) return share;
+  const double most = share * shape.ep;
+  if (!why_not_drawn(bench_case.routing).empty()) return most;
+  const auto draw = make_draw(shape, bench_case.routing, bench_case.seed);
+  if (!draw) return std::min(most, 1.25 * share);
+  const std::int64_t tokens = std::min(shape.tokens, kTokens), apart = shape.tokens / tokens;
+  std::vector<std::int64_t> chosen(static_cast<std::size_t>(shape.top_k));
+  std::int64_t fullest = 0;
+  for (int step = 0; step < kSteps; ++step) {
+    std::vector<std::int64_t> rows(static_cast<std::size_t>(shape.ep));
+    for (std::int64_t i = 0; i < tokens; ++i) {
+      draw->choose(step, i * apart, chosen);
+      for (const std::int64_t expert : chosen) ++rows[expert / shape.experts_per_rank()];
+    }
+    fullest = std::max(fullest, *std::max_element(rows.begin(), rows.end()));
+  }
+  const double drawn = static_cast<double>(fullest) / static_cast<double>(tokens * shape.top_k);
+  return std::min(most, 1.1 * drawn * most);
+}
+
+/// Of exchange direct: the block that the peers store into.
+double memory_of_peers(const Case& bench_case) {
+  const Shape& shape = bench_case.shape;
+  if (shape.ep == 1 || bench_case.exchange != Exchange::direct) return 0;
+  const std::size_t row = static_cast<std::size_t>(shape.hidden) * size_of(shape.dtype);
+  return static_cast<double>(peer_layout(shape.ep, shape.experts, shape.tokens_of(shape.ranks - 1),
+                                         shape.top_k, row, bench_case.overlap == Overlap::tile)
+                                 .bytes);
+}
+
+MemoryEstimate estimate(const Case& bench_case, const EstimateArgs& args) {
+  const Shape& shape = bench_case.shape;
+  const bool backward = bench_case.passes != PassSet::fwd;
+  const double slots = static_cast<double>(shape.tokens_of(shape.ranks - 1) * shape.top_k),
+               rows = max_rows_of(bench_case);
+  MemoryEstimate estimate = estimate_memory(shape, backward, args.input_sets, rows);
+  const EngineTraits traits =
+      args.backend.traits(bench_case.engine, engine_shape_of(shape, backward, bench_case.streams));
+  estimate.activations += memory_of(bench_case.gate_options.capacity, shape) +
+                          traits.row_copies * rows * static_cast<double>(shape.hidden) * size_of(shape.dtype);
+  if (replays_routing(bench_case)) estimate.inputs += 8.0 * args.input_sets * slots;  // experts and scores
+  estimate.workspace += memory_of_peers(bench_case);
+  const double staged = 4 * static_cast<double>(shape.tokens_of(shape.ranks - 1) * shape.hidden);
+  estimate.host = staged;
+  if (args.check == CheckMode::none || bench_case.as_rank >= 0)
+    return estimate;  // one rank alone is not checked
+  const CheckMemory check =
+      check_memory(shape, backward, args.check == CheckMode::full, true, usable_cores());
+  estimate.workspace += check.device;
+  estimate.host = std::max(staged, check.host);
   return estimate;
 }
 

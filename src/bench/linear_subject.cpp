@@ -92,14 +92,15 @@ class LinearSubject final : public Subject {
   std::vector<InputSet> inputs_;
 };
 
-MemoryEstimate estimate(const Case& bench_case, int input_sets, std::size_t cache_bytes) {
+MemoryEstimate estimate(const Case& bench_case, const EstimateArgs& args) {
   const Shape& shape = bench_case.shape;
   const auto s = static_cast<double>(size_of(shape.dtype)),
              t = static_cast<double>(shape.tokens_of(shape.ranks - 1));
   const auto h = static_cast<double>(shape.hidden), f = static_cast<double>(shape.ffn);
-  return {.weights = weights_of(bench_case, cache_bytes) * h * f * s,
+  return {.weights = weights_of(bench_case, args.cache_bytes) * h * f * s,
           .activations = t * f * s,
-          .inputs = input_sets * t * h * s};
+          .inputs = args.input_sets * t * h * s,
+          .host = args.check == CheckMode::none ? 0 : 4 * (t * h + h * f + t * f)};
 }
 
 std::string why_not_linear(const Case& bench_case, const Capabilities&) {

@@ -47,6 +47,9 @@ Measurement::Measurement(const Case& bench_case, const Sampling& sampling, Bench
   record_.math = bench.backend.math(bench_case.shape.dtype);
   record_.bench_case = bench_case;
   record_.memory = estimated;
+  if (const int cores = usable_cores(); bench_case.threads > cores)
+    record_.warnings.push_back(
+        cat(bench_case.threads, " threads share ", cores, cores == 1 ? " core" : " cores"));
 }
 
 bool Measurement::prepare(const TellPhase& tell) {

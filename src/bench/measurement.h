@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/host_memory.h"
 #include "bench/device_state.h"
 #include "bench/flush.h"
 #include "bench/phase.h"
@@ -92,6 +93,7 @@ class Measurement {
   Bench bench_;
   Peaks peaks_;
   std::vector<Pass> passes_;
+  ResidentPeak resident_;  ///< from before the subject was built
   std::unique_ptr<Subject> subject_;
   std::unique_ptr<Timestamps> timestamps_;
   Ranges ranges_;

@@ -9,6 +9,7 @@
 #include "bench/measurement.h"
 #include "bench/roofline.h"
 #include "bench/stage_clock.h"
+#include "bench/why_not.h"
 
 namespace moebench {
 namespace {
@@ -129,17 +130,23 @@ void Measurement::describe_host() {
 
 /// Of the fullest rank.
 void Measurement::describe_memory() {
+  constexpr double kOverEstimate = 1.05;  // less is alignment and the small arrays of the plan
   const Memory& memory = bench_.backend.memory();
   struct Peak {
-    double bytes;
+    double bytes, resident;
     MemoryEstimate split;
   };
-  const Peak mine{static_cast<double>(memory.peak_bytes()), split_of_peak(memory)};
+  MemoryRecord& found = record_.memory;
+  const Peak mine{static_cast<double>(memory.peak_bytes()), resident_.grown_bytes(), split_of_peak(memory)};
   for (const Peak& peak : gather_each(bench_.ranks, mine)) {
-    if (peak.bytes <= record_.memory.peak_bytes) continue;
-    record_.memory.peak_bytes = peak.bytes;
-    record_.memory.at_peak = peak.split;
+    found.resident_bytes = std::fmax(found.resident_bytes, peak.resident);
+    if (peak.bytes <= found.peak_bytes) continue;
+    found.peak_bytes = peak.bytes;
+    found.at_peak = peak.split;
   }
+  if (found.peak_bytes > kOverEstimate * found.estimated_bytes)
+    record_.warnings.push_back(cat("took ", size_text(found.peak_bytes), " of memory, ",
+                                   size_text(found.estimated_bytes), " were estimated"));
 }
 
 void Measurement::describe_device() {

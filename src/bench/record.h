@@ -30,6 +30,7 @@ struct Peaks {
   std::string backend;
   DType dtype = DType::fp32;
   int ranks = 1;               ///< how many ranks measured at once: they share sockets and links
+  int threads = 0;             ///< of each rank, of cases with --threads; 0: of cases without
   double gemm_tflops = 0;      ///< per rank, the slowest rank's
   double copy_gbs = 0;         ///< bytes read plus bytes written, per rank
   double launch_us = 0;        ///< time of the smallest piece of work: a copy of one element
@@ -174,7 +175,11 @@ struct MemoryRecord {
   double workspace_bytes = 0;                      ///< of the estimate
   double peak_bytes = 0;                           ///< seen by the allocator on the fullest rank
   MemoryEstimate at_peak;                          ///< of peak_bytes: measured, not estimated
-  std::int64_t timed_allocations = 0;              ///< allocations inside timed regions: must be 0
+  double host_estimated_bytes = 0;                 ///< copies on the host: not in estimated_bytes
+  /// By how much the resident memory of the process grew, on the rank where that was most; NaN where unknown. Of a backend
+  /// that computes in host memory peak_bytes is in it.
+  double resident_bytes = std::numeric_limits<double>::quiet_NaN();
+  std::int64_t timed_allocations = 0;  ///< allocations inside timed regions: must be 0
 };
 
 struct Record {

@@ -5,8 +5,10 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "base/error.h"
+#include "base/host_memory.h"
 #include "base/interrupt.h"
 #include "base/text.h"
 #include "bench/inputs.h"
@@ -66,23 +68,34 @@ void run_on_all_ranks(World& ranks, Work work) {
   }
 }
 
-MemoryRecord estimate(const Case& bench_case, const Bench& bench) {
-  const MemoryEstimate need = estimate_memory(bench_case, bench.backend.device().cache_bytes);
+MemoryRecord estimate(const Case& bench_case, const Bench& bench, CheckMode check) {
+  const MemoryEstimate need =
+      estimate_memory(bench_case, bench.backend, bench.backend.device().cache_bytes, check);
   return {.estimated_bytes = need.total(),
           .weights_bytes = need.weights,
           .gradients_bytes = need.gradients,
           .activations_bytes = need.activations,
           .inputs_bytes = need.inputs,
-          .workspace_bytes = need.workspace};
+          .workspace_bytes = need.workspace,
+          .host_estimated_bytes = need.host};
 }
 
-/// Ends the case if the fullest rank cannot hold it. Ranks of one host share its memory unless each has a device.
+/// Ends the case if the fullest rank cannot hold it. Ranks of one host share its memory; a device is its rank's own.
 void require_memory(const MemoryRecord& need, const Bench& bench) {
-  const double sharing = bench.backend.memory().host_accessible() ? bench.ranks.local_size() : 1;
-  const double mine = static_cast<double>(bench.backend.memory().available_bytes()) / sharing;
-  double available = mine;
-  for (const double other : bench.ranks.gather({&mine, 1})) available = std::min(available, other);
-  if (std::string why = why_no_room(need.estimated_bytes, available); !why.empty())
+  const Memory& memory = bench.backend.memory();
+  const bool one_memory = memory.host_accessible();
+  const auto least_of_ranks = [&](std::size_t bytes, double sharing) {
+    const double mine = static_cast<double>(bytes) / sharing;
+    double least = mine;
+    for (const double other : bench.ranks.gather({&mine, 1})) least = std::min(least, other);
+    return least;
+  };
+  const double host = least_of_ranks(one_memory ? memory.available_bytes() : available_host_bytes(),
+                                     bench.ranks.local_size());
+  const double device = one_memory ? host : least_of_ranks(memory.available_bytes(), 1);
+  if (std::string why = why_no_room(Room{.device = need.estimated_bytes, .host = need.host_estimated_bytes},
+                                    {.device = device, .host = host}, one_memory);
+      !why.empty())
     throw CaseEnded{Status::skipped, std::move(why)};
 }
 
@@ -162,8 +175,9 @@ class Runner {
     if (sampling_.check_only && bench_case.as_rank >= 0)
       throw CaseEnded{Status::skipped,
                       "one rank alone cannot be verified: rows of other ranks are stand-ins"};
-    turn.record.memory = estimate(bench_case, bench);
+    turn.record.memory = estimate(bench_case, bench, sampling_.check);
     require_memory(turn.record.memory, bench);
+    bench.backend.use_threads(bench_case.threads);
     const Peaks peaks = sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, bench_case);
     const auto phase = [&](std::string_view what) { tell_phase(bench_case, what); };
     phase("setting up");
@@ -185,17 +199,19 @@ class Runner {
   const Peaks& peaks_of(Bench bench, const Case& bench_case) {
     const auto known = ceilings_.all();
     const auto is_known = [&](const Peaks& peaks) {
-      return peaks.dtype == bench_case.shape.dtype && peaks.ranks == bench.ranks.size();
+      return peaks.dtype == bench_case.shape.dtype && peaks.ranks == bench.ranks.size() &&
+             peaks.threads == bench_case.threads;
     };
     if (std::none_of(known.begin(), known.end(), is_known)) tell_phase(bench_case, "measuring peaks");
-    const Peaks& peaks = ceilings_.of(bench, bench_case.shape.dtype);
-    if (told_.emplace(peaks.dtype, peaks.ranks).second) tell([&] { observer_.peaks(peaks); });
+    const Peaks& peaks = ceilings_.of(bench, bench_case.shape.dtype, bench_case.threads);
+    if (told_.emplace(peaks.dtype, peaks.ranks, peaks.threads).second) tell([&] { observer_.peaks(peaks); });
     return peaks;
   }
 
   /// One round of samples. True if the case wants another.
   bool take_turn(Turn& turn, const Case& bench_case, Bench bench) {
     bool more = false;
+    bench.backend.use_threads(bench_case.threads);
     run_on_all_ranks(bench.ranks, [&] { more = turn.measurement->sample(); });
     tell([&] {
       const Measurement& of = *turn.measurement;
@@ -291,7 +307,8 @@ class Runner {
   Bench bench_;
   RunObserver& observer_;
   Ceilings ceilings_;
-  std::set<std::pair<DType, int>> told_;  ///< peaks that the observer knows, by format and ranks
+  std::set<std::tuple<DType, int, int>>
+      told_;  ///< peaks that the observer knows, by format, ranks and threads
   std::map<int, std::unique_ptr<World>> worlds_;
   RunOutcome outcome_;
 };

@@ -97,8 +97,10 @@ class Subject {
   double comm_us_ = 0;
 };
 
-/// Bytes that one rank of the case needs on a device with this last-level cache, without building it.
-MemoryEstimate estimate_memory(const Case& bench_case, std::size_t cache_bytes);
+/// Bytes that one rank of the case needs with a check of this mode, on a device with this last-level cache, without
+/// building it.
+MemoryEstimate estimate_memory(const Case& bench_case, const Capabilities& backend, std::size_t cache_bytes,
+                               CheckMode check);
 /// Whether an iteration of the case sums gradients over ranks.
 inline bool syncs_ranks(const Case& bench_case) {
   return bench_case.passes == PassSet::step && bench_case.shape.ranks > 1;

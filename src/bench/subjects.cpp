@@ -22,12 +22,19 @@ const SubjectEntry& find_subject(SubjectKind kind) {
 }
 
 std::unique_ptr<Subject> make_subject(const Case& bench_case, Bench bench) {
+  bench.backend.use_threads(bench_case.threads);
   return find_subject(bench_case.subject).make(bench_case, bench);
 }
 
-MemoryEstimate estimate_memory(const Case& bench_case, std::size_t cache_bytes) {
-  const int input_sets = input_sets_of(bench_case, cache_bytes);
-  MemoryEstimate estimate = find_subject(bench_case.subject).estimate(bench_case, input_sets, cache_bytes);
+MemoryEstimate estimate_memory(const Case& bench_case, const Capabilities& backend, std::size_t cache_bytes,
+                               CheckMode check) {
+  MemoryEstimate estimate = find_subject(bench_case.subject)
+                                .estimate(bench_case, {.backend = backend,
+                                                       .cache_bytes = cache_bytes,
+                                                       .check = check,
+                                                       .input_sets = input_sets_of(bench_case, cache_bytes)});
+  constexpr double kLibraries = 8e6;  // what libraries and threads take for themselves at first use
+  estimate.host += kLibraries;
   if (bench_case.cache == CacheState::flushed) estimate.workspace += Flush::bytes(cache_bytes);
   return estimate;
 }

@@ -11,12 +11,20 @@
 
 namespace moebench {
 
+/// What the memory of a case depends on besides the case.
+struct EstimateArgs {
+  const Capabilities& backend;
+  std::size_t cache_bytes = 0;  ///< last level
+  CheckMode check = CheckMode::quick;
+  int input_sets = 1;
+};
+
 struct SubjectEntry {
   SubjectKind kind;          ///< its name and default passes are in suite/case.cpp
   bool has_experts = false;  ///< the case's gate, exchange and engine apply
   std::unique_ptr<Subject> (*make)(const Case&, Bench);
-  /// Bytes that one rank needs with so many sets of inputs on a device with this last-level cache.
-  MemoryEstimate (*estimate)(const Case&, int input_sets, std::size_t cache_bytes);
+  /// Bytes that one rank needs.
+  MemoryEstimate (*estimate)(const Case&, const EstimateArgs&);
   /// Why the subject cannot run this case; empty if it can.
   std::string (*why_not)(const Case&, const Capabilities&);
 };

@@ -112,6 +112,8 @@ std::string why_not_backend(const Question& q) {
   Shape shape = q.bench_case.shape;
   if (!q.subject.has_experts) shape.experts = shape.top_k = 1;  // there is nothing to route
   if (std::string why = q.backend.why_not(shape); !why.empty()) return why;
+  if (q.bench_case.threads > 0 && !q.backend.has_threads())
+    return cat("backend ", q.backend.name(), " has no threads to set; valid: no --threads");
   if (q.bench_case.graph && !q.backend.has_graphs())
     return cat("backend ", q.backend.name(), " has no graphs to replay; valid: --graph off");
   return {};
@@ -142,6 +144,13 @@ std::string why_no_room(double needed_bytes, double available_bytes) {
   if (needed_bytes <= available_bytes) return {};
   return cat("needs ", size_text(needed_bytes), " on each rank, ", size_text(available_bytes),
              " are available");
+}
+
+std::string why_no_room(const Room& needed, const Room& there, bool one_memory) {
+  if (one_memory) return why_no_room(needed.both(), there.host);
+  if (std::string why = why_no_room(needed.device, there.device); !why.empty()) return why;
+  const std::string why = why_no_room(needed.host, there.host);
+  return why.empty() ? why : "in the host's memory: " + why;
 }
 
 std::string why_few_ranks(int needed, int running) {

@@ -27,6 +27,14 @@ std::string why_not(const Case& bench_case, const Capabilities& backend,
 
 /// "needs 24.3 GB on each rank, 16.1 GB are available"; empty if it fits.
 std::string why_no_room(double needed_bytes, double available_bytes);
+
+/// Bytes that one rank has, or needs.
+struct Room {
+  double device = 0, host = 0;
+  double both() const { return device + host; }
+};
+/// The same; `one_memory`: the backend computes in the host's memory, and `there` says it twice.
+std::string why_no_room(const Room& needed, const Room& there, bool one_memory);
 /// "needs 4 ranks, but 2 run; start with mpirun -np 4"; empty if there are enough.
 std::string why_few_ranks(int needed, int running);
 /// "17.6 TB"

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/options_flags.h"
+#include "report/grid.h"
 #include "suite/embedded.h"
 
 namespace moebench {
@@ -41,6 +42,7 @@ std::string flag_list(Command command) {
     group = flag.group;
     const std::string left = cat("  --", flag.name, flag.value.empty() ? "" : " ", flag.value);
     text += format("%-32s ", left.c_str());
+    if (left.size() > 31) text += format("\n%-33s", "");
     text +=
         cat(flag.help, flag.default_value.empty() ? std::string() : cat(" [", flag.default_value, "]"), "\n");
   }
@@ -55,6 +57,23 @@ std::string expanded(const std::string& line) {
         Command::project, Command::links, Command::calibrate, Command::trace, Command::info})
     if (name.starts_with(name_of(command))) return flag_list(command);
   return {};
+}
+
+/// Whether a line is part of a paragraph: no list, no command to copy, no heading.
+bool is_prose(std::string_view line) {
+  return !line.empty() && line.front() != ' ' && line.front() != '#' && !line.ends_with(':');
+}
+
+/// Paragraphs as one line each.
+std::string joined(const std::string& text) {
+  std::string lines;
+  bool prose = false;
+  for (const std::string& line : split(text, '\n')) {
+    if (!lines.empty()) lines += prose && is_prose(line) ? ' ' : '\n';
+    lines += line;
+    prose = is_prose(line);
+  }
+  return lines;
 }
 
 }  // namespace
@@ -74,6 +93,14 @@ std::string help_text(std::string_view topic) {
     return text.substr(0, text.find_last_not_of('\n') + 1) + "\n";
   }
   throw_unknown("help topic", topic, help_topics());
+}
+
+std::string help_text(std::string_view topic, int columns) {
+  const std::string text = help_text(topic);
+  std::size_t widest = 0;
+  for (const std::string& line : split(text, '\n')) widest = std::max(widest, display_width(line));
+  const auto limit = static_cast<std::size_t>(columns);
+  return columns == 0 || widest <= limit ? text : folded(joined(text), limit);
 }
 
 std::string help_page(std::string_view topic) {

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include <iostream>
 
 #include "base/text.h"
@@ -6,12 +8,19 @@
 #include "cli/commands.h"
 #include "cli/identity.h"
 #include "cli/run_context.h"
+#include "report/grid.h"
+#include "report/terminal.h"
 
 namespace moebench {
 namespace {
 
+/// In the width of the terminal.
+void print(const std::string& text) {
+  std::cout << folded(text, static_cast<std::size_t>(terminal_columns(STDOUT_FILENO)));
+}
+
 void line(const std::string& name, const std::string& value) {
-  std::cout << format("  %-12s ", name.c_str()) << value << '\n';
+  print(cat(format("  %-12s  ", name.c_str()), value, "\n"));
 }
 
 void print_build(const ToolFacts& tool) {
@@ -49,7 +58,7 @@ void print_machine(const Environment& environment) {
 void print_topology(const std::vector<HostTopology>& hosts) {
   for (const HostTopology& host : hosts) {
     std::cout << "topology of " << printable(host.host) << ":\n";
-    for (const std::string& text : lines_of(host)) std::cout << "  " << printable(text) << '\n';
+    for (const std::string& text : lines_of(host)) print(cat("  ", printable(text), "\n"));
   }
 }
 
@@ -89,9 +98,9 @@ ExitCode info_command(const Options& options) {
   print_machine(environment);
   print_topology(machine.topology);
   print_ranks(machine, context);
-  for (const std::string& note : context.notes()) std::cout << "warning: " << note << '\n';
+  for (const std::string& note : context.notes()) print(cat("warning: ", note, "\n"));
   for (const std::string& sentence : environment_warnings(environment, tool_facts()))
-    std::cout << "warning: " << sentence << '\n';
+    print(cat("warning: ", sentence, "\n"));
   return ExitCode::ok;
 }
 

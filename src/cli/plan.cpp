@@ -18,25 +18,27 @@ std::string settings_text(const Case& point) {
   return text;
 }
 
-std::string why_skipped(const Case& point, double needed_bytes, const PlanLimits& limits) {
+std::string why_skipped(const Case& point, const MemoryEstimate& need, const PlanLimits& limits) {
   if (std::string why = why_few_ranks(point.processes(), limits.ranks); !why.empty()) return why;
-  const int sharing = limits.shared_memory ? std::min(point.processes(), limits.local_ranks) : 1;
-  return why_no_room(needed_bytes, limits.available_bytes / sharing);
+  const double host = limits.host_bytes / std::min(point.processes(), limits.local_ranks);
+  return why_no_room(Room{.device = need.total(), .host = need.host},
+                     {.device = limits.available_bytes, .host = host}, limits.shared_memory);
 }
 
 }  // namespace
 
-void print_plan(std::ostream& out, const Sweep& sweep, const Sampling& sampling, const PlanLimits& limits) {
+void print_plan(std::ostream& out, const Sweep& sweep, const Sampling& sampling, const Capabilities& backend,
+                const PlanLimits& limits) {
   int number = 0;
   double sampled_s = 0;
   for (const Case& point : sweep.cases) {
-    const double bytes = estimate_memory(point, limits.cache_bytes).total();
+    const MemoryEstimate need = estimate_memory(point, backend, limits.cache_bytes, sampling.check);
     out << ++number << "  " << settings_text(point);
-    if (const std::string why = why_skipped(point, bytes, limits); !why.empty()) {
+    if (const std::string why = why_skipped(point, need, limits); !why.empty()) {
       out << "  skipped: " << why << '\n';
       continue;
     }
-    out << "  needs " << size_text(bytes);
+    out << "  needs " << size_text(need.total() + (limits.shared_memory ? need.host : 0));
     if (sampling.iters > 0 && !sampling.check_only) out << ", " << sampling.iters << " samples";
     if (sampling.iters == 0 && !sampling.check_only)
       out << ", sampled within " << clock_text(sampled_s += sampling.max_time_s);

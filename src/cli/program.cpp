@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/program.h"
 
+#include <unistd.h>
+
 #include <csignal>
 #include <ctime>
 #include <iostream>
@@ -12,6 +14,7 @@
 #include "cli/help.h"
 #include "cli/install_texts.h"
 #include "comm/world.h"
+#include "report/terminal.h"
 
 namespace moebench {
 namespace {
@@ -19,7 +22,7 @@ namespace {
 /// A page, or a file for an installation (`help man`).
 std::string help_of(const std::string& topic) {
   if (const auto text = install_text(topic)) return *text;
-  return help_text(topic);
+  return help_text(topic, terminal_columns(STDOUT_FILENO));
 }
 
 ExitCode dispatch(const Options& options, const std::vector<std::string>& argv) {

@@ -7,7 +7,9 @@
 #include <iostream>
 #include <iterator>
 #include <optional>
+#include <sstream>
 
+#include "base/host_memory.h"
 #include "base/text.h"
 #include "bench/repetitions.h"
 #include "bench/runner.h"
@@ -20,9 +22,11 @@
 #include "cli/run_context.h"
 #include "cli/run_display.h"
 #include "cli/start_ranks.h"
+#include "report/grid.h"
 #include "report/journal.h"
 #include "report/peaks_file.h"
 #include "report/sharing.h"
+#include "report/terminal.h"
 #include "suite/embedded.h"
 #include "suite/suite_file.h"
 #include "suite/sweep.h"
@@ -41,6 +45,7 @@ PlanLimits limits_of(RunContext& context, int ranks) {
           .local_ranks = std::max(world.local_size(), ranks),
           .shared_memory = memory.host_accessible(),
           .available_bytes = static_cast<double>(memory.available_bytes()),
+          .host_bytes = static_cast<double>(available_host_bytes()),
           .cache_bytes = context.backend().device().cache_bytes};
 }
 
@@ -275,6 +280,12 @@ ExitCode repeat_command(const Options& options, const std::vector<std::string>& 
   return outcome.code;
 }
 
+void show_plan(const Options& options, RunContext& context, const SweepAxes& axes, const Sweep& sweep) {
+  std::ostringstream plan;
+  print_plan(plan, sweep, sampling_of(options), context.backend(), limits_of(context, ranks_to_start(axes)));
+  std::cout << folded(plan.str(), static_cast<std::size_t>(terminal_columns(STDOUT_FILENO)));
+}
+
 }  // namespace
 
 /// What `verify` checks if no experiment and no size is given: small enough to wait for.
@@ -319,8 +330,7 @@ ExitCode run_command(const Options& given, const std::vector<std::string>& argv)
   World& world = context.world();
   const Sweep sweep = expand_sweep(axes, context.capabilities());
   if (options.plan) {
-    if (world.rank() == 0)
-      print_plan(std::cout, sweep, sampling_of(options), limits_of(context, ranks_to_start(axes)));
+    if (world.rank() == 0) show_plan(options, context, axes, sweep);
     return ExitCode::ok;
   }
   if (options.profile || !options.trace.empty()) return trace_command(options, context, sweep.cases);

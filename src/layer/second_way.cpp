@@ -10,8 +10,7 @@
 namespace moebench {
 namespace {
 
-constexpr std::int64_t kRows =
-    4096;  // rows at a time: bounds the memory, and is enough for a product to be fast
+constexpr std::int64_t kRows = kSecondWayRows;
 
 double squared(double x) { return x * x; }
 

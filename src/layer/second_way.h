@@ -20,6 +20,9 @@
 
 namespace moebench {
 
+/// Rows at a time: bounds the memory, and is enough for a product to be fast.
+inline constexpr std::int64_t kSecondWayRows = 4096;
+
 /// What a step gives for this rank's tokens. What ends in `_terms` is the norm of the rows that a row is a sum of.
 struct SecondResults {
   std::vector<double> logits;                           ///< [t, E]

@@ -180,7 +180,7 @@ StageCost cost_of(const Shape& shape, const RankLoad& load, Pass pass) {
   return total;
 }
 
-MemoryEstimate estimate_memory(const Shape& shape, bool backward, int input_sets) {
+MemoryEstimate estimate_memory(const Shape& shape, bool backward, int input_sets, double rows) {
   const double s = static_cast<double>(size_of(shape.dtype));
   const double T = static_cast<double>(shape.tokens_of(shape.ranks - 1)),
                H = static_cast<double>(shape.hidden);
@@ -190,13 +190,14 @@ MemoryEstimate estimate_memory(const Shape& shape, bool backward, int input_sets
   for (const ParameterSpec& spec : parameters_of(shape, 0))
     parameters += static_cast<double>(spec.elements());
   // Rows [S, H]: packed and computed, and with several ranks received and collected; backward as many again.
-  const double row_tensors = (shape.ep > 1 ? 4 : 2) * (backward ? 2 : 1);
+  const double n = rows > 0 ? rows : S, passes = backward ? 2 : 1;
+  const double row_tensors = passes * (shape.ep > 1 ? 2 * S + 2 * n : 2 * S);
   const double inside = W1 + F + (backward ? W1 + F : 0);  // pre-activation, activation, and their gradients
   return {.weights = parameters * s,
           .gradients = backward ? parameters * s : 0,
-          .activations = S * (row_tensors * H + inside) * s + 2 * T * E * 4 + S * 5 * 4,
-          // x and dy of every set; y, and dx; the same four once more for the check.
-          .inputs = (input_sets + 2) * T * H * s * (backward ? 2 : 1)};
+          .activations = (row_tensors * H + n * inside) * s + 2 * T * E * 4 + S * 5 * 4,
+          // x and dy of every set; y, and dx.
+          .inputs = (input_sets + 1) * T * H * s * passes};
 }
 
 }  // namespace moebench

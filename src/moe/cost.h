@@ -51,8 +51,10 @@ StageCost cost_of(const Shape& shape, const RankLoad& load, Pass pass);
 struct MemoryEstimate {
   double weights = 0, gradients = 0, activations = 0, inputs = 0;
   double workspace = 0;  ///< what measuring needs besides; none for the layer alone
+  double host = 0;       ///< copies on the host, beside the backend's memory: not in total()
   double total() const { return weights + gradients + activations + inputs + workspace; }
 };
-MemoryEstimate estimate_memory(const Shape& shape, bool backward, int input_sets);
+/// `rows`: that the rank's experts get, 0 for an even share.
+MemoryEstimate estimate_memory(const Shape& shape, bool backward, int input_sets, double rows = 0);
 
 }  // namespace moebench

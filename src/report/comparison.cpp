@@ -182,7 +182,7 @@ double peak_of(Documents documents, const Record& record, double Peaks::*field) 
   for (const Document& document : documents)
     for (const Peaks& peaks : document.peaks)
       if (peaks.dtype == record.bench_case.shape.dtype && peaks.ranks == record.bench_case.processes() &&
-          peaks.*field > 0)
+          peaks.threads == record.bench_case.threads && peaks.*field > 0)
         values.push_back(peaks.*field);
   std::sort(values.begin(), values.end());
   return percentile(values, 50);

@@ -129,6 +129,7 @@ void peaks_fields(Io& io, P& peaks) {
   io("backend", peaks.backend);
   io.word("dtype", peaks.dtype, parse_dtype);
   io("ranks", peaks.ranks);
+  if (io.kReads || peaks.threads > 0) io("threads", peaks.threads);
   io("gemm_tflops", peaks.gemm_tflops, 0);
   io("copy_gbs", peaks.copy_gbs, 0);
   io("launch_us", peaks.launch_us, 0);
@@ -279,7 +280,8 @@ void put(std::vector<Record>& points, Record record) {
 
 void put(std::vector<Peaks>& all, const Peaks& peaks) {
   for (auto& held : all)
-    if (held.backend == peaks.backend && held.dtype == peaks.dtype && held.ranks == peaks.ranks) {
+    if (held.backend == peaks.backend && held.dtype == peaks.dtype && held.ranks == peaks.ranks &&
+        held.threads == peaks.threads) {
       held = peaks;
       return;
     }

@@ -147,6 +147,50 @@ std::string broken(std::string_view sentence, std::size_t columns, std::string_v
   return text + line + "\n";
 }
 
+namespace {
+
+/// How far in what follows the first of several lines begins.
+std::size_t hanging_indent(const std::string& line, std::size_t lead, std::size_t columns) {
+  std::size_t hanging = std::min(lead + 4, columns / 2);
+  for (std::size_t at = line.find("  ", lead); at != std::string::npos; at = line.find("  ", at)) {
+    at = std::min(line.find_first_not_of(' ', at), line.size());
+    if (const std::size_t width = display_width(line.substr(0, at)); 2 * width <= columns) hanging = width;
+  }
+  return hanging;
+}
+
+std::string folded_line(const std::string& line, std::size_t columns) {
+  if (display_width(line) <= columns) return line + "\n";
+  const std::size_t lead = line.find_first_not_of(' ');
+  const std::string indent(hanging_indent(line, lead, columns), ' ');
+  std::string text, now(std::min(lead, columns / 2), ' ');
+  bool fresh = true;  // no word stands in the line yet
+  const auto end_line = [&] { text += now + "\n", now = indent, fresh = true; };
+  for (std::string word : split(std::string_view(line).substr(lead), ' ')) {
+    if (fresh && word.empty()) continue;
+    if (!fresh && display_width(now) + 1 + display_width(word) > columns) end_line();
+    if (!fresh) now += ' ';
+    while (display_width(now) + display_width(word) > columns) {  // longer than a line
+      const std::string part = cut(word, columns - display_width(now));
+      now += part, word.erase(0, part.size());
+      end_line();
+    }
+    now += word, fresh = false;
+  }
+  return text + now + "\n";
+}
+
+}  // namespace
+
+std::string folded(std::string_view text, std::size_t columns) {
+  constexpr std::size_t kMin = 20;
+  if (columns == 0) return std::string(text);
+  std::string lines;
+  for (const std::string& line : split(text, '\n')) lines += folded_line(line, std::max(columns, kMin));
+  lines.pop_back();  // split() gives an empty line behind the last break
+  return lines;
+}
+
 std::string wrapped(const std::vector<std::string>& parts, std::string_view separator, std::size_t columns) {
   std::string text, line;
   for (const auto& part : parts) {

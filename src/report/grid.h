@@ -49,6 +49,11 @@ std::string shortened(std::string_view text, std::size_t columns);
 /// break.
 std::string broken(std::string_view sentence, std::size_t columns, std::string_view indent = "");
 
+/// `text` with each line that is wider than `columns` broken between words: what follows stands below the last of the line's
+/// columns (behind two blanks or more) that begins in the left half, else four blanks further in than the line.
+/// 0: as it is.
+std::string folded(std::string_view text, std::size_t columns);
+
 /// `parts` joined by `separator`, broken into lines of at most `columns` between parts. Ends in a line break.
 std::string wrapped(const std::vector<std::string>& parts, std::string_view separator,
                     std::size_t columns = 100);

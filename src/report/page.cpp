@@ -193,9 +193,10 @@ std::string peaks_of(const Document& report) {
       .header = {"backend", "dtype", "ranks", "products TFLOP/s", "copy GB/s", "launch µs", "link GB/s"}};
   const auto known = [](double value) { return value > 0 ? format("%.4g", value) : std::string("–"); };
   for (const Peaks& peaks : report.peaks) {
-    cells.rows.push_back({peaks.backend, std::string(name_of(peaks.dtype)), cat(peaks.ranks),
-                          known(peaks.gemm_tflops), known(peaks.copy_gbs), known(peaks.launch_us),
-                          known(peaks.link_gbs)});
+    cells.rows.push_back(
+        {peaks.backend, std::string(name_of(peaks.dtype)),
+         cat(peaks.ranks, peaks.threads > 0 ? cat(" of ", peaks.threads, " threads") : std::string()),
+         known(peaks.gemm_tflops), known(peaks.copy_gbs), known(peaks.launch_us), known(peaks.link_gbs)});
     cells.notes.emplace_back();
   }
   return element("p", "Peaks measured in this run, per rank:") + table_of(cells);

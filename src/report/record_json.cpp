@@ -170,6 +170,8 @@ void memory_fields(Io& io, M& memory) {
         split("workspace_bytes", memory.at_peak.workspace);
       },
       memory.peak_bytes > 0);
+  io("host_estimated_bytes", memory.host_estimated_bytes);
+  io.known("resident_bytes", memory.resident_bytes);
   io("timed_allocations", memory.timed_allocations);
 }
 

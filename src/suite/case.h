@@ -57,6 +57,7 @@ struct Case {
   double target_imbalance = 0;  ///< max / mean over experts that routing's parameter was found for; 0: none
   PassSet passes = PassSet::fwd_bwd;
   BackendName backend = "cpu";
+  int threads = 0;  ///< of each rank, on the cpu backend; 0: one for each of its cores
   EngineName engine = "loop";
   int streams = 16;  ///< of engine streams
   CommName comm = "self";

@@ -93,7 +93,7 @@ TEST_F(Running, SkipsWhatDoesNotFitBeforeAllocatingIt) {
   const auto allocations = backend_.memory().allocations();
   EXPECT_EQ(run({with_experts(4)}).code, ExitCode::partial);
   EXPECT_EQ(kept_.records[0].status, Status::skipped);
-  EXPECT_NE(kept_.records[0].reason.find("kB on each rank, 5.0 kB are available"), std::string::npos)
+  EXPECT_NE(kept_.records[0].reason.find(" on each rank, 5.0 kB are available"), std::string::npos)
       << kept_.records[0].reason;
   EXPECT_EQ(backend_.memory().allocations(), allocations);
 }
@@ -287,7 +287,8 @@ TEST_F(Running, DisplacesTheCacheBeforeEveryIterationWhenFlushed) {
   run({flushed});
   const Record& record = kept_.records.at(1);
   EXPECT_EQ(std::ssize(backend_.copied), record.stop.warmup + record.stop.samples);
-  EXPECT_EQ(record.memory.workspace_bytes, 2.0 * static_cast<double>(backend_.device().cache_bytes));
+  EXPECT_EQ(record.memory.workspace_bytes - kept_.records[0].memory.workspace_bytes,
+            2.0 * static_cast<double>(backend_.device().cache_bytes));
   EXPECT_EQ(record.memory.timed_allocations, 0);
 }
 

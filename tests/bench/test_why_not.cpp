@@ -160,6 +160,20 @@ TEST(WhyNot, RefusesToReplayWithoutGraphs) {
   EXPECT_EQ(why_not(point, cpu_capabilities()), "backend cpu has no graphs to replay; valid: --graph off");
 }
 
+/// A backend without threads, as a GPU's is.
+class Threadless final : public Capabilities {
+  std::string_view name() const override { return "gpu"; }
+  bool supports(DType) const override { return true; }
+  std::vector<std::string> engines() const override { return {"loop"}; }
+};
+
+TEST(WhyNot, RefusesThreadsWhereThereAreNone) {
+  Case point = small();
+  point.threads = 2;
+  EXPECT_EQ(why_not(point, cpu_capabilities()), "");
+  EXPECT_EQ(why_not(point, Threadless()), "backend gpu has no threads to set; valid: no --threads");
+}
+
 TEST(WhyNot, GivesTheSameAnswerOfAnOpenBackendAsOfItsCapabilities) {
   const auto cpu = make_cpu_backend(1);
   Case point = small();
@@ -172,6 +186,11 @@ TEST(WhyNot, GivesTheSameAnswerOfAnOpenBackendAsOfItsCapabilities) {
 TEST(WhyNot, CountsBytesAndRanks) {
   EXPECT_EQ(why_no_room(100, 100), "");
   EXPECT_EQ(why_no_room(24.3e9, 5000), "needs 24.3 GB on each rank, 5.0 kB are available");
+  EXPECT_EQ(why_no_room(Room{.device = 60, .host = 50}, {.device = 0, .host = 100}, true),
+            "needs 110 bytes on each rank, 100 bytes are available");
+  EXPECT_EQ(why_no_room(Room{.device = 60, .host = 50}, {.device = 60, .host = 50}, false), "");
+  EXPECT_EQ(why_no_room(Room{.device = 60, .host = 50}, {.device = 60, .host = 40}, false),
+            "in the host's memory: needs 50 bytes on each rank, 40 bytes are available");
   EXPECT_EQ(why_few_ranks(2, 2), "");
   EXPECT_EQ(why_few_ranks(4, 2), "needs 4 ranks, but 2 run; start with mpirun -np 4");
 }

@@ -141,6 +141,8 @@ TEST(Cost, EstimatesMemoryFromTheShape) {
   EXPECT_EQ(forward.gradients, 0);
   EXPECT_EQ(both.gradients, both.weights);
   EXPECT_GT(both.total(), 2 * forward.weights);
+  EXPECT_EQ(estimate_memory(kPaper, true, 1, 8192).total(), both.total());  // T·K: an even share on one rank
+  EXPECT_GT(estimate_memory(kPaper, true, 1, 9000).activations, both.activations);
 }
 
 }  // namespace

@@ -327,10 +327,10 @@ def a_case_that_does_not_fit_is_skipped_and_the_sweep_goes_on():
 
 
 def weights_that_do_not_fit_are_skipped():
-    # 64 experts of 2 x 65536 x 262144 weights of 4 bytes, and as many gradients: 17.6 TB.
+    # 64 experts of 2 x 65536 x 262144 weights of 4 bytes, and as many gradients: 17.6 TB; and 0.7 for the check of one.
     measured = moebench(f"run {small(hidden=65536, ffn=262144, experts=64)}")
     assert measured.code == 6
-    expect(measured.out, "skipped", "needs 17.6 TB on each rank")
+    expect(measured.out, "skipped", "needs 18.3 TB on each rank")
 
 
 def _what_was_written_stays(stopped, part, reason):

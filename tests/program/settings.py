@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a setting comes from: command line, environment, suite, preset, default."""
 import json
+import os
 import pathlib
+import time
 
-from program import CASE, expect, expect_refused, flags, main, moebench, report, small
+from program import CASE, expect, expect_refused, flags, long, main, moebench, report, small, start
 
 
 def _planned(arguments, **variables):
@@ -82,6 +84,36 @@ def peaks_are_kept_for_the_next_run():
     pathlib.Path("mine.txt").write_text("mine")
     expect_refused(moebench(f"run {case} --peaks mine.txt"), 2, "mine.txt is no file of peaks")
     expect_refused(moebench(f"run {case} --peaks p.json --no-peaks"), 2, "give one")
+
+
+def threads_are_an_axis():
+    assert moebench(f"run {small(threads='1,2,3')} --json t.json").code == 0
+    points = report("t.json")["points"]
+    assert [point["case"]["threads"] for point in points] == [1, 2, 3]
+    assert len({point["id"] for point in points}) == 3
+    assert any("3 threads share" in warning for warning in points[2]["warnings"]) == (len(os.sched_getaffinity(0)) < 3)
+    assert moebench(f"run {small()} --json plain.json").code == 0
+    assert "threads" not in report("plain.json")["points"][0]["case"]
+
+
+def peaks_are_of_as_many_threads_as_the_case():
+    assert moebench(f"run {flags(**{**CASE, 'threads': '1,2', 'iters': 2})} --json t.json").code == 0
+    assert sorted(peaks["threads"] for peaks in report("t.json")["peaks"]) == [1, 2]
+
+
+def a_case_computes_with_the_threads_it_asks_for():
+    def threads_with(count):
+        process = start(f"run {long(threads=count)} --quiet")
+        tasks, most, deadline = pathlib.Path(f"/proc/{process.pid}/task"), 0, time.monotonic() + 5
+        while time.monotonic() < deadline and process.poll() is None:
+            most = max(most, len(list(tasks.iterdir())))
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        return most
+    cores = len(os.sched_getaffinity(0))
+    many = cores + 4
+    assert threads_with(many) - threads_with(cores) == many - 1  # beside those of the pool without --threads
 
 
 main(globals())

@@ -200,6 +200,14 @@ def it_is_right_in_narrow_terminals():
     assert one.code == 0 and one.screen.wrapped == 0, one.screen.text()
 
 
+def texts_fit_the_terminal():
+    for arguments in ("help", "help run", "help axes", "help links", "list", "info", "run --backend cpu --plan --suite paper-experts"):
+        for columns in (80, 40):
+            shown = _shown(arguments, columns)
+            assert shown.code == 0 and shown.screen.wrapped == 0, f"{arguments} in {columns}:\n{shown.screen.text()}"
+
+
+
 def it_is_right_under_tmux():
     if not shutil.which("tmux"):
         raise Skip("no tmux here (apt-get install tmux)")

@@ -75,6 +75,21 @@ inline RoutingRecord routing(const LoadStats& of_experts) {
   return routing;
 }
 
+inline MemoryRecord memory_record() {
+  return {
+      .estimated_bytes = 5e9,
+      .weights_bytes = 1e9,
+      .gradients_bytes = 1e9,
+      .activations_bytes = 2e9,
+      .inputs_bytes = 1e9,
+      .workspace_bytes = 1e8,
+      .peak_bytes = 4.5e9,
+      .at_peak = {.weights = 1e9, .gradients = 1e9, .activations = 1.5e9, .inputs = 0.9e9, .workspace = 1e8},
+      .host_estimated_bytes = 2e8,
+      .resident_bytes = 4.8e9,
+      .timed_allocations = 0};
+}
+
 inline Record record(int experts, const std::string& engine, double median_us) {
   Record r;
   r.bench_case.shape = {.tokens = 4096, .hidden = 1024, .ffn = 4096, .experts = experts, .top_k = 2};
@@ -116,16 +131,7 @@ inline Record record(int experts, const std::string& engine, double median_us) {
   r.run = "20260131T120000Z-host-42";
   r.ranks = {
       .slowest = 1, .rows = {8000, 8384}, .tokens = {2048, 2048}, .median_us = {median_us * 0.9, median_us}};
-  r.memory = {
-      .estimated_bytes = 5e9,
-      .weights_bytes = 1e9,
-      .gradients_bytes = 1e9,
-      .activations_bytes = 2e9,
-      .inputs_bytes = 1e9,
-      .workspace_bytes = 1e8,
-      .peak_bytes = 4.5e9,
-      .at_peak = {.weights = 1e9, .gradients = 1e9, .activations = 1.5e9, .inputs = 0.9e9, .workspace = 1e8},
-      .timed_allocations = 0};
+  r.memory = memory_record();
   r.device = device_record();
   r.math = "fp32 SIMD, fp32 accumulation";
   r.queue_us = median_us / 10;

@@ -36,6 +36,14 @@ TEST(Table, ShowsAStatusAndItsReasonInPlaceOfATime) {
   EXPECT_FALSE(holds(text, "1000")) << "the time of a wrong result: " << text;
 }
 
+TEST(Grid, FoldsLinesBelowTheirLastColumn) {
+  EXPECT_EQ(folded("  name   one two three fourth\n\nshort\n", 20),
+            "  name   one two\n         three\n         fourth\n\nshort\n");
+  EXPECT_EQ(folded("no columns in this line\n", 20), "no columns in this\n    line\n");
+  EXPECT_EQ(folded("a/path/without/a/blank/in/it\n", 20), "a/path/without/a/bla\n    nk/in/it\n");
+  EXPECT_EQ(folded("as it is, however long", 0), "as it is, however long");
+}
+
 std::size_t widest_line(const std::string& text) {
   std::size_t widest = 0;
   for (const auto& line : split(text, '\n')) widest = std::max(widest, display_width(line));

@@ -126,5 +126,18 @@ TEST(Flags, NameEveryFormat) {
   EXPECT_EQ(find_flag("dtype").value, join(names, "|"));
 }
 
+TEST(Case, HasThreadsOnlyWhereTheyAreGiven) {
+  const auto threads_of = [](const Case& point) {
+    for (const auto& [flag, value] : point.settings())
+      if (flag == "threads") return value;
+    return std::string("none");
+  };
+  Case point;
+  EXPECT_EQ(threads_of(point), "none");
+  find_flag("threads").write(point, "4");
+  EXPECT_EQ(point.threads, 4);
+  EXPECT_EQ(threads_of(point), "4");
+}
+
 }  // namespace
 }  // namespace moebench

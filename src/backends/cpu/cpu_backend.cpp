@@ -7,6 +7,8 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <map>
+#include <memory>
 #include <new>
 
 #include "backends/cpu/blas.h"
@@ -15,6 +17,7 @@
 #include "backends/cpu/peer_kernels.h"
 #include "backends/cpu/stages.h"
 #include "base/error.h"
+#include "base/host_memory.h"
 #include "base/text.h"
 
 namespace moebench {
@@ -41,25 +44,13 @@ class HostMemory final : public Memory {
   void copy_from_host(void* device, const void* host, std::size_t bytes) override {
     copy(device, host, bytes);
   }
-  std::size_t available_bytes() const override;
+  std::size_t available_bytes() const override { return available_host_bytes(); }
 
  private:
   static void copy(void* to, const void* from, std::size_t bytes) {
     if (bytes > 0) std::memcpy(to, from, bytes);
   }
 };
-
-/// MemAvailable of the kernel, and no more than the control group's limit allows.
-std::size_t HostMemory::available_bytes() const {
-  std::size_t available = std::numeric_limits<std::size_t>::max();
-  std::ifstream meminfo("/proc/meminfo");
-  for (std::string word; meminfo >> word;)
-    if (std::size_t kib = 0; word == "MemAvailable:" && meminfo >> kib) available = kib * 1024;
-  std::ifstream limit_file("/sys/fs/cgroup/memory.max"), used_file("/sys/fs/cgroup/memory.current");
-  if (std::size_t limit = 0, used = 0; limit_file >> limit && used_file >> used)
-    available = std::min(available, limit > used ? limit - used : 0);
-  return available;
-}
 
 class HostTimestamps final : public Timestamps {
  public:
@@ -102,6 +93,7 @@ class OnCpu : public Base {
   using Base::why_not;
   std::string_view name() const override { return "cpu"; }
   bool supports(DType dtype) const override { return dtype == DType::fp32; }
+  bool has_threads() const override { return true; }
   std::vector<std::string> engines() const override { return cpu::engine_names(); }
   EngineTraits traits(std::string_view engine, const EngineShape&) const override {
     return cpu::engine_traits(engine);
@@ -113,8 +105,19 @@ class OnCpu : public Base {
 
 class CpuBackend final : public OnCpu<Backend> {
  public:
-  CpuBackend(int threads, std::chrono::microseconds spin) : pool_(threads, spin), device_(describe(threads)) {
+  CpuBackend(int threads, std::chrono::microseconds spin)
+      : threads_(threads), spin_(spin), device_(describe(threads)) {
     cpu::use_one_blas_thread();
+    use_threads(0);
+  }
+
+  /// Pools stay: cases of several numbers may take turns, and threads without a loop sleep.
+  void use_threads(int threads) override {
+    const int count = threads > 0 ? threads : threads_;
+    auto& pool = pools_[count];
+    if (!pool)
+      pool = std::make_unique<ThreadPool>(count, count <= threads_ ? spin_ : std::chrono::microseconds{});
+    pool_ = pool.get();
   }
 
   const DeviceInfo& device() const override { return device_; }
@@ -123,7 +126,7 @@ class CpuBackend final : public OnCpu<Backend> {
   std::string math(DType) const override { return "fp32 SIMD, fp32 accumulation"; }
 
   std::unique_ptr<Engine> make_engine(std::string_view name, const EngineShape& shape) override {
-    return cpu::make_engine(name, shape, pool_, memory_);
+    return cpu::make_engine(name, shape, *pool_, memory_);
   }
   std::unique_ptr<Timestamps> make_timestamps(int count) override {
     return std::make_unique<HostTimestamps>(count);
@@ -149,25 +152,25 @@ class CpuBackend final : public OnCpu<Backend> {
     memory_.copy_to_host(host.data(), tensor.data, host.size_bytes());
   }
 
-  void gate(const GateForward& args) override { cpu::gate_forward(pool_, args); }
-  void gate(const GateBackward& args) override { cpu::gate_backward(pool_, args); }
-  void limit(const LimitRows& args) override { cpu::limit(pool_, args); }
+  void gate(const GateForward& args) override { cpu::gate_forward(*pool_, args); }
+  void gate(const GateBackward& args) override { cpu::gate_backward(*pool_, args); }
+  void limit(const LimitRows& args) override { cpu::limit(*pool_, args); }
   void plan(const PlanArgs& args) override { cpu::plan(args); }
-  void pack(const PackForward& args) override { cpu::pack_forward(pool_, args); }
-  void pack(const PackBackward& args) override { cpu::pack_backward(pool_, args); }
-  void regroup(const Regroup& args) override { cpu::regroup(pool_, args); }
-  void combine(const CombineForward& args) override { cpu::combine_forward(pool_, args); }
-  void combine(const CombineBackward& args) override { cpu::combine_backward(pool_, args); }
+  void pack(const PackForward& args) override { cpu::pack_forward(*pool_, args); }
+  void pack(const PackBackward& args) override { cpu::pack_backward(*pool_, args); }
+  void regroup(const Regroup& args) override { cpu::regroup(*pool_, args); }
+  void combine(const CombineForward& args) override { cpu::combine_forward(*pool_, args); }
+  void combine(const CombineBackward& args) override { cpu::combine_backward(*pool_, args); }
 
   std::unique_ptr<PeerKernels> make_peer_kernels(const PeerGroup& group) override {
-    return cpu::make_peer_kernels(group, pool_);
+    return cpu::make_peer_kernels(group, *pool_);
   }
 
   void gemm(TensorView a, TensorView b, TensorView c) override {
-    cpu::gemm(pool_, {a.as<float>(), a.rows, a.cols}, {b.as<float>(), b.rows, b.cols}, c.as<float>());
+    cpu::gemm(*pool_, {a.as<float>(), a.rows, a.cols}, {b.as<float>(), b.rows, b.cols}, c.as<float>());
   }
   void activate(Activation activation, TensorView in, TensorView out) override {
-    pool_.parallel_for(in.rows, 4, [&](std::int64_t begin, std::int64_t end) {
+    pool_->parallel_for(in.rows, 4, [&](std::int64_t begin, std::int64_t end) {
       cpu::activate_rows(activation, end - begin, out.cols, in.as<float>() + begin * in.cols,
                          out.as<float>() + begin * out.cols);
     });
@@ -182,11 +185,14 @@ class CpuBackend final : public OnCpu<Backend> {
  private:
   template <class Body>
   void each(const TensorView& tensor, Body body) {
-    pool_.parallel_for(tensor.size(), 16384,
-                       [&](std::int64_t begin, std::int64_t end) { body(tensor.as<float>(), begin, end); });
+    pool_->parallel_for(tensor.size(), 16384,
+                        [&](std::int64_t begin, std::int64_t end) { body(tensor.as<float>(), begin, end); });
   }
 
-  ThreadPool pool_;
+  int threads_;
+  std::chrono::microseconds spin_;
+  std::map<int, std::unique_ptr<ThreadPool>> pools_;  // by the number of their threads
+  ThreadPool* pool_ = nullptr;                        // the one in use
   HostMemory memory_;
   DeviceInfo device_;
 };

@@ -183,7 +183,7 @@ class GatheringEngine : public Engine {
         grad_(memory, 0),
         blocks_(static_cast<std::size_t>(shape.experts)) {}
 
-  static constexpr EngineTraits kTraits{.row_order = RowOrder::by_token};
+  static constexpr EngineTraits kTraits{.row_order = RowOrder::by_token, .row_copies = 3};
   EngineTraits traits() const override { return kTraits; }
   void reserve(std::int64_t rows) override {
     ffn_.reserve(rows);
@@ -270,6 +270,8 @@ class RauEngine final : public GatheringEngine {
  public:
   RauEngine(ThreadPool& pool, Memory& memory, const EngineShape& shape)
       : GatheringEngine(pool, memory, shape), parts_(memory, 0) {}
+
+  static constexpr EngineTraits kTraits{.row_order = RowOrder::by_token, .row_copies = 4};
 
   void reserve(std::int64_t rows) override {
     GatheringEngine::reserve(rows);
