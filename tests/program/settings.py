@@ -104,7 +104,7 @@ def peaks_are_of_as_many_threads_as_the_case():
 def a_case_computes_with_the_threads_it_asks_for():
     def threads_with(count):
         process = start(f"run {long(threads=count)} --quiet")
-        tasks, most, deadline = pathlib.Path(f"/proc/{process.pid}/task"), 0, time.monotonic() + 5
+        tasks, most, deadline = pathlib.Path(f"/proc/{process.pid}/task"), 0, time.monotonic() + 3
         while time.monotonic() < deadline and process.poll() is None:
             most = max(most, len(list(tasks.iterdir())))
             time.sleep(0.02)

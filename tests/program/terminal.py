@@ -184,7 +184,7 @@ def an_interrupted_sweep_leaves_a_clean_screen():
 def it_is_right_in_narrow_terminals():
     for columns in (100, 80, 40, 20):
         # As wide as a word can get: the longest label and all columns of figures.
-        shown = _shown(f"run {flags(**{**CASE, 'engine': 'loop,naive-mask', 'experts': '4,8', 'routing': 'balanced,hot:0.5', 'iters': 6})}", columns)
+        shown = _shown(f"run --peaks peaks.json {flags(**{**CASE, 'engine': 'loop,naive-mask', 'experts': '4,8', 'routing': 'balanced,hot:0.5', 'iters': 6})}", columns)
         assert shown.code == 0
         live = shown.screen.live
         assert all(len(line) < columns for line in live), [line for line in live if len(line) >= columns]
