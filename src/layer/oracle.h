@@ -71,6 +71,9 @@ class Oracle {
   std::span<const float> x() const { return x_; }
   std::span<const float> dy() const { return dy_; }
 
+  /// The norm of the terms of a token's logits: that of its row, times the root mean square of the gate's weights.
+  double logit_terms(std::int64_t token) const;
+
  private:
   struct Row {
     std::int64_t token, choice, sample;  ///< sample: index into the tokens asked for
@@ -88,7 +91,6 @@ class Oracle {
   void finish_token(std::int64_t token, OracleToken& result) const;
   double weight(Parameter parameter, std::int64_t index) const;
   std::vector<std::int64_t> slots_of(std::int64_t expert) const;
-  double logit_terms(std::int64_t token) const;
   std::span<const std::int32_t> chosen_of(std::int64_t token) const {
     return std::span(gate_output_.chosen).subspan(token * shape_.top_k, shape_.top_k);
   }

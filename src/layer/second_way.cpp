@@ -134,8 +134,7 @@ SecondResults SecondWay::run(const Oracle& oracle, const GateOutput& gate_output
   SecondResults results;
   const std::span<const std::int32_t> expert_of = gate_output.expert_of;
   score_tokens(oracle, gate_output.chosen, results);
-  const std::vector<float> mine(results.score.begin(), results.score.end());
-  score_ = gather_all(world_, mine);
+  score_ = gate_output.score;
   std::fill(sums_.begin(), sums_.end(), 0.0f);
   const std::int64_t first = shape_.first_expert(world_.rank());
   std::vector<std::vector<std::int64_t>> slots(static_cast<std::size_t>(shape_.experts_per_rank()));
@@ -164,6 +163,7 @@ void SecondWay::score_tokens(const Oracle& oracle, std::span<const std::int32_t>
     gate_[i] = round_to(shape_.dtype, field.at(static_cast<std::uint64_t>(i)));
   results.logits.resize(static_cast<std::size_t>(tokens * e));
   results.score.resize(static_cast<std::size_t>(tokens * k));
+  results.score_terms.resize(static_cast<std::size_t>(tokens));
   pool_.parallel_for(tokens, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       double* logits = &results.logits[t * e];
@@ -175,6 +175,9 @@ void SecondWay::score_tokens(const Oracle& oracle, std::span<const std::int32_t>
       const auto scores =
           definition_.scores({logits, static_cast<std::size_t>(e)}, chosen.subspan((first + t) * k, k));
       std::copy(scores.begin(), scores.end(), &results.score[t * k]);
+      double squares = 0;
+      for (const double score : scores) squares += squared(score);
+      results.score_terms[t] = std::sqrt(squares) * oracle.logit_terms(first + t);
     }
   });
 }

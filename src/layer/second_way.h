@@ -25,10 +25,10 @@ inline constexpr std::int64_t kSecondWayRows = 4096;
 
 /// What a step gives for this rank's tokens. What ends in `_terms` is the norm of the rows that a row is a sum of.
 struct SecondResults {
-  std::vector<double> logits;                           ///< [t, E]
-  std::vector<double> score, dscore;                    ///< [t, K]
-  std::vector<double> y, dx;                            ///< [t, H]
-  std::vector<double> y_terms, dx_terms, dscore_terms;  ///< [t]
+  std::vector<double> logits;                                        ///< [t, E]
+  std::vector<double> score, dscore;                                 ///< [t, K]
+  std::vector<double> y, dx;                                         ///< [t, H]
+  std::vector<double> score_terms, y_terms, dx_terms, dscore_terms;  ///< [t]
 };
 
 class SecondWay {
@@ -46,8 +46,8 @@ class SecondWay {
 
   /// `expert` counts from this rank's first.
   using TakeGradients = std::function<void(std::int64_t expert, const ExpertGradients&)>;
-  /// Collective. Takes the choice of experts as given (`chosen` and `expert_of` of the gate_output, all ranks'),
-  /// and the inputs from the oracle. Of experts that several ranks hold each rank does its part, over the tokens of
+  /// Collective. Takes the choice of experts and their scores as given (`chosen`, `expert_of` and `score` of the
+  /// gate_output, all ranks'), and the inputs from the oracle; the scores of the results are its own, in double. Of experts that several ranks hold each rank does its part, over the tokens of
   /// all ranks: only for these does it call `take`.
   SecondResults run(const Oracle& oracle, const GateOutput& gate_output, const TakeGradients& take);
   /// Whether run() gives this rank the gradients of its expert.
@@ -83,10 +83,10 @@ class SecondWay {
   bool backward_;
   std::string why_not_, engine_name_;
   std::unique_ptr<Device> device_;
-  std::vector<double> gate_;  ///< [H, E]
-  std::vector<float> score_;  ///< [T, K] of all ranks
-  std::vector<float> sums_;   ///< [T, 2·H + K + 3]: y, dx, dscore, and the squares of their terms
-  std::vector<float> rows_;   ///< [rows, H] on their way between host and device
+  std::vector<double> gate_;      ///< [H, E]
+  std::span<const float> score_;  ///< [T, K] of all ranks, as given
+  std::vector<float> sums_;       ///< [T, 2·H + K + 3]: y, dx, dscore, and the squares of their terms
+  std::vector<float> rows_;       ///< [rows, H] on their way between host and device
 };
 
 }  // namespace moebench

@@ -241,7 +241,7 @@ class Verification {
       const auto name = [&] { return cat("token ", first_ + t); };
       items_.front().error =
           std::max(items_.front().error, misrouting(first_ + t, &way.logits[t * shape_.experts]));
-      score.add(row_of(&gate_output_.score[slot], &way.score[t * k], k), 0, name);
+      score.add(row_of(&gate_output_.score[slot], &way.score[t * k], k), way.score_terms[t], name);
       y.add(row_of(&y_[t * h], &way.y[t * h], h), way.y_terms[t], name);
       if (!options_.backward) continue;
       dscore.add(row_of(&gate_output_.dscore[slot], &way.dscore[t * k], k), way.dscore_terms[t], name);

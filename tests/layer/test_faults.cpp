@@ -209,6 +209,17 @@ TEST(AQuickCheck, FindsNothingWrongInARightLayer) {
     }
 }
 
+TEST(AQuickCheck, FindsNothingWrongWhereLogitsAreLarge) {
+  // A planted routing of many experts over few hidden units raises logits so far that fp32 knows scores to five digits.
+  Rig rig(
+      {.tokens = 256, .hidden = 64, .ffn = 64, .experts = 64, .top_k = 8, .activation = Activation::swiglu},
+      1);
+  for (const char* routing : {"power-law:1.01", "zipf:1"}) {
+    *rig.workload = Workload(rig.shape, parse_routing(routing), 5);
+    EXPECT_EQ(failures(rig.check()), std::vector<std::string>{}) << routing;
+  }
+}
+
 TEST(TheNormOfATensor, DoesNotShowALostTokenOrSlotOfTheseSizes) {
   for (const Shape& shape : {kManyTokens, kManySlots}) {
     Rig rig(shape, 1);
