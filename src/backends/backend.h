@@ -36,8 +36,8 @@ struct DeviceInfo {
   std::string bus_id, uuid;  ///< of a GPU: "0000:19:00.0", "GPU-4d2c…"; else empty
 };
 
-/// x [T, H], weight [H, E] → logits [T, E] fp32, with the noise that `rule` asks for, the K largest per token, best first, lower expert on a tie,
-/// and their scores as `rule` says.
+/// x [T, H], weight [H, E] → logits [T, E] fp32, with the noise that `rule` asks for, the K largest per token, best first, lower
+/// expert on a tie, and their scores as `rule` says. K: slots of a token, here and below.
 struct GateForward {
   TensorView x, weight;
   std::span<float> logits;            // [T, E]
@@ -77,6 +77,7 @@ struct LimitRows {
   bool second_by_chance = false;
   std::uint64_t chance_key = 0;
   std::int64_t first_token = 0;  ///< of this rank, among all
+  bool by_expert = false;        ///< slot e of a token is expert e's, or -1; K = E
 };
 
 /// On a grid of 2^-24.

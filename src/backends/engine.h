@@ -21,8 +21,8 @@ struct EngineShape {
   Activation activation;
   bool bias;
   DType dtype;
-  bool backward;  ///< whether backward() will be called: activations must be kept
-  std::int64_t top_k = 1;
+  bool backward;             ///< whether backward() will be called: activations must be kept
+  std::int64_t top_k = 1;    ///< slots of a token
   bool single_rank = false;  ///< every expert and every token is on this rank: rows are not exchanged
   bool knows_slots = false;  ///< the slot of each row is known here: backward() can be given a ScoreGradient
   int streams = 16;
@@ -40,7 +40,7 @@ inline EngineShape engine_shape_of(const Shape& shape, bool backward, int stream
           .bias = shape.bias,
           .dtype = shape.dtype,
           .backward = backward,
-          .top_k = shape.top_k,
+          .top_k = shape.slots_per_token(),
           .single_rank = shape.ep == 1,
           .knows_slots = shape.ep == 1 || exchange == Exchange::direct,
           .streams = streams};

@@ -43,6 +43,8 @@ struct GateRule {
   int groups = 1, kept_groups = 1, counted = 1;  ///< groups divides E
   const float* bias = nullptr;                   ///< [E] in backend memory, or null
   GateNoise noise = {};
+  /// Every expert is a choice, in the order of experts: K = E. With softmax_of_chosen and nothing else.
+  bool all_experts = false;
 
   /// Whether experts are ranked by more than their logits.
   constexpr bool ranks_by_score() const { return groups > 1 || bias; }

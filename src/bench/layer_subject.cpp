@@ -206,15 +206,23 @@ class LayerSubject final : public Subject {
 double memory_of(const Capacity& capacity, const Shape& shape) {
   if (!capacity.limits()) return 0;
   const std::int64_t tokens = shape.tokens_of(shape.ranks - 1);
-  return 4 * static_cast<double>(tokens * shape.top_k + capacity_scratch(capacity, shape, tokens));
+  return 4 *
+         static_cast<double>(tokens * shape.slots_per_token() + capacity_scratch(capacity, shape, tokens));
+}
+
+/// With as many rows per token as its experts take, where they choose.
+Shape with_rows(Shape shape, const Capacity& capacity) {
+  const std::int64_t group = capacity.group_of(shape);
+  if (shape.slots > 0 && group > 0)
+    shape.top_k = (capacity.rows_of(shape) * shape.experts + group - 1) / group;
+  return shape;
 }
 
 /// The most rows that the experts of a rank get: counted from some tokens of some steps if the routing is drawn. A gate
 /// that chooses by itself is taken to send a rank a quarter more than its share.
-double max_rows_of(const Case& bench_case) {
+double max_rows_of(const Case& bench_case, const Shape& shape) {
   constexpr std::int64_t kTokens = 4096;
   constexpr int kSteps = 4;
-  const Shape& shape = bench_case.shape;
   const double share = static_cast<double>(shape.tokens_of(shape.ranks - 1) * shape.top_k);
   if (shape.ep == 1 || shape.tokens == 0) return share;
   const double most = share * shape.ep;
@@ -242,19 +250,19 @@ double memory_of_peers(const Case& bench_case) {
   if (shape.ep == 1 || bench_case.exchange != Exchange::direct) return 0;
   const std::size_t row = static_cast<std::size_t>(shape.hidden) * size_of(shape.dtype);
   return static_cast<double>(peer_layout(shape.ep, shape.experts, shape.tokens_of(shape.ranks - 1),
-                                         shape.top_k, row, bench_case.overlap == Overlap::tile)
+                                         shape.slots_per_token(), row, bench_case.overlap == Overlap::tile)
                                  .bytes);
 }
 
 MemoryEstimate estimate(const Case& bench_case, const EstimateArgs& args) {
-  const Shape& shape = bench_case.shape;
+  const Shape shape = with_rows(bench_case.shape, bench_case.gate_options.capacity);
   const bool backward = bench_case.passes != PassSet::fwd;
   const double slots = static_cast<double>(shape.tokens_of(shape.ranks - 1) * shape.top_k),
-               rows = max_rows_of(bench_case);
+               rows = max_rows_of(bench_case, shape);
   MemoryEstimate estimate = estimate_memory(shape, backward, args.input_sets, rows);
   const EngineTraits traits =
       args.backend.traits(bench_case.engine, engine_shape_of(shape, backward, bench_case.streams));
-  estimate.activations += memory_of(bench_case.gate_options.capacity, shape) +
+  estimate.activations += memory_of(bench_case.gate_options.capacity, bench_case.shape) +
                           traits.row_copies * rows * static_cast<double>(shape.hidden) * size_of(shape.dtype);
   if (replays_routing(bench_case)) estimate.inputs += 8.0 * args.input_sets * slots;  // experts and scores
   estimate.workspace += memory_of_peers(bench_case);

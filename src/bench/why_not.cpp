@@ -43,10 +43,10 @@ std::string why_not_gate(const Question& q) {
   if (std::string why = gate.why_not(q.bench_case.shape, options); !why.empty()) return why;
   const bool replays = replays_routing(q.bench_case);
   if (!q.bench_case.routing.is_random() && !replays) {  // planted routings are raised logits
-    const std::string_view what = gate.ignores_input       ? "gate forced"
-                                  : options.groups.limit() ? "a gate with groups"
-                                  : options.biased()       ? "a gate with a bias"
-                                                           : "";
+    const std::string what = gate.ignores_input       ? cat("gate ", gate.name)
+                             : options.groups.limit() ? "a gate with groups"
+                             : options.biased()       ? "a gate with a bias"
+                                                      : "";
     if (!what.empty())
       return cat(what, " does not follow routing ", name_of(q.bench_case.routing), "; valid: random",
                  gate.ignores_input ? "" : ", or --routing-via replayed");
@@ -71,6 +71,9 @@ std::string why_not_exchange(const Question& q) {
            "per-expert";
   if (q.bench_case.shape.ep > kMaxPeers)
     return cat("exchange direct joins at most ", kMaxPeers, " ranks, not ", q.bench_case.shape.ep);
+  if (q.bench_case.overlap == Overlap::tile && q.bench_case.shape.slots > 0)
+    return cat("overlap tile keeps room for a row in each of the ", q.bench_case.shape.slots,
+               " places of a token under gate ", q.bench_case.gate, "; valid: none, wgrad, peer");
   const EngineShape shape =
       engine_shape_of(q.bench_case.shape, q.bench_case.passes != PassSet::fwd, q.bench_case.streams);
   const EngineTraits traits = q.backend.traits(q.bench_case.engine, shape);

@@ -2,6 +2,8 @@
 // One layer of the FastMoE paper (arXiv 2103.13262, algorithm 1 and section 3): read forward() first.
 #include "layer/layer.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "layer/gates/capacity.h"
 #include "layer/run_stage.h"
@@ -14,6 +16,14 @@ std::unique_ptr<Gate> make_gate(const GateEntry& entry, const GateArgs& args) {
   const DropRule rule = drop_rule_of(entry, args.options);
   if (!rule.drops()) return gate;
   return limit_gate(args, rule, std::move(gate));
+}
+
+/// Of the tokens of a rank.
+std::int64_t most_rows(const Shape& shape, int rank, const LayerOptions& options) {
+  const std::int64_t tokens = shape.tokens_of(rank), slots = tokens * shape.slots_per_token();
+  const Capacity& capacity = options.gate_options.capacity;
+  if (!capacity.limits() || tokens == 0) return slots;
+  return std::min(slots, tokens / capacity.group_of(shape) * shape.experts * capacity.rows_of(shape));
 }
 
 }  // namespace
@@ -73,12 +83,14 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
       dispatcher_(make_dispatcher(options.exchange, {.shape = shape,
                                                      .rank = groups.world().rank(),
                                                      .tokens = shape.tokens_of(groups.world().rank()),
+                                                     .rows = most_rows(shape, groups.world().rank(), options),
                                                      .ranks = groups.expert_parallel(),
                                                      .backend = backend,
                                                      .engine = *engine_,
                                                      .backward = options.backward,
                                                      .overlap = options.overlap,
                                                      .comm_sms = options.comm_sms})) {
+  MB_ASSERT(shape.slots == slots_of(gate_entry_, shape));
   if (!options.replays) return;
   auto replayed =
       std::make_unique<ReplayedGate>(GateArgs{.shape = shape,
@@ -101,9 +113,10 @@ StageCost Layer::cost(const RankLoad& load, Stage stage, Pass pass) const {
   if (stage != Stage::gate) return cost_of(shape_, load, stage, pass);
   StageCost cost = gate_entry_.cost(shape_, load, pass);
   if (pass == Pass::backward && loss_options().any())  // reads the logits, and with a count the choice
-    cost.bytes += 4.0 * static_cast<double>(load.tokens) *
-                  static_cast<double>(shape_.experts + (loss_options().aux > 0 ? shape_.top_k : 0));
-  if (pass == Pass::forward) cost.bytes += drop_rule().bytes(load.tokens * shape_.top_k);
+    cost.bytes +=
+        4.0 * static_cast<double>(load.tokens) *
+        static_cast<double>(shape_.experts + (loss_options().aux > 0 ? shape_.slots_per_token() : 0));
+  if (pass == Pass::forward) cost.bytes += drop_rule().bytes(load.tokens * shape_.slots_per_token());
   return cost;
 }
 
@@ -113,7 +126,7 @@ Drops Layer::drops() const {
   backend_.memory().copy_to_host(expert_of.data(), routing_.expert_of.data(),
                                  routing_.expert_of.size_bytes());
   backend_.memory().copy_to_host(score.data(), routing_.score.data(), routing_.score.size_bytes());
-  return count_drops(expert_of, score, shape_.top_k);
+  return count_drops(shape_, expert_of, score);
 }
 
 GateLossValues Layer::losses() const {

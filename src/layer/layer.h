@@ -41,7 +41,8 @@ struct LayerOptions {
 /// waits for the device unless waits_for_device().
 class Layer {
  public:
-  /// `groups` and `backend` outlive the layer. Throws UsageError for an engine that cannot run this shape.
+  /// `groups` and `backend` outlive the layer; shape.slots is slots_of() the gate. Throws UsageError for an engine that cannot
+  /// run this shape.
   Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOptions& options);
 
   /// Writes this rank's share of the weights.

@@ -20,7 +20,7 @@ Oracle::Oracle(const Workload& workload, int step, GateOutput gate_output, Threa
       topk_(gate ? nullptr : default_gate().define(shape_, {})),
       gate_(gate ? gate : topk_.get()) {
   if (gate_output_.chosen.empty()) gate_output_.chosen = gate_output_.expert_of;
-  MB_ASSERT(std::ssize(gate_output_.expert_of) == shape_.tokens * shape_.top_k);
+  MB_ASSERT(std::ssize(gate_output_.expert_of) == shape_.tokens * places());
   for (const Parameter id : {Parameter::gate, Parameter::w1, Parameter::b1, Parameter::w2, Parameter::b2})
     fields_[static_cast<std::size_t>(id)] = workload.field(id);
   if (losses.any()) {
@@ -45,7 +45,7 @@ double Oracle::weight(Parameter parameter, std::int64_t index) const {
 }
 
 void Oracle::score_token(std::int64_t token, OracleToken& result) const {
-  const std::int64_t h = shape_.hidden, k = shape_.top_k;
+  const std::int64_t h = shape_.hidden, k = places();
   const auto zeros = [](std::int64_t count) { return std::vector<double>(static_cast<std::size_t>(count)); };
   result = {.logits = logits_of(token),
             .score = {},
@@ -83,7 +83,7 @@ double Oracle::norm_of(std::span<const float> tensor, std::int64_t token) const 
 
 /// Adds what the gate contributes to dx, once dscore is known.
 void Oracle::finish_token(std::int64_t token, OracleToken& result) const {
-  const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
+  const std::int64_t h = shape_.hidden, e = shape_.experts, k = places();
   const auto chosen = chosen_of(token);
   const GateSlopes slopes = gate_->slopes(result.logits, chosen, result.score);
   const double mean = dot(k, slopes.share.data(), result.dscore.data());
@@ -118,11 +118,11 @@ void Oracle::finish_token(std::int64_t token, OracleToken& result) const {
 std::vector<OracleToken> Oracle::tokens(std::span<const std::int64_t> tokens) const {
   std::vector<OracleToken> samples(tokens.size());
   std::vector<std::vector<Row>> rows(static_cast<std::size_t>(shape_.experts));
-  std::vector<std::vector<double>> dx_rows(tokens.size() * static_cast<std::size_t>(shape_.top_k));
+  std::vector<std::vector<double>> dx_rows(tokens.size() * static_cast<std::size_t>(places()));
   std::vector<std::vector<double>> y_rows(dx_rows.size());
   for (std::int64_t s = 0; s < std::ssize(tokens); ++s)
-    for (std::int64_t j = 0; j < shape_.top_k; ++j)
-      if (const std::int32_t expert = gate_output_.expert_of[tokens[s] * shape_.top_k + j]; expert >= 0)
+    for (std::int64_t j = 0; j < places(); ++j)
+      if (const std::int32_t expert = gate_output_.expert_of[tokens[s] * places() + j]; expert >= 0)
         rows[expert].push_back({tokens[s], j, s});
   pool_.parallel_for(std::ssize(tokens), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t s = begin; s < end; ++s) score_token(tokens[s], samples[s]);
@@ -132,8 +132,8 @@ std::vector<OracleToken> Oracle::tokens(std::span<const std::int64_t> tokens) co
   });
   for (std::int64_t s = 0; s < std::ssize(tokens); ++s) {
     double y_squares = 0, dx_squares = 0;
-    for (std::int64_t j = 0; j < shape_.top_k; ++j) {
-      const std::int64_t at = s * shape_.top_k + j;
+    for (std::int64_t j = 0; j < places(); ++j) {
+      const std::int64_t at = s * places() + j;
       if (y_rows[at].empty()) continue;  // dropped
       add_scaled(shape_.hidden, samples[s].score[j], y_rows[at].data(), samples[s].y.data());
       add_scaled(shape_.hidden, 1, dx_rows[at].data(), samples[s].dx.data());
@@ -192,7 +192,7 @@ void Oracle::run_expert(std::int64_t expert, std::span<const Row> rows, std::spa
   leave(batch, samples);
   const std::int64_t h = shape_.hidden;
   for (std::int64_t r = 0; r < batch.n; ++r) {
-    const std::int64_t at = rows[r].sample * shape_.top_k + rows[r].choice;
+    const std::int64_t at = rows[r].sample * places() + rows[r].choice;
     y_rows[at].assign(batch.out.begin() + r * h, batch.out.begin() + (r + 1) * h);
     dx_rows[at].assign(batch.dx.begin() + r * h, batch.dx.begin() + (r + 1) * h);
     y_rows[at].push_back(batch.out_squares[r]);  // behind the row: its terms
@@ -302,7 +302,7 @@ void Oracle::unit(std::int64_t expert, std::int64_t j, std::span<const std::int6
   const double w1_norm[2] = {norm(&w1_columns[0]), columns == 2 ? norm(&w1_columns[h]) : 0},
                w2_norm = norm(w2_row.data());
   for (const std::int64_t slot : slots) {
-    const std::int64_t token = slot / shape_.top_k;
+    const std::int64_t token = slot / places();
     const float* x = &x_[token * h];
     const float* dy = &dy_[token * h];
     const double score = gate_output_.score[slot], x_norm = norm_of(x_, token),
@@ -341,14 +341,14 @@ std::vector<double> Oracle::db2(std::int64_t expert) const {
   std::vector<double> sum(static_cast<std::size_t>(shape_.hidden));
   for (const std::int64_t slot : slots_of(expert))
     for (std::int64_t i = 0; i < shape_.hidden; ++i)
-      sum[i] += double{gate_output_.score[slot]} * dy_[slot / shape_.top_k * shape_.hidden + i];
+      sum[i] += double{gate_output_.score[slot]} * dy_[slot / places() * shape_.hidden + i];
   return sum;
 }
 
 double Oracle::db2_terms(std::int64_t expert) const {
   double squares = 0;
   for (const std::int64_t slot : slots_of(expert))
-    squares += squared(double{gate_output_.score[slot]} * norm_of(dy_, slot / shape_.top_k));
+    squares += squared(double{gate_output_.score[slot]} * norm_of(dy_, slot / places()));
   return std::sqrt(squares);
 }
 

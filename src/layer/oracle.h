@@ -92,8 +92,9 @@ class Oracle {
   double weight(Parameter parameter, std::int64_t index) const;
   std::vector<std::int64_t> slots_of(std::int64_t expert) const;
   std::span<const std::int32_t> chosen_of(std::int64_t token) const {
-    return std::span(gate_output_.chosen).subspan(token * shape_.top_k, shape_.top_k);
+    return std::span(gate_output_.chosen).subspan(token * places(), places());
   }
+  std::int64_t places() const { return shape_.slots_per_token(); }
   std::vector<double> logits_of(std::int64_t token) const;
   GateSlopes slopes_of_layer(std::int64_t token) const;
   struct GateMean {

@@ -19,7 +19,7 @@ std::optional<LossGradient> Oracle::loss_gradient(std::int64_t token, std::span<
 
 /// By the scores that the layer found; by the logits too if the gate needs them.
 GateSlopes Oracle::slopes_of_layer(std::int64_t token) const {
-  const auto scores = std::span(gate_output_.score).subspan(token * shape_.top_k, shape_.top_k);
+  const auto scores = std::span(gate_output_.score).subspan(token * places(), places());
   return gate_->slopes(gate_->rule().differentiates_logits() ? logits_of(token) : std::vector<double>(),
                        chosen_of(token), std::vector<double>(scores.begin(), scores.end()));
 }
@@ -27,7 +27,7 @@ GateSlopes Oracle::slopes_of_layer(std::int64_t token) const {
 /// body(token, expert, dscore, mean, slope) for every logit that has a gradient, in order of tokens.
 template <class Body>
 void Oracle::each_dlogit(Body body) const {
-  const std::int64_t k = shape_.top_k;
+  const std::int64_t k = places();
   for (std::int64_t t = 0; t < shape_.tokens; ++t) {
     const auto chosen = chosen_of(t);
     const GateSlopes slopes = slopes_of_layer(t);

@@ -6,7 +6,7 @@
 namespace moebench {
 
 Routing::Routing(const Shape& shape, std::int64_t tokens, Memory& memory, bool drops) {
-  const std::int64_t slots = tokens * shape.top_k;
+  const std::int64_t slots = tokens * shape.slots_per_token();
   storage_ = allocate_together(memory, [&](BumpAllocator& allocator) {
     allocator.allocate(logits, tokens * shape.experts);
     allocator.allocate(dlogits, tokens * shape.experts);

@@ -155,7 +155,7 @@ SecondResults SecondWay::run(const Oracle& oracle, const GateOutput& gate_output
 /// The gate of this rank's tokens.
 void SecondWay::score_tokens(const Oracle& oracle, std::span<const std::int32_t> chosen,
                              SecondResults& results) {
-  const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
+  const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.slots_per_token();
   const std::int64_t first = shape_.first_token(world_.rank()), tokens = shape_.tokens_of(world_.rank());
   const UniformField field = workload_.field(Parameter::gate);
   gate_.resize(static_cast<std::size_t>(h * e));
@@ -242,7 +242,7 @@ void SecondWay::upload_rows(const Tensor& to, std::span<const std::int64_t> slot
   pool_.parallel_for(std::ssize(slots), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const float scale = scaled ? score_[slots[r]] : 1.0f;
-      const float* row = &from[slots[r] / shape_.top_k * h];
+      const float* row = &from[slots[r] / shape_.slots_per_token() * h];
       for (std::int64_t i = 0; i < h; ++i) rows_[r * h + i] = scale * row[i];
     }
   });
@@ -252,7 +252,7 @@ void SecondWay::upload_rows(const Tensor& to, std::span<const std::int64_t> slot
 
 /// Tokens differ within an expert: each row adds to sums of its own.
 void SecondWay::add_outputs(const Oracle& oracle, std::span<const std::int64_t> slots) {
-  const std::int64_t h = shape_.hidden, k = shape_.top_k;
+  const std::int64_t h = shape_.hidden, k = shape_.slots_per_token();
   backend_.download({rows_.data(), slots.size() * static_cast<std::size_t>(h)},
                     device_->out.view().slice(0, std::ssize(slots)));
   pool_.parallel_for(std::ssize(slots), 1, [&](std::int64_t begin, std::int64_t end) {
@@ -277,7 +277,7 @@ void SecondWay::add_outputs(const Oracle& oracle, std::span<const std::int64_t> 
 }
 
 void SecondWay::add_input_gradients(std::span<const std::int64_t> slots) {
-  const std::int64_t h = shape_.hidden, k = shape_.top_k;
+  const std::int64_t h = shape_.hidden, k = shape_.slots_per_token();
   backend_.download({rows_.data(), slots.size() * static_cast<std::size_t>(h)},
                     device_->dx.view().slice(0, std::ssize(slots)));
   pool_.parallel_for(std::ssize(slots), 1, [&](std::int64_t begin, std::int64_t end) {
@@ -324,7 +324,7 @@ void SecondWay::sum_over_ranks() {
 
 /// This rank's tokens out of the sums, and what the gate adds to dx.
 void SecondWay::finish(const Oracle& oracle, std::span<const std::int32_t> chosen, SecondResults& results) {
-  const std::int64_t h = shape_.hidden, k = shape_.top_k;
+  const std::int64_t h = shape_.hidden, k = shape_.slots_per_token();
   const std::int64_t first = shape_.first_token(world_.rank()), tokens = shape_.tokens_of(world_.rank());
   for (auto* rows : {&results.y, &results.dx}) rows->resize(static_cast<std::size_t>(tokens * h));
   for (auto* terms : {&results.y_terms, &results.dx_terms, &results.dscore_terms})
@@ -348,7 +348,7 @@ void SecondWay::finish(const Oracle& oracle, std::span<const std::int32_t> chose
 /// What the gate adds to dx of one token.
 void SecondWay::add_gate(const Oracle& oracle, std::span<const std::int32_t> chosen, std::int64_t t,
                          double dscore_terms, SecondResults& results) const {
-  const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.top_k;
+  const std::int64_t h = shape_.hidden, e = shape_.experts, k = shape_.slots_per_token();
   const std::span<const double> logits(&results.logits[t * e], static_cast<std::size_t>(e)),
       scores(&results.score[t * k], static_cast<std::size_t>(k));
   const double* dscore = &results.dscore[t * k];

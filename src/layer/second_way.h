@@ -56,7 +56,7 @@ class SecondWay {
  private:
   struct Device;  ///< the engine, one expert's weights and gradients, and some rows
   /// Of sums_.
-  std::int64_t columns() const { return 2 * shape_.hidden + shape_.top_k + 3; }
+  std::int64_t columns() const { return 2 * shape_.hidden + shape_.slots_per_token() + 3; }
   std::string lacking(std::int64_t rows) const;
   std::string allocate(const std::string& tested);
   void score_tokens(const Oracle& oracle, std::span<const std::int32_t> chosen, SecondResults& results);

@@ -108,7 +108,7 @@ class Verification {
   /// Every token has chosen K different experts that exist, and its slots go there, or, where the gate may drop them,
   /// to none. The same on every rank.
   bool is_valid() const {
-    const std::int64_t k = shape_.top_k;
+    const std::int64_t k = shape_.slots_per_token();
     const bool may_drop = layer_.may_drop();
     for (std::int64_t slot = 0; slot < std::ssize(gate_output_.chosen); ++slot) {
       const std::int32_t expert = gate_output_.chosen[slot], goes_to = gate_output_.expert_of[slot];
@@ -128,7 +128,8 @@ class Verification {
     for (std::int64_t slot = 0; slot < std::ssize(expected); ++slot) {
       if (gate_output_.expert_of[slot] == expected[slot]) continue;
       if (item.error++ == 0)
-        item.where = cat("token ", slot / shape_.top_k, ", choice ", slot % shape_.top_k);
+        item.where =
+            cat("token ", slot / shape_.slots_per_token(), ", choice ", slot % shape_.slots_per_token());
     }
     items_.push_back(item);
   }
@@ -140,7 +141,7 @@ class Verification {
     sample_ = evenly_spaced(tokens_, options_.full ? tokens_ : kSampledTokens);
     for (std::int64_t& token : sample_) token += first_;
     expected_ = oracle.tokens(sample_);
-    const std::int64_t h = shape_.hidden, k = shape_.top_k;
+    const std::int64_t h = shape_.hidden, k = shape_.slots_per_token();
     RowErrors score = token_errors(k), y = token_errors(h), dscore = token_errors(k), dx = token_errors(h);
     double misrouted = 0;
     for (std::size_t s = 0; s < sample_.size(); ++s) {
@@ -168,13 +169,13 @@ class Verification {
   /// By how much the best expert left out beats the worst one taken, relative to the largest of what is ranked. What is
   /// replayed follows from no logits: infinite unless it is what should be replayed, in its order.
   double misrouting(std::int64_t token, const double* of_token) const {
-    const std::int32_t* chosen = &gate_output_.chosen[token * shape_.top_k];
+    const std::int32_t* chosen = &gate_output_.chosen[token * shape_.slots_per_token()];
     if (layer_.replays()) {
       const auto target = workload_.target_experts(options_.step, token);
       return std::equal(target.begin(), target.end(), chosen) ? 0 : std::numeric_limits<double>::infinity();
     }
     return moebench::misrouting(layer_.gate(), {of_token, static_cast<std::size_t>(shape_.experts)},
-                                {chosen, static_cast<std::size_t>(shape_.top_k)});
+                                {chosen, static_cast<std::size_t>(shape_.slots_per_token())});
   }
 
   void compare_gate_gradient(const Oracle& oracle) {
@@ -234,7 +235,7 @@ class Verification {
   }
 
   void compare_all_tokens(const SecondResults& way) {
-    const std::int64_t h = shape_.hidden, k = shape_.top_k;
+    const std::int64_t h = shape_.hidden, k = shape_.slots_per_token();
     RowErrors score = token_errors(k), y = token_errors(h), dscore = token_errors(k), dx = token_errors(h);
     for (std::int64_t t = 0; t < tokens_; ++t) {
       const std::int64_t slot = (first_ + t) * k;
@@ -256,7 +257,7 @@ class Verification {
   }
 
   void compare_with_sample(const SecondResults& way, CheckItem& second) {
-    const std::int64_t h = shape_.hidden, k = shape_.top_k;
+    const std::int64_t h = shape_.hidden, k = shape_.slots_per_token();
     RowErrors rows = token_errors(h), scores = token_errors(k);
     for (std::size_t s = 0; s < sample_.size(); ++s) {
       const OracleToken& expected = expected_[s];

@@ -65,7 +65,7 @@ std::string why_cut(std::string_view what, std::int64_t group, const Shape& shap
 
 std::int64_t capacity_scratch(const Capacity& capacity, const Shape& shape, std::int64_t tokens) {
   if (!capacity.limits() || tokens == 0) return 0;
-  return tokens * shape.top_k + tokens / capacity.group_of(shape) * shape.experts;
+  return tokens * shape.slots_per_token() + tokens / capacity.group_of(shape) * shape.experts;
 }
 
 }  // namespace moebench

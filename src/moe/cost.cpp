@@ -19,7 +19,7 @@ struct Terms {
 
   Terms(const Shape& shape, const RankLoad& load)
       : T(static_cast<double>(load.tokens)),
-        S(T * static_cast<double>(shape.top_k)),
+        S(T * static_cast<double>(shape.slots_per_token())),
         H(static_cast<double>(shape.hidden)),
         F(static_cast<double>(shape.ffn)),
         E(static_cast<double>(shape.experts)),
@@ -195,7 +195,8 @@ MemoryEstimate estimate_memory(const Shape& shape, bool backward, int input_sets
   const double inside = W1 + F + (backward ? W1 + F : 0);  // pre-activation, activation, and their gradients
   return {.weights = parameters * s,
           .gradients = backward ? parameters * s : 0,
-          .activations = (row_tensors * H + n * inside) * s + 2 * T * E * 4 + S * 5 * 4,
+          .activations = (row_tensors * H + n * inside) * s + 2 * T * E * 4 +
+                         T * static_cast<double>(shape.slots_per_token()) * 5 * 4,
           // x and dy of every set; y, and dx.
           .inputs = (input_sets + 1) * T * H * s * passes};
 }

@@ -26,6 +26,11 @@ double relative_entropy(std::span<const std::int64_t> rows, double mean) {
   return entropy / std::log(static_cast<double>(rows.size()));
 }
 
+/// Of K rows for each token of a table of so many slots.
+std::int64_t lacking(const Shape& shape, std::int64_t slots, std::int64_t rows) {
+  return std::max<std::int64_t>(slots / shape.slots_per_token() * shape.top_k - rows, 0);
+}
+
 }  // namespace
 
 LoadStats load_stats(std::span<const std::int64_t> rows) {
@@ -46,35 +51,37 @@ LoadStats load_stats(std::span<const std::int64_t> rows) {
 
 TokenLoad token_load(const Shape& shape, std::span<const std::int32_t> expert_of) {
   TokenLoad load{.rows = std::vector<std::int64_t>(static_cast<std::size_t>(shape.experts))};
-  const std::int64_t k = shape.top_k;
+  const std::int64_t k = shape.slots_per_token();
   std::vector<std::int64_t> last_token(static_cast<std::size_t>(shape.ep), -1);  // that went to each rank
   for (std::int64_t slot = 0; slot < std::ssize(expert_of); ++slot) {
     const std::int32_t expert = expert_of[static_cast<std::size_t>(slot)];
-    if (expert < 0) {
-      ++load.dropped;
-      continue;
-    }
+    if (expert < 0) continue;
     ++load.rows[static_cast<std::size_t>(expert)];
     std::int64_t& last = last_token[static_cast<std::size_t>(expert / shape.experts_per_rank())];
     load.ranks += last != slot / k;
     last = slot / k;
   }
+  const std::int64_t rows = std::reduce(load.rows.begin(), load.rows.end());
+  load.dropped = lacking(shape, std::ssize(expert_of), rows);
   return load;
 }
 
-Drops count_drops(std::span<const std::int32_t> expert_of, std::span<const float> score, std::int64_t top_k) {
-  Drops drops{.slots = std::ssize(expert_of)};
-  for (std::int64_t token = 0; token < drops.slots / top_k; ++token) {
+Drops count_drops(const Shape& shape, std::span<const std::int32_t> expert_of, std::span<const float> score) {
+  const std::int64_t slots = shape.slots_per_token(), tokens = std::ssize(expert_of) / slots;
+  Drops drops{.slots = tokens * shape.top_k};
+  std::int64_t rows = 0;
+  for (std::int64_t token = 0; token < tokens; ++token) {
     std::int64_t of_token = 0;
-    for (std::int64_t slot = token * top_k; slot < (token + 1) * top_k; ++slot) {
+    for (std::int64_t slot = token * slots; slot < (token + 1) * slots; ++slot) {
       const bool dropped = expert_of[slot] < 0;
       of_token += dropped;
       drops.weight += score[slot];
       if (!dropped) drops.kept_weight += score[slot];
     }
-    drops.dropped += of_token;
-    drops.lost_tokens += of_token == top_k;
+    rows += slots - of_token;
+    drops.lost_tokens += of_token == slots;
   }
+  drops.dropped = lacking(shape, std::ssize(expert_of), rows);
   return drops;
 }
 

@@ -29,17 +29,18 @@ struct Drops {
 };
 
 LoadStats load_stats(std::span<const std::int64_t> rows);
-/// expert_of [T, K], −1: dropped; score [T, K].
-Drops count_drops(std::span<const std::int32_t> expert_of, std::span<const float> score, std::int64_t top_k);
+/// expert_of [T, slots], −1: no expert; score [T, slots]. Of tokens whose number of experts varies, what lacks of K for each is
+/// dropped.
+Drops count_drops(const Shape& shape, std::span<const std::int32_t> expert_of, std::span<const float> score);
 
 /// What the gate chose for some tokens in one step.
 struct TokenLoad {
   std::vector<std::int64_t> rows;  ///< [E] of each expert
-  std::int64_t dropped = 0;        ///< slots without an expert
+  std::int64_t dropped = 0;        ///< of the K choices of each token, those without a row
   std::int64_t ranks = 0;          ///< summed over the tokens: ranks that a token goes to, its own included
 };
 
-/// `expert_of` [tokens, K], −1: dropped.
+/// `expert_of` [tokens, slots], −1: no expert.
 TokenLoad token_load(const Shape& shape, std::span<const std::int32_t> expert_of);
 
 }  // namespace moebench

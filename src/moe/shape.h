@@ -29,8 +29,12 @@ struct Shape {
   Activation activation = Activation::gelu;
   bool bias = false;
   DType dtype = DType::fp32;
+  /// Places for the experts of a token where their number varies, a place without one being −1; 0: K, all taken. Then K is how
+  /// many a token has on average.
+  std::int64_t slots = 0;
 
   std::int64_t experts_per_rank() const { return experts / ep; }
+  std::int64_t slots_per_token() const { return slots > 0 ? slots : top_k; }
   /// Columns of an expert's first matrix: F, or 2F for SwiGLU ([gate | up]).
   std::int64_t w1_cols() const { return activation == Activation::swiglu ? 2 * ffn : ffn; }
   /// Tokens are dealt in order, as evenly as possible: rank r holds [first_token(r), first_token(r+1)).

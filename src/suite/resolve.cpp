@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "layer/gates/gate.h"
 #include "moe/target_imbalance.h"
 
 namespace moebench {
@@ -70,6 +71,7 @@ Case resolve(const Settings& values, const RunCapabilities& machine) {
     if (flag.name != "subject" && flag.name != "ranks" && flag.name != "ep") write(flag.name);
   for (const Flag& flag : flags())
     if (flag.default_of && !values.contains(flag.name)) flag.write(point, flag.default_of(point));
+  if (point.subject == SubjectKind::layer) point.shape.slots = slots_of(find_gate(point.gate), point.shape);
   if (point.backend == kAuto) point.backend = machine.backend;
   if (point.comm == kAuto) point.comm = machine.comm;
   if (point.engine == kAuto)

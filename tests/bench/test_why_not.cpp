@@ -50,7 +50,7 @@ TEST(WhyNot, AsksSizesGateEngineSubjectAndBackendInThisOrder) {
   point.shape.top_k = 2;
   EXPECT_EQ(why_not(point, backend),
             "unknown gate 'no-gate'; valid: topk, softmax-topk, sigmoid, sqrtsoftplus, switch, gshard, "
-            "noisy-topk, forced");
+            "noisy-topk, forced, expert-choice");
   point.gate = "topk";
   EXPECT_EQ(why_not(point, backend), "engine loop refuses");
   backend.refuse_engine = false;
@@ -119,6 +119,22 @@ TEST(WhyNot, KnowsByItsTraitsWhichEngineTheDirectExchangeCannotServe) {
   EXPECT_EQ(
       why_not(point, backend),
       "overlap wgrad needs an engine that runs a pass in parts; engine loop of backend refusing does not");
+}
+
+TEST(WhyNot, RefusesRoomForARowInEachPlaceOfAToken) {
+  Case point = small();
+  point.gate = "expert-choice";
+  point.gate_options.capacity = {.factor = 1, .policy = DropPolicy::probs};
+  point.shape.slots = 4;
+  EXPECT_EQ(why_not(point, cpu_capabilities()), "");
+  point.shape.ranks = point.shape.ep = 2;
+  point.exchange = Exchange::direct;
+  EXPECT_EQ(why_not(point, cpu_capabilities()), "");
+  point.overlap = Overlap::tile;
+  EXPECT_EQ(
+      why_not(point, cpu_capabilities()),
+      "overlap tile keeps room for a row in each of the 4 places of a token under gate expert-choice; valid: "
+      "none, wgrad, peer");
 }
 
 TEST(WhyNot, AsksTheDenseSubjectsEngineAboutOneWideExpert) {

@@ -14,11 +14,11 @@ namespace {
 
 TEST_P(EveryBackend, GatesOfTheTableScoreAndDifferentiateAsTheirDefinitions) {
   for (const GateCase& gate : gate_cases())
-    for (const auto& [experts, k] :
+    for (const auto& [experts, top_k] :
          {std::pair{1, 1}, {6, 1}, {6, 2}, {7, 7}, {40, 6}, {100, 40}, {256, 8}, {1024, 6}, {1200, 3}}) {
-      SCOPED_TRACE(gate.name + ", " + std::to_string(experts) + " experts, k " + std::to_string(k));
-      const std::int64_t tokens = 5;
-      const Shape shape{.tokens = tokens, .experts = experts, .top_k = k};
+      SCOPED_TRACE(gate.name + ", " + std::to_string(experts) + " experts, k " + std::to_string(top_k));
+      const std::int64_t tokens = 5, k = gate.gate->all_experts ? experts : top_k;
+      const Shape shape{.tokens = tokens, .experts = experts, .top_k = top_k};
       if (!gate.knows(shape)) continue;
       const auto definition = gate.define(shape);
       std::vector<float> identity(experts * experts);
@@ -122,6 +122,59 @@ TEST_P(EveryBackend, LimitKeepsTheSlotsOfTheDefinition) {
         EXPECT_TRUE(apart.host() == limited(by_chance, shape, 3, choice, scores));
       }
     }
+}
+
+/// A place for each expert in every token, in order; many scores are equal.
+TEST_P(EveryBackend, LimitByExpertKeepsTheSlotsOfTheDefinition) {
+  struct Some {
+    std::int64_t tokens, experts, k, group;
+    double factor;
+  };
+  for (const Some& some : {Some{4, 1, 1, 2, 0.5},
+                           {48, 5, 2, 16, 1},
+                           {4096, 8, 2, 2048, 1.25},
+                           {700, 64, 6, 700, 1},
+                           {96, 300, 4, 32, 1},
+                           {64, 4, 4, 64, 1}})
+    for (const DropPolicy policy : {DropPolicy::position, DropPolicy::probs}) {
+      const auto& [tokens, experts, k, group, factor] = some;
+      SCOPED_TRACE(std::to_string(tokens) + " tokens, " + std::to_string(experts) + " experts");
+      const Shape shape{.tokens = tokens, .experts = experts, .top_k = k, .slots = experts};
+      const DropRule rule{.capacity = {.factor = factor, .policy = policy, .group = group}};
+      std::vector<std::int32_t> choice(tokens * experts);
+      std::vector<float> scores(choice.size());
+      for (std::int64_t slot = 0; slot < std::ssize(choice); ++slot) {
+        choice[slot] = mix(8, slot) % 10 == 0 ? -1 : static_cast<std::int32_t>(slot % experts);
+        scores[slot] = static_cast<float>(mix(7, slot) % 50) / 100;
+      }
+      const Array<std::int32_t> from(*backend_, choice);
+      const Array<float> score(*backend_, scores);
+      Array<std::int32_t> to(*backend_, std::vector<std::int32_t>(choice.size(), 77)),
+          scratch(*backend_, static_cast<std::size_t>(capacity_scratch(rule.capacity, shape, tokens)));
+      backend_->limit({.from = from,
+                       .to = to,
+                       .score = score,
+                       .scratch = scratch,
+                       .top_k = experts,
+                       .experts = experts,
+                       .group = group,
+                       .rows = rule.capacity.rows_of(shape),
+                       .policy = policy,
+                       .by_expert = true});
+      EXPECT_TRUE(to.host() == limited(rule, shape, 0, choice, scores));
+    }
+}
+
+/// e^1000 is no number.
+TEST_P(EveryBackend, ScoresOfAllExpertsDoNotOverflow) {
+  const Tensor x = of(2, 3, {-1000, 1000, 999, -2000, -1000, -1000}),
+               identity = of(3, 3, {1, 0, 0, 0, 1, 0, 0, 0, 1});
+  Array<float> logits(*backend_, 6), score(*backend_, 6);
+  Array<std::int32_t> chosen(*backend_, 6);
+  backend_->gate(GateForward{x, identity, logits, chosen, score, 3, {.all_experts = true}});
+  EXPECT_EQ(chosen.host(), (std::vector<std::int32_t>{0, 1, 2, 0, 1, 2}));
+  const float expected[] = {0, 0.7310586f, 0.2689414f, 0, 0.5f, 0.5f};
+  for (int i = 0; i < 6; ++i) EXPECT_NEAR(score.host()[static_cast<std::size_t>(i)], expected[i], 1e-6);
 }
 
 TEST_P(EveryBackend, PlanGivesDroppedSlotsNoRow) {

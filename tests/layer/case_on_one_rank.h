@@ -10,6 +10,11 @@
 
 namespace moebench {
 
+inline Shape with_slots(Shape shape, const GateEntry& gate) {
+  shape.slots = slots_of(gate, shape);
+  return shape;
+}
+
 struct CaseOnOneRank {
   CaseOnOneRank(const Shape& shape, const std::string& engine, RoutingDistribution routing = {},
                 std::uint64_t seed = 1, int threads = 2, const GateEntry* gate = &default_gate(),
@@ -18,8 +23,9 @@ struct CaseOnOneRank {
         backend(make_cpu_backend(threads)),
         pool(threads),
         groups(world->make_comm(backend->memory(), backend->stream()), 1),
-        workload(shape, routing, seed),
-        layer(shape, groups, *backend, {.engine = engine, .gate = gate, .gate_options = gate_options}) {}
+        workload(with_slots(shape, *gate), routing, seed),
+        layer(workload.shape(), groups, *backend,
+              {.engine = engine, .gate = gate, .gate_options = gate_options}) {}
 
   std::vector<CheckItem> verify_all() {
     return verify(layer, workload, *world, *backend, pool, {.full = true});

@@ -20,8 +20,10 @@ struct GateCase {
   std::vector<std::string> engines(const Capabilities& backend) const {
     return options == GateOptions{} ? backend.engines() : std::vector<std::string>{"loop"};
   }
-  /// With two choices or one, if it takes the shape only so.
+  /// With two choices or one, if it takes the shape only so; with whole groups, and places for the experts that a token may have.
   Shape fitted(Shape shape) const {
+    if (options.capacity.limits()) shape.tokens -= shape.tokens % (options.capacity.group * shape.ranks);
+    shape.slots = slots_of(*gate, shape);
     for (const std::int64_t k : {shape.top_k, std::min<std::int64_t>(2, shape.experts), std::int64_t{1}}) {
       shape.top_k = k;
       if (knows(shape)) break;
@@ -37,6 +39,8 @@ inline std::vector<GateCase> gate_cases() {
     std::string name(gate->name);
     std::replace(name.begin(), name.end(), '-', '_');
     cases.push_back({name, gate});
+    if (gate->all_experts)
+      cases.back().options.capacity = {.factor = 1, .policy = DropPolicy::probs, .group = 4};
   }
   cases.push_back({"dropping", &kDroppingGate});
   const LossOptions losses{.aux = 5, .sequence = 1, .z = 1};  // groups of one token are whole in any layout

@@ -74,10 +74,11 @@ class EveryGateLimited : public testing::TestWithParam<GateCase> {
   /// A layer of this gate and this capacity; none if the gate is not for such a shape.
   static std::unique_ptr<CaseOnOneRank> make(const Shape& some, const std::string& engine,
                                              const RoutingDistribution& routing, const Capacity& capacity) {
-    const Shape shape = GetParam().fitted(in_groups(some));
+    const Shape shape = in_groups(GetParam().fitted(some));
     if (!GetParam().knows(shape)) return nullptr;
     GateOptions options = GetParam().options;
     options.capacity = capacity;
+    if (!GetParam().gate->why_not(shape, options).empty()) return nullptr;
     return std::make_unique<CaseOnOneRank>(shape, engine, routing, 1, 2, GetParam().gate, options);
   }
 };

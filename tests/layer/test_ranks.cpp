@@ -42,6 +42,7 @@ Results run(Shape shape, int ep, const LayerOptions& options, RoutingDistributio
             bool& replicas_agree) {
   shape.ranks = world.size();
   shape.ep = ep;
+  shape.slots = slots_of(*options.gate, shape);
   const auto backend = make_backend();
   Groups groups(world.make_comm(backend->memory(), backend->stream()), ep);
   const Workload workload(shape, routing, 3);

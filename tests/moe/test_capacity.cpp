@@ -69,7 +69,7 @@ TEST(Capacity, ReadsNoneAndNumbersAboveZero) {
 TEST(Drops, AreCountedWithTheirWeight) {
   const std::int32_t expert_of[] = {1, -1, -1, -1, 0, 2};
   const float score[] = {0.75f, 0.25f, 0.5f, 0.5f, 1.0f, 0.0f};
-  const Drops drops = count_drops(expert_of, score, 2);
+  const Drops drops = count_drops({.experts = 8, .top_k = 2}, expert_of, score);
   EXPECT_EQ(drops.slots, 6);
   EXPECT_EQ(drops.dropped, 3);
   EXPECT_EQ(drops.lost_tokens, 1);

@@ -183,4 +183,18 @@ def traces_are_shown_and_converted():
     expect_refused(moebench("trace show"), 2, "needs a trace")
 
 
+def experts_that_choose_have_as_many_rows_as_each_other_on_any_number_of_ranks():
+    for ranks in (1, 2):
+        given = f"run {small(gate='expert-choice', gate_group=8, top_k=1, hidden=16, total_tokens=32, ranks=ranks, steps=1).replace('--tokens 8 ', '')}"
+        for exchange in ("fused", "direct"):
+            assert moebench(f"{given} --exchange {exchange} --check full --json {ranks}-{exchange}.json").code == 0
+    for name in ("1-fused", "2-fused", "2-direct"):
+        (point,) = report(f"{name}.json")["points"]
+        assert point["check"]["passed"] and point["routing"]["steps"][0]["expert_rows"] == [8, 8, 8, 8]
+        assert point["load"]["drops"]["dropped_pct"] == 0 and 0 < point["load"]["drops"]["lost_tokens"] < 32
+    expect_refused(moebench(f"run {small(gate='expert-choice', routing='zipf:1')}"), 2, "gate expert-choice does not follow routing zipf:1")
+    expect_refused(moebench(f"run {small(gate='expert-choice', capacity='none')}"), 2, "needs a capacity")
+    expect_refused(moebench(f"run {small(gate='expert-choice', gate_group=3)}"), 2, "gate-group 3 does not divide the 8 tokens of rank 0")
+
+
 main(globals())

@@ -79,6 +79,14 @@ TEST(RoutingFlags, TakeNoFewerStepsThanThePeriod) {
       "--steps 11 is less than the 12 steps of routing W6");
 }
 
+TEST(GateFlags, GiveAGateItsPublishedCapacityAndTokensTheirPlaces) {
+  const Case point = only_case({{"gate", "expert-choice"}, {"experts", "16"}});
+  EXPECT_EQ(point.shape.slots, 16);
+  EXPECT_EQ(point.gate_options.capacity.factor, 1);
+  EXPECT_EQ(point.gate_options.capacity.policy, DropPolicy::probs);
+  EXPECT_EQ(only_case({{"experts", "16"}}).shape.slots, 0);
+}
+
 TEST(RoutingFlags, RefuseATraceThatIsNotThere) {
   expect_usage_error(
       [] {

@@ -113,6 +113,17 @@ void score_chosen(const GateRule& rule, const float* logits, std::int64_t expert
   for (std::int64_t j = 0; j < k; ++j) score[j] *= rule.scale / sum;
 }
 
+/// Every expert and its share of the softmax, in order.
+void score_all(std::span<const float> logits, std::int32_t* chosen, float* score) {
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  float sum = 0;
+  for (std::size_t e = 0; e < logits.size(); ++e) sum += score[e] = std::exp(logits[e] - largest);
+  for (std::size_t e = 0; e < logits.size(); ++e) {
+    chosen[e] = static_cast<std::int32_t>(e);
+    score[e] /= sum;
+  }
+}
+
 /// dlogits [E] of one token, from its logits (if the rule needs them), choice, scores and their gradients.
 void differentiate_scores(const GateRule& rule, const float* logits, std::int64_t experts,
                           const std::int32_t* chosen, const float* score, const float* dscore, std::int64_t k,
@@ -207,6 +218,10 @@ void gate_forward(ThreadPool& pool, const GateForward& args) {
       float* logits = args.logits.data() + t * experts;
       std::int32_t* chosen = args.expert_of.data() + t * k;
       if (args.rule.noise.deviation > 0) perturb(args.rule.noise, t * experts, experts, logits);
+      if (args.rule.all_experts) {
+        score_all({logits, static_cast<std::size_t>(experts)}, chosen, args.score.data() + t * k);
+        continue;
+      }
       if (args.rule.ranks_by_score())
         rank_by_score(args.rule, {logits, static_cast<std::size_t>(experts)}, ranks);
       top_k(args.rule.ranks_by_score() ? ranks.data() : logits, experts, k, chosen);

@@ -30,7 +30,7 @@ class AllToAllDispatcher final : public Dispatcher {
         backward_(args.backward),
         layout_(args.ranks.size(), args.shape.experts_per_rank()),
         expert_of_row_storage_(args.backend.memory(), 0) {
-    const std::int64_t slots = tokens_ * shape_.top_k;
+    const std::int64_t slots = tokens_ * shape_.slots_per_token();
     storage_ = allocate_together(backend_.memory(), [&](BumpAllocator& allocator) {
       allocator.allocate(counts_, shape_.experts);
       allocator.allocate(offsets_, shape_.experts + 1);
@@ -45,8 +45,8 @@ class AllToAllDispatcher final : public Dispatcher {
     const auto rows = [&](std::int64_t n) {
       return Tensor(backend_.memory(), shape_.dtype, n, shape_.hidden);
     };
-    for (Tensor* tensor : {&sent_rows_, &returned_}) *tensor = rows(slots);
-    for (Tensor* tensor : {&sent_dout_, &returned_drows_}) *tensor = rows(backward_ ? slots : 0);
+    for (Tensor* tensor : {&sent_rows_, &returned_}) *tensor = rows(args.rows);
+    for (Tensor* tensor : {&sent_dout_, &returned_drows_}) *tensor = rows(backward_ ? args.rows : 0);
     for (Tensor* tensor : {&rows_, &out_, &dout_, &drows_, &messages_}) *tensor = rows(0);
   }
 
@@ -61,7 +61,8 @@ class AllToAllDispatcher final : public Dispatcher {
                      .slot_of = {}});
     });
     run_stage(Stage::pack, pass, trace, [&] {
-      backend_.pack(PackForward{.x = x, .row_of = row_of_, .rows = sent_rows_, .top_k = shape_.top_k});
+      backend_.pack(
+          PackForward{.x = x, .row_of = row_of_, .rows = sent_rows_, .top_k = shape_.slots_per_token()});
     });
     run_stage(Stage::sizes, pass, trace, [&] { exchange_sizes(); });
     run_stage(Stage::dispatch, pass, trace, [&] { send_to_experts(sent_rows_, rows_); });
@@ -78,8 +79,11 @@ class AllToAllDispatcher final : public Dispatcher {
   void combine(const Routing& routing, const TensorView& y, Trace& trace) override {
     run_stage(Stage::collect, Pass::forward, trace, [&] { send_back(out_, returned_); });
     run_stage(Stage::combine, Pass::forward, trace, [&] {
-      backend_.combine(CombineForward{
-          .rows = returned_, .row_of = row_of_, .score = routing.score, .y = y, .top_k = shape_.top_k});
+      backend_.combine(CombineForward{.rows = returned_,
+                                      .row_of = row_of_,
+                                      .score = routing.score,
+                                      .y = y,
+                                      .top_k = shape_.slots_per_token()});
     });
   }
 
@@ -91,7 +95,7 @@ class AllToAllDispatcher final : public Dispatcher {
                                        .score = routing.score,
                                        .drows = sent_dout_,
                                        .dscore = routing.dscore,
-                                       .top_k = shape_.top_k});
+                                       .top_k = shape_.slots_per_token()});
     });
     run_stage(Stage::collect, Pass::backward, trace, [&] { send_to_experts(sent_dout_, dout_); });
   }
@@ -103,8 +107,8 @@ class AllToAllDispatcher final : public Dispatcher {
   void combine_gradient(const Routing&, const TensorView& dx, Trace& trace) override {
     run_stage(Stage::dispatch, Pass::backward, trace, [&] { send_back(drows_, returned_drows_); });
     run_stage(Stage::pack, Pass::backward, trace, [&] {
-      backend_.pack(
-          PackBackward{.drows = returned_drows_, .row_of = row_of_, .dx = dx, .top_k = shape_.top_k});
+      backend_.pack(PackBackward{
+          .drows = returned_drows_, .row_of = row_of_, .dx = dx, .top_k = shape_.slots_per_token()});
     });
   }
 
@@ -117,7 +121,7 @@ class AllToAllDispatcher final : public Dispatcher {
     RankLoad load{.tokens = tokens_, .rows = layout_.received_rows(), .peers = ranks_.size() - 1};
     for (const std::int64_t count : rows_of_experts()) load.active_experts += count > 0;
     const std::int64_t e = shape_.experts_per_rank();
-    load.dropped = tokens_ * shape_.top_k;
+    load.dropped = tokens_ * shape_.slots_per_token();
     for (std::int64_t i = 0; i < std::ssize(layout_.sent); ++i) {
       load.dropped -= layout_.sent[i];
       if (i / e == ranks_.rank()) continue;
@@ -251,7 +255,7 @@ class AllToAllDispatcher final : public Dispatcher {
   std::span<std::int32_t> begin_, place_;              // [P·e + 1], [P·e] see Regroup
   std::span<std::int32_t> expert_of_row_;              // [n], only for engines that read rows by token
   std::vector<std::int32_t> staging_;                  ///< 32-bit copies on their way between host and device
-  Tensor sent_rows_, returned_, sent_dout_, returned_drows_;  // [S, H] in (peer, expert) order
+  Tensor sent_rows_, returned_, sent_dout_, returned_drows_;  // [rows, H] in (peer, expert) order
   Tensor rows_, out_, dout_, drows_;                          // [n, H] in (expert, peer) order
   Tensor messages_;                               // [rows of other ranks, H] in (peer, expert) order
   std::vector<Segment> sent_to_, received_from_;  ///< [P] of messages; empty for this rank

@@ -40,7 +40,7 @@ class DirectDispatcher final : public Dispatcher {
         kernels_(args.backend.make_peer_kernels(group)),
         forecast_(group_, tokens_, *kernels_),
         host_offsets_(static_cast<std::size_t>(shape_.experts_per_rank() + 1)) {
-    const std::int64_t slots = tokens_ * shape_.top_k, local = shape_.experts_per_rank();
+    const std::int64_t slots = tokens_ * shape_.slots_per_token(), local = shape_.experts_per_rank();
     storage_ = allocate_together(backend_.memory(), [&](BumpAllocator& allocator) {
       allocator.allocate(counts_, shape_.experts);
       allocator.allocate(offsets_, shape_.experts + 1);
@@ -49,7 +49,7 @@ class DirectDispatcher final : public Dispatcher {
       allocator.allocate(local_offsets_, local + 1);
       allocator.allocate(own_end_, local);
       if (backward_ && traits_.computes_dscore)
-        allocator.allocate(dscore_, group_.size * group_.max_tokens * shape_.top_k);
+        allocator.allocate(dscore_, group_.size * group_.max_tokens * shape_.slots_per_token());
     });
     for (Tensor* tensor : {&rows_, &out_, &dout_, &drows_})
       *tensor = Tensor(backend_.memory(), shape_.dtype, 0, shape_.hidden);
@@ -382,7 +382,7 @@ std::unique_ptr<Dispatcher> make_direct_dispatcher(const DispatcherArgs& args) {
     throw UsageError(cat("overlap ", name_of(args.overlap), " needs an engine that runs a pass in parts"));
   std::int64_t max_tokens = 0;
   for (int rank = 0; rank < shape.ranks; ++rank) max_tokens = std::max(max_tokens, shape.tokens_of(rank));
-  const PeerLayout layout = peer_layout(args.ranks.size(), shape.experts, max_tokens, shape.top_k,
+  const PeerLayout layout = peer_layout(args.ranks.size(), shape.experts, max_tokens, shape.slots_per_token(),
                                         static_cast<std::size_t>(shape.hidden) * size_of(shape.dtype),
                                         args.overlap == Overlap::tile);
   PeerMemoryResult peers = make_peer_memory(args.ranks, args.backend.memory(), layout.bytes);

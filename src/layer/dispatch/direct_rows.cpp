@@ -55,7 +55,7 @@ PeerGroup peer_group_of(const DispatcherArgs& args, const PeerLayout& layout, st
                   .first_rank = args.rank / shape.ep * shape.ep,
                   .experts = shape.experts,
                   .max_tokens = max_tokens,
-                  .top_k = shape.top_k,
+                  .top_k = shape.slots_per_token(),
                   .hidden = shape.hidden,
                   .dtype = shape.dtype,
                   .at = layout,

@@ -68,6 +68,7 @@ struct DispatcherArgs {
   Shape shape;
   int rank = 0;             ///< among all ranks
   std::int64_t tokens = 0;  ///< T: of this rank
+  std::int64_t rows = 0;    ///< the most that they have together: no more than their slots
   Comm& ranks;              ///< the expert-parallel group
   Backend& backend;
   Engine& engine;  ///< its traits are read, and reserve() is called when rows grow

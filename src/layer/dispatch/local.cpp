@@ -11,7 +11,7 @@ class LocalDispatcher final : public Dispatcher {
  public:
   explicit LocalDispatcher(const DispatcherArgs& args)
       : shape_(args.shape), backend_(args.backend), traits_(args.engine.traits()), tokens_(args.tokens) {
-    const std::int64_t slots = tokens_ * shape_.top_k;
+    const std::int64_t slots = tokens_ * shape_.slots_per_token();
     storage_ = allocate_together(backend_.memory(), [&](BumpAllocator& allocator) {
       allocator.allocate(counts_, shape_.experts);
       allocator.allocate(offsets_, shape_.experts + 1);
@@ -21,10 +21,11 @@ class LocalDispatcher final : public Dispatcher {
     const auto rows = [&](std::int64_t n) {
       return Tensor(backend_.memory(), shape_.dtype, n, shape_.hidden);
     };
-    if (!traits_.gathers_input) rows_ = rows(slots);
-    out_ = rows(slots);
-    if (args.backward) dout_ = rows(slots), drows_ = rows(slots);
-    args.engine.reserve(slots);
+    const std::int64_t most = traits_.row_order == RowOrder::by_token ? slots : args.rows;
+    if (!traits_.gathers_input) rows_ = rows(most);
+    out_ = rows(most);
+    if (args.backward) dout_ = rows(most), drows_ = rows(most);
+    args.engine.reserve(most);
   }
 
   void dispatch(const TensorView& x, const Routing& routing, Trace& trace) override {
@@ -40,7 +41,7 @@ class LocalDispatcher final : public Dispatcher {
     x_ = traits_.gathers_input ? x : rows_.view();
     if (traits_.gathers_input) return;
     run_stage(Stage::pack, Pass::forward, trace, [&] {
-      backend_.pack(PackForward{.x = x, .row_of = row_of_, .rows = rows_, .top_k = shape_.top_k});
+      backend_.pack(PackForward{.x = x, .row_of = row_of_, .rows = rows_, .top_k = shape_.slots_per_token()});
     });
   }
 
@@ -52,8 +53,11 @@ class LocalDispatcher final : public Dispatcher {
 
   void combine(const Routing& routing, const TensorView& y, Trace& trace) override {
     run_stage(Stage::combine, Pass::forward, trace, [&] {
-      backend_.combine(CombineForward{
-          .rows = out_, .row_of = row_of_, .score = routing.score, .y = y, .top_k = shape_.top_k});
+      backend_.combine(CombineForward{.rows = out_,
+                                      .row_of = row_of_,
+                                      .score = routing.score,
+                                      .y = y,
+                                      .top_k = shape_.slots_per_token()});
     });
   }
 
@@ -66,7 +70,7 @@ class LocalDispatcher final : public Dispatcher {
                           .score = routing.score,
                           .drows = dout_,
                           .dscore = traits_.computes_dscore ? std::span<float>{} : routing.dscore,
-                          .top_k = shape_.top_k});
+                          .top_k = shape_.slots_per_token()});
     });
   }
 
@@ -79,7 +83,8 @@ class LocalDispatcher final : public Dispatcher {
 
   void combine_gradient(const Routing&, const TensorView& dx, Trace& trace) override {
     run_stage(Stage::pack, Pass::backward, trace, [&] {
-      backend_.pack(PackBackward{.drows = drows_, .row_of = row_of_, .dx = dx, .top_k = shape_.top_k});
+      backend_.pack(
+          PackBackward{.drows = drows_, .row_of = row_of_, .dx = dx, .top_k = shape_.slots_per_token()});
     });
   }
 
@@ -95,7 +100,7 @@ class LocalDispatcher final : public Dispatcher {
       load.rows += count;
       load.active_experts += count > 0;
     }
-    load.dropped = tokens_ * shape_.top_k - load.rows;
+    load.dropped = tokens_ * shape_.slots_per_token() - load.rows;
     return load;
   }
   std::vector<std::int64_t> rows_of_experts() const override {
@@ -115,7 +120,7 @@ class LocalDispatcher final : public Dispatcher {
       slot_of_;  // [S] slot → row, and back; the latter only if the engine gathers
   std::span<const std::int32_t> expert_of_;  // [S] of the last step
   TensorView x_;                             // what the engine reads: rows_, or the tokens
-  Tensor rows_, out_, dout_, drows_;         // [S, H] in expert order
+  Tensor rows_, out_, dout_, drows_;         // [rows, H] in expert order
 };
 
 }  // namespace

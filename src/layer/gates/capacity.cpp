@@ -12,7 +12,7 @@ namespace {
 /// Sorts like the slots of one expert stay: the first stays longest.
 std::tuple<std::int64_t, double, std::int64_t> order_of(const Capacity& capacity, const Shape& shape,
                                                         std::span<const float> score, std::int64_t slot) {
-  const std::int64_t choice = slot % shape.top_k, token = slot / shape.top_k;
+  const std::int64_t choice = slot % shape.slots_per_token(), token = slot / shape.slots_per_token();
   switch (capacity.policy) {
     case DropPolicy::position:
       return {0, 0, token};
@@ -21,7 +21,7 @@ std::tuple<std::int64_t, double, std::int64_t> order_of(const Capacity& capacity
     case DropPolicy::choice:
       return {choice, 0, token};
     case DropPolicy::priority:
-      return {choice, -double{score[token * shape.top_k]}, token};
+      return {choice, -double{score[token * shape.slots_per_token()]}, token};
   }
   return {};
 }
@@ -46,7 +46,8 @@ class LimitedGate final : public Gate {
         gate_(std::move(gate)),
         storage_(allocate_together(args.backend.memory(), [&](BumpAllocator& allocator) {
           const std::int64_t groups = args.tokens > 0 ? args.tokens / group_ : 0;
-          allocator.allocate(scratch_, args.tokens * args.shape.top_k + groups * args.shape.experts);
+          allocator.allocate(scratch_,
+                             args.tokens * args.shape.slots_per_token() + groups * args.shape.experts);
         })) {}
 
   const GateDefinition& definition() const override { return gate_->definition(); }
@@ -58,14 +59,15 @@ class LimitedGate final : public Gate {
                     .to = routing.expert_of,
                     .score = routing.score,
                     .scratch = scratch_,
-                    .top_k = shape_.top_k,
+                    .top_k = shape_.slots_per_token(),
                     .experts = shape_.experts,
                     .group = group_,
                     .rows = rows_,
                     .policy = rule_.capacity.policy,
                     .second_by_chance = rule_.second_by_chance,
                     .chance_key = noise_key(rule_.seed, routing.step),
-                    .first_token = first_token_});
+                    .first_token = first_token_,
+                    .by_expert = definition().rule().all_experts});
   }
   void backward(const TensorView& x, const TensorView& weight, const Routing& routing, const TensorView& dx,
                 const TensorView& dweight) override {
@@ -100,9 +102,10 @@ std::vector<std::int32_t> limited(const DropRule& rule, const Shape& shape, int 
                                   std::span<const std::int32_t> expert_of, std::span<const float> score) {
   const Capacity& capacity = rule.capacity;
   std::vector<std::int32_t> kept(expert_of.begin(), expert_of.end());
-  if (rule.second_by_chance) drop_by_chance(noise_key(rule.seed, step), shape.top_k, score, kept);
+  if (rule.second_by_chance) drop_by_chance(noise_key(rule.seed, step), shape.slots_per_token(), score, kept);
   if (kept.empty() || !capacity.limits()) return kept;
-  const std::int64_t of_group = capacity.group_of(shape) * shape.top_k, rows = capacity.rows_of(shape);
+  const std::int64_t of_group = capacity.group_of(shape) * shape.slots_per_token(),
+                     rows = capacity.rows_of(shape);
   for (std::int64_t first = 0; first < std::ssize(kept); first += of_group) {
     std::vector<std::vector<std::int64_t>> slots(static_cast<std::size_t>(shape.experts));
     for (std::int64_t slot = first; slot < first + of_group; ++slot)

@@ -24,10 +24,15 @@ std::vector<double> group_scores(const GateRule& rule, const std::vector<double>
   return scores;
 }
 
+std::vector<std::int32_t> every(std::int64_t count) {
+  std::vector<std::int32_t> order(static_cast<std::size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  return order;
+}
+
 /// Indices of the `count` largest, best first, the lower on a tie.
 std::vector<std::int32_t> largest(const std::vector<double>& values, std::int64_t count) {
-  std::vector<std::int32_t> order(values.size());
-  std::iota(order.begin(), order.end(), 0);
+  auto order = every(std::ssize(values));
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return values[a] > values[b]; });
   order.resize(static_cast<std::size_t>(count));
   return order;
@@ -65,6 +70,7 @@ std::vector<std::int32_t> choose(const GateDefinition& gate, std::span<const dou
                                  std::int64_t top_k) {
   const GateRule rule = gate.rule();
   const auto ranks = gate.ranking(logits);
+  if (rule.all_experts) return every(std::ssize(ranks));
   if (rule.groups == 1) return largest(ranks, top_k);
   std::vector<bool> kept(static_cast<std::size_t>(rule.groups));
   for (const std::int32_t g : largest(group_scores(rule, ranks), rule.kept_groups)) kept[g] = true;

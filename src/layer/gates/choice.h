@@ -10,7 +10,7 @@
 
 namespace moebench {
 
-/// [K] of logits [E]: best first, the lower group and expert on a tie.
+/// [K] of logits [E]: best first, the lower group and expert on a tie. Of a gate of all experts [E], in their order.
 std::vector<std::int32_t> choose(const GateDefinition& gate, std::span<const double> logits,
                                  std::int64_t top_k);
 

@@ -14,5 +14,6 @@ extern const GateEntry kSwitchGate;
 extern const GateEntry kGshardGate;
 extern const GateEntry kNoisyTopkGate;
 extern const GateEntry kForcedGate;
+extern const GateEntry kExpertChoiceGate;
 
 }  // namespace moebench

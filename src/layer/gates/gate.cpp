@@ -13,14 +13,15 @@
 namespace moebench {
 namespace {
 
-constexpr const GateEntry* kGates[] = {&kTopkGate,   &kSoftmaxTopkGate, &kSigmoidGate,   &kSqrtsoftplusGate,
-                                       &kSwitchGate, &kGshardGate,      &kNoisyTopkGate, &kForcedGate};
+constexpr const GateEntry* kGates[] = {&kTopkGate,         &kSoftmaxTopkGate, &kSigmoidGate,
+                                       &kSqrtsoftplusGate, &kSwitchGate,      &kGshardGate,
+                                       &kNoisyTopkGate,    &kForcedGate,      &kExpertChoiceGate};
 
 class RuleGate final : public Gate {
  public:
   RuleGate(const GateArgs& args, std::unique_ptr<GateDefinition> definition)
       : backend_(args.backend),
-        top_k_(args.shape.top_k),
+        top_k_(args.shape.slots_per_token()),
         definition_(std::move(definition)),
         rule_(definition_->rule()),
         seed_(args.options.seed),
@@ -117,6 +118,10 @@ std::string why_not_affinity(const Shape& shape, const GateOptions& options) {
   if ((options.groups.limit() || options.biased()) && shape.experts > kMostExperts)
     return cat("groups and biases are for at most ", kMostExperts, " experts, not ", shape.experts);
   return why_not(options.groups, shape, options.biased());
+}
+
+std::int64_t slots_of(const GateEntry& gate, const Shape& shape) {
+  return gate.all_experts ? shape.experts : 0;
 }
 
 std::span<const GateEntry* const> gates() { return kGates; }

@@ -95,7 +95,12 @@ struct GateEntry {
                    drop_policy = "position";  ///< the defaults of --capacity and --drop-policy
   bool second_by_chance = false;  ///< a second choice is taken with probability min(1, 2 · its score)
   bool ignores_input = false;     ///< no routing can be planted
+  /// Every expert is a choice of every token, in order, and a capacity leaves K of each on average (GateRule::all_experts).
+  bool all_experts = false;
 };
+
+/// What Shape::slots is under a gate.
+std::int64_t slots_of(const GateEntry& gate, const Shape& shape);
 
 /// Of the random numbers of a step.
 std::uint64_t noise_key(std::uint64_t seed, int step);

@@ -12,6 +12,11 @@
 namespace moebench {
 namespace {
 
+Shape with_slots(Shape shape, const GateEntry& gate) {
+  shape.slots = slots_of(gate, shape);
+  return shape;
+}
+
 /// A layer on the one rank of a self world.
 struct Rig {
   Rig(Backend& gpu, const Shape& shape, const std::string& engine, RoutingDistribution routing = {},
@@ -19,8 +24,9 @@ struct Rig {
       : backend(gpu),
         world(make_self_world()),
         groups(world->make_comm(gpu.memory(), gpu.stream()), 1),
-        workload(shape, routing, 1),
-        layer(shape, groups, gpu, {.engine = engine, .gate = gate, .gate_options = gate_options}) {}
+        workload(with_slots(shape, *gate), routing, 1),
+        layer(workload.shape(), groups, gpu, {.engine = engine, .gate = gate, .gate_options = gate_options}) {
+  }
 
   std::vector<CheckItem> verify_all() {
     return verify(layer, workload, *world, backend, pool, {.full = true});
@@ -97,6 +103,7 @@ TEST_P(EveryEngine, AgreesWithTheOracleUnderACapacity) {
       SCOPED_TRACE(cat(gate.name, ", ", name_of(policy)));
       GateOptions options = gate.options;
       options.capacity = {.factor = 0.9, .policy = policy, .group = 100};
+      if (!gate.gate->why_not(shape, options).empty()) continue;
       Rig rig(*gpu_, shape, engine(), {}, gate.gate, options);
       for (const CheckItem& item : rig.verify_all())
         EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;

@@ -3,7 +3,8 @@
 // the score for `probs`, the choice for `choice`, the choice and then the token's best score for `priority`. The
 // block finds the key of the last slot that stays, 8 bits at a time from the top: a histogram of the slots that agree
 // so far, and the bin in which the expert's rows run out. Slots with larger keys stay; of those with that very key the
-// first in slot order, counted as in plan.cu: a part per warp, 32 slots at a time. Every slot is written by the block of
+// first in slot order, counted as in plan.cu: a part per warp, 32 slots at a time. Where a token has a slot for each expert, in
+// their order, a block reads only its own. Every slot is written by the block of
 // its expert alone, and no atomic decides an order.
 // Layout: from, to [T, K] int32, score [T, K] fp32; a group's slots are neighbours.
 // Moves: 8·S bytes, 12·S with scores; each block reads its group's slots from L2, twice, and once more for every 8 bits of
@@ -91,19 +92,25 @@ __device__ void find_bin(const int* bins, int room, int* bin, int* left) {
   *bin = at, *left = still;
 }
 
+/// kByExpert: the block's slots are those of its expert, one of each token.
+template <bool kByExpert>
 __global__ void __launch_bounds__(kLimitThreads) limit_kernel(Limit limit) {
   grid_dependency_wait();
   __shared__ int bins[kBins], counts[kLimitWarps], bin, left;
   const int expert = static_cast<int>(blockIdx.x) % limit.experts, thread = static_cast<int>(threadIdx.x),
             warp = thread / 32, lane = lane_of_warp();
-  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x / limit.experts) * limit.slots,
-                     last = first + limit.slots;
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x / limit.experts) * limit.slots;
+  const std::int64_t count = kByExpert ? limit.slots / limit.top_k : limit.slots;
+  const auto slot_at = [&](std::int64_t i) {
+    return kByExpert ? first + i * limit.top_k + expert : first + i;
+  };
   std::uint64_t key = 0;  // of the last slot that stays
   int room = limit.rows;  // for slots with that key
   for (int shift = bits_of(limit.policy) - 8; shift >= 0; shift -= 8) {
     for (int i = thread; i < kBins; i += kLimitThreads) bins[i] = 0;
     __syncthreads();
-    for (std::int64_t s = first + thread; s < last; s += kLimitThreads) {
+    for (std::int64_t i = thread; i < count; i += kLimitThreads) {
+      const std::int64_t s = slot_at(i);
       if (expert_at(limit, s) != expert) continue;
       const std::uint64_t high = key_of(limit, s) >> shift;
       if (high >> 8 == key) atomicAdd(&bins[high & (kBins - 1)], 1);
@@ -114,24 +121,25 @@ __global__ void __launch_bounds__(kLimitThreads) limit_kernel(Limit limit) {
     key = key << 8 | static_cast<unsigned>(bin);
     room = left;
   }
-  const std::int64_t part = (limit.slots + kLimitThreads - 1) / kLimitThreads * 32,
-                     begin = min(first + warp * part, last), end = min(begin + part, last);
+  const std::int64_t part = (count + kLimitThreads - 1) / kLimitThreads * 32, begin = min(warp * part, count),
+                     end = min(begin + part, count);
   int ties = 0;
-  for (std::int64_t s = begin + lane; s < end; s += 32)
-    ties += expert_at(limit, s) == expert && key_of(limit, s) == key;
+  for (std::int64_t i = begin + lane; i < end; i += 32)
+    ties += expert_at(limit, slot_at(i)) == expert && key_of(limit, slot_at(i)) == key;
   ties = __reduce_add_sync(kAll, ties);
   if (lane == 0) counts[warp] = ties;
   __syncthreads();
   int before = 0;
   for (int w = 0; w < warp; ++w) before += counts[w];
-  for (std::int64_t s = begin; s < end; s += 32) {  // all lanes together: they vote
-    const int from = s + lane < end ? expert_at(limit, s + lane) : expert + 1;
+  for (std::int64_t i = begin; i < end; i += 32) {  // all lanes together: they vote
+    const std::int64_t s = slot_at(i + lane);
+    const int from = i + lane < end ? expert_at(limit, s) : expert + 1;
     const bool mine = from == expert;
-    const std::uint64_t of_slot = mine ? key_of(limit, s + lane) : 0;
+    const std::uint64_t of_slot = mine ? key_of(limit, s) : 0;
     const unsigned tied = __ballot_sync(kAll, mine && of_slot == key);
     const int rank = before + __popc(tied & ((1u << lane) - 1));
-    if (mine) limit.to[s + lane] = of_slot > key || (of_slot == key && rank < room) ? expert : -1;
-    if (from < 0 && expert == 0) limit.to[s + lane] = -1;  // dropped before: no block's own
+    if (mine) limit.to[s] = of_slot > key || (of_slot == key && rank < room) ? expert : -1;
+    if (from < 0 && (kByExpert || expert == 0)) limit.to[s] = -1;  // dropped before: no block's own
     before += __popc(tied);
   }
 }
@@ -153,7 +161,7 @@ void limit(cudaStream_t stream, const LimitRows& args) {
                     .chance_key = args.chance_key,
                     .first_token = args.first_token};
   launch_with_pdl("limit_kernel", stream, {grid(slots / limit.slots * args.experts), kLimitThreads},
-                  limit_kernel, limit);
+                  args.by_expert ? limit_kernel<true> : limit_kernel<false>, limit);
 }
 
 }  // namespace moebench::cuda

@@ -197,6 +197,24 @@ __global__ void __launch_bounds__(kThreads)
   score_chosen<kTopk>(rule, logits, experts, expert_of, k, score);
 }
 
+/// Every expert and its share of the softmax, in order. One warp per token.
+__global__ void __launch_bounds__(kThreads)
+    score_all_kernel(const float* __restrict__ logits, std::int64_t tokens, int experts,
+                     std::int32_t* expert_of, float* score) {
+  grid_dependency_wait();
+  const std::int64_t t = warp_of_grid();
+  if (t >= tokens) return;
+  const int lane = lane_of_warp();
+  logits += t * experts, expert_of += t * experts, score += t * experts;
+  unsigned key = kAbsent;
+  for (int e = lane; e < experts; e += 32) key = max(key, key_of(logits[e]));
+  const float most = logit_of(__reduce_max_sync(kAll, key));
+  float sum = 0;
+  for (int e = lane; e < experts; e += 32) sum += expf(logits[e] - most);
+  sum = warp_sum(sum);
+  for (int e = lane; e < experts; e += 32) expert_of[e] = e, score[e] = expf(logits[e] - most) / sum;
+}
+
 /// −mean · softmax of the token's logits for all experts, by one warp.
 template <class T>
 __device__ void fill_dense(const float* __restrict__ logits, int experts, float most, float mean,
@@ -268,6 +286,10 @@ void choose_experts(cudaStream_t stream, const GateForward& args) {
   MB_ASSERT(args.top_k >= 1 && args.top_k <= experts);
   MB_ASSERT(!args.rule.ranks_by_score() || experts <= 1024);
   const unsigned blocks = grid(blocks_for(tokens, kWarps));
+  if (args.rule.all_experts)
+    return launch_with_pdl("score_all_kernel", stream, {blocks, kThreads}, score_all_kernel,
+                           args.logits.data(), tokens, static_cast<int>(experts), args.expert_of.data(),
+                           args.score.data());
   with_rule(args.rule, [&]<bool kTopk>() {
     with_keys(experts, [&]<int kKeys>() {
       auto* kernel = gate_rescan_kernel<kTopk>;
@@ -282,8 +304,8 @@ void choose_experts(cudaStream_t stream, const GateForward& args) {
 bool gate_in_one(cudaStream_t stream, const GateForward& args) {
   const std::int64_t tokens = args.x.rows, hidden = args.x.cols, experts = args.weight.cols;
   const int per = experts <= 8 ? 1 : 2;
-  if (tokens == 0 || size_of(args.x.dtype) != 2 || experts > kMaxExpertsInOne || experts % per != 0 ||
-      hidden % 32 != 0 || !is_aligned(args.x.data) || !is_aligned(args.weight.data))
+  if (tokens == 0 || args.rule.all_experts || size_of(args.x.dtype) != 2 || experts > kMaxExpertsInOne ||
+      experts % per != 0 || hidden % 32 != 0 || !is_aligned(args.x.data) || !is_aligned(args.weight.data))
     return false;
   MB_ASSERT(args.top_k >= 1 && args.top_k <= experts);
   with_storage(args.x.dtype, [&]<class T>() {
