@@ -77,7 +77,7 @@ struct LimitRows {
   bool second_by_chance = false;
   std::uint64_t chance_key = 0;
   std::int64_t first_token = 0;  ///< of this rank, among all
-  bool by_expert = false;        ///< slot e of a token is expert e's, or -1; K = E
+  bool by_expert = false;        ///< slot e of a token is expert e's, or -1; K = E. With position or probs
 };
 
 /// On a grid of 2^-24.

@@ -16,6 +16,26 @@ struct GateNoise {
   std::int64_t first = 0;  ///< number of the first logit: that of its token among all, times E
 };
 
+/// Sinkhorn's algorithm over the logits of each group of tokens, from which come numbers that even out the group's choices: they
+/// are added to the logits where experts are ranked, and have no gradient (layer/gates/sinkhorn.cpp).
+struct GateBalance {
+  int iterations = 0;        ///< 0: none
+  std::int64_t group = 0;    ///< tokens, divides a rank's
+  float* offsets = nullptr;  ///< [T / group, E] in backend memory, written by the forward pass
+  float* scratch = nullptr;  ///< balance_scratch() numbers
+
+  constexpr bool any() const { return iterations > 0; }
+};
+
+/// Tokens whose sums are one part of a group's.
+inline constexpr std::int64_t kBalanceTokens = 64;
+constexpr std::int64_t balance_parts(std::int64_t group) {
+  return (group + kBalanceTokens - 1) / kBalanceTokens;
+}
+constexpr std::int64_t balance_scratch(std::int64_t tokens, std::int64_t group, std::int64_t experts) {
+  return tokens / group * balance_parts(group) * experts;
+}
+
 /// What the gradients of a gate's losses by its logits are multiplied by (layer/gates/loss.h); 0: there is no such loss.
 struct LossFactors {
   float aux = 0;           ///< of one choice: α·E/(K·N·T), N tokens of a group and T of all ranks
@@ -42,12 +62,13 @@ struct GateRule {
   float scale = 1;                               ///< of sigmoid and sqrtsoftplus
   int groups = 1, kept_groups = 1, counted = 1;  ///< groups divides E
   const float* bias = nullptr;                   ///< [E] in backend memory, or null
+  GateBalance balance = {};  ///< with a softmax or one sigmoid, and neither groups nor bias
   GateNoise noise = {};
   /// Every expert is a choice, in the order of experts: K = E. With softmax_of_chosen and nothing else.
   bool all_experts = false;
 
   /// Whether experts are ranked by more than their logits.
-  constexpr bool ranks_by_score() const { return groups > 1 || bias; }
+  constexpr bool ranks_by_score() const { return groups > 1 || bias || balance.any(); }
 
   /// Whether every logit has a gradient, not only those of the chosen experts.
   constexpr bool has_dense_gradient() const { return score == GateScore::softmax; }

@@ -10,6 +10,7 @@
 #include "comm/stand_in.h"
 #include "layer/check_memory.h"
 #include "layer/layer.h"
+#include "layer/moving_bias.h"
 #include "layer/verify.h"
 #include "moe/random_experts.h"
 #include "trace/trace_selection.h"
@@ -36,6 +37,7 @@ class LayerSubject final : public Subject {
                 .comm_sms = bench_case.comm_sms,
                 .gate = &find_gate(bench_case.gate),
                 .gate_options = bench_case.gate_options,
+                .bias_steps = bias_steps_of(bench_case, bench.backend.device().cache_bytes),
                 .replays = replays_routing(bench_case)}) {
     const int rank = groups_.world().rank();
     layer_.load(workload_);
@@ -46,6 +48,7 @@ class LayerSubject final : public Subject {
     const int sets = input_sets_of(bench_case, bench.backend.device().cache_bytes);
     inputs_ = make_inputs(workload_, rank, backward_, sets, bench.backend);
     if (layer_.replays()) prepare_replay();
+    if (bench_case.gate_options.bias_update > 0) move_bias();
     const ScopedMemoryTag scope(bench.backend.memory(), MemoryTag::inputs);
     y_ = Tensor(bench.backend.memory(), case_.shape.dtype, case_.shape.tokens_of(rank), case_.shape.hidden);
     if (backward_)
@@ -159,6 +162,19 @@ class LayerSubject final : public Subject {
     Memory& memory = bench.backend.memory();
     return {make_stand_in_comm(case_.as_rank, shape.ranks, memory, received_),
             make_stand_in_comm(case_.as_rank % shape.ep, shape.ep, memory, received_), nullptr};
+  }
+
+  static int bias_steps_of(const Case& bench_case, std::size_t cache_bytes) {
+    if (bench_case.gate_options.bias_update == 0) return 1;
+    const int steps = routing_steps_of(bench_case);
+    return steps > 0 ? steps : input_sets_of(bench_case, cache_bytes);
+  }
+
+  void move_bias() {
+    std::vector<TensorView> inputs;
+    for (int step = 0; step < routing_steps(); ++step)
+      inputs.push_back(inputs_[static_cast<std::size_t>(step)].x);
+    moebench::move_bias(layer_, case_.gate_options, bench_.ranks, inputs);
   }
 
   void prepare_replay() {

@@ -30,6 +30,7 @@ const RoutingKind& kind_named(std::string_view name) {
 void choose_top_k(Case& question) {
   for (const std::int64_t top_k : {2, 1}) {
     question.shape.top_k = top_k;
+    question.shape.slots = slots_of(find_gate(question.gate), question.shape);
     if (find_gate(question.gate).why_not(question.shape, question.gate_options).empty()) return;
   }
 }

@@ -43,10 +43,10 @@ std::string why_not_gate(const Question& q) {
   if (std::string why = gate.why_not(q.bench_case.shape, options); !why.empty()) return why;
   const bool replays = replays_routing(q.bench_case);
   if (!q.bench_case.routing.is_random() && !replays) {  // planted routings are raised logits
-    const std::string what = gate.ignores_input       ? cat("gate ", gate.name)
-                             : options.groups.limit() ? "a gate with groups"
-                             : options.biased()       ? "a gate with a bias"
-                                                      : "";
+    const std::string what = gate.ignores_input || gate.balances ? cat("gate ", gate.name)
+                             : options.groups.limit()            ? "a gate with groups"
+                             : options.bias > 0                  ? "a gate with a bias"
+                                                                 : "";
     if (!what.empty())
       return cat(what, " does not follow routing ", name_of(q.bench_case.routing), "; valid: random",
                  gate.ignores_input ? "" : ", or --routing-via replayed");
@@ -56,6 +56,12 @@ std::string why_not_gate(const Question& q) {
            "none";
   if (replays && (gate.ignores_input || gate.second_by_chance || q.bench_case.gate.text() == "noisy-topk"))
     return cat("gate ", q.bench_case.gate, " draws by chance, so no routing can be replayed over it");
+  if (q.bench_case.as_rank >= 0 && (options.capacity.limits() || options.bias_update > 0 || gate.balances))
+    return "--as-rank draws the rows of absent ranks without their gates: no capacity, no gate sinkhorn and "
+           "no bias that moves";
+  if (replays && options.bias_update > 0)
+    return "the bias that moves follows the gate's own choice, so no routing can be replayed over it; valid: "
+           "no --gate-bias-update";
   if (replays && options.losses.any())
     return "the losses of the gate count its own choice, so no routing can be replayed over it; valid: no "
            "--aux-loss, no --z-loss";

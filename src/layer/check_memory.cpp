@@ -22,7 +22,7 @@ struct Sizes {
         w1(static_cast<double>(shape.w1_cols())),
         e(static_cast<double>(shape.experts)),
         local(static_cast<double>(shape.experts_per_rank())),
-        k(static_cast<double>(shape.top_k)),
+        k(static_cast<double>(shape.slots_per_token())),
         element(static_cast<double>(size_of(shape.dtype))) {}
   double expert() const { return h * w1 + f * h; }
 

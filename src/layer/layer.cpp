@@ -78,6 +78,7 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
                                     .options = gate_options_,
                                     .first_token = shape.first_token(groups.world().rank()),
                                     .tokens = shape.tokens_of(groups.world().rank()),
+                                    .bias_steps = options.bias_steps,
                                     .backend = backend})),
       routing_(shape, shape.tokens_of(groups.world().rank()), backend.memory(), may_drop()),
       dispatcher_(make_dispatcher(options.exchange, {.shape = shape,
@@ -107,6 +108,18 @@ void Layer::prepare_replay(int step, const TensorView& x, std::span<const std::i
   MB_ASSERT(replayed_);
   const ScopedMemoryTag scope(backend_.memory(), MemoryTag::inputs);
   replayed_->prepare(step, x, parameters_.value(Parameter::gate), routing_, experts);
+}
+
+std::vector<std::int64_t> Layer::count_choices(int step, const TensorView& x, std::span<const float> bias) {
+  gate_->set_bias(step, bias);
+  routing_.step = step;
+  gate_->begin_step(step);
+  gate_->forward(x, parameters_.value(Parameter::gate), routing_);
+  std::vector<std::int32_t> chosen(routing_.chosen.size());
+  backend_.memory().copy_to_host(chosen.data(), routing_.chosen.data(), routing_.chosen.size_bytes());
+  std::vector<std::int64_t> choices(static_cast<std::size_t>(shape_.experts));
+  for (const std::int32_t expert : chosen) ++choices[static_cast<std::size_t>(expert)];
+  return choices;
 }
 
 StageCost Layer::cost(const RankLoad& load, Stage stage, Pass pass) const {

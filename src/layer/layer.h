@@ -34,6 +34,7 @@ struct LayerOptions {
   int comm_sms = 16;                ///< multiprocessors of an exchange beside the experts
   const GateEntry* gate = &default_gate();
   GateOptions gate_options = {};
+  int bias_steps = 1;    ///< routing steps that have a bias each, of a gate whose bias moves
   bool replays = false;  ///< the gate's choice is replaced by what prepare_replay() was given
 };
 
@@ -52,6 +53,10 @@ class Layer {
   /// load(). Waits for the device.
   void prepare_replay(int step, const TensorView& x, std::span<const std::int32_t> experts);
   bool replays() const { return replayed_ != nullptr; }
+  /// Of a gate whose bias moves: sets that of routing step `step` [E], runs the gate on its x and returns how many of this
+  /// rank's choices are of each expert [E], before slots are dropped. After load(). Waits for the device.
+  std::vector<std::int64_t> count_choices(int step, const TensorView& x, std::span<const float> bias);
+  std::int64_t experts() const { return shape_.experts; }
 
   /// x [T, H] → y [T, H]. `step`: whose inputs they are, for gates with noise and what is replayed.
   void forward(const TensorView& x, const TensorView& y, Trace& trace, int step = 0);

@@ -65,6 +65,8 @@ class Oracle {
   std::vector<double> dgate_terms() const;
 
   int step() const { return step_; }
+  /// [E] of a global token, with the gate's noise.
+  std::vector<double> logits_of(std::int64_t token) const;
   /// Of the gate's losses by the logits [E] of a global token; nothing without losses.
   std::optional<LossGradient> loss_gradient(std::int64_t token, std::span<const double> logits) const;
   /// [T, H] of all tokens of all ranks, rounded to the shape's dtype.
@@ -95,7 +97,6 @@ class Oracle {
     return std::span(gate_output_.chosen).subspan(token * places(), places());
   }
   std::int64_t places() const { return shape_.slots_per_token(); }
-  std::vector<double> logits_of(std::int64_t token) const;
   GateSlopes slopes_of_layer(std::int64_t token) const;
   struct GateMean {
     double value = 0, terms = 0;  ///< Σ share·dscore, and of their sizes

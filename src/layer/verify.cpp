@@ -63,6 +63,7 @@ class Verification {
     if (!valid) return;  // the rest would be computed for experts that do not exist
     if (layer_.drop_rule().drops() && !layer_.gate().may_drop()) compare_drops();
     const Oracle oracle(workload_, options_.step, gate_output_, pool_, &layer_.gate(), layer_.loss_options());
+    find_offsets(oracle);
     compare_tokens(oracle);
     if (options_.backward) compare_gate_gradient(oracle);
     if (options_.backward) compare_experts(oracle);
@@ -134,6 +135,23 @@ class Verification {
     items_.push_back(item);
   }
 
+  /// Of a gate that balances groups, from the logits of all of this rank's tokens.
+  void find_offsets(const Oracle& oracle) {
+    const std::int64_t group = layer_.gate().rule().balance.group, e = shape_.experts;
+    if (group == 0) return;
+    std::vector<double> logits(static_cast<std::size_t>(tokens_ * e));
+    pool_.parallel_for(tokens_, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t t = begin; t < end; ++t)
+        std::ranges::copy(oracle.logits_of(first_ + t), &logits[t * e]);
+    });
+    for (std::int64_t t = 0; t < tokens_; t += group)
+      offsets_.push_back(layer_.gate().offsets({&logits[t * e], static_cast<std::size_t>(group * e)}));
+  }
+  std::span<const double> offsets_of(std::int64_t token) const {
+    if (offsets_.empty()) return {};
+    return offsets_[static_cast<std::size_t>((token - first_) / layer_.gate().rule().balance.group)];
+  }
+
   /// Errors of rows that each belong to a token.
   RowErrors token_errors(std::int64_t columns) const { return {columns, shape_.tokens}; }
 
@@ -175,7 +193,8 @@ class Verification {
       return std::equal(target.begin(), target.end(), chosen) ? 0 : std::numeric_limits<double>::infinity();
     }
     return moebench::misrouting(layer_.gate(), {of_token, static_cast<std::size_t>(shape_.experts)},
-                                {chosen, static_cast<std::size_t>(shape_.slots_per_token())});
+                                {chosen, static_cast<std::size_t>(shape_.slots_per_token())},
+                                offsets_of(token));
   }
 
   void compare_gate_gradient(const Oracle& oracle) {
@@ -330,6 +349,7 @@ class Verification {
   std::int64_t first_, tokens_;
   std::vector<float> y_, dx_;
   GateOutput gate_output_;
+  std::vector<std::vector<double>> offsets_;  ///< [E] of each group of this rank, if the gate balances groups
   std::vector<std::int64_t> sample_, units_;  ///< tokens and hidden units that the oracle was asked for
   std::vector<OracleToken> expected_;         ///< of sample_
   std::map<std::int64_t, OracleGradients> sampled_;  ///< by local expert

@@ -55,6 +55,8 @@ void parse_aux(std::string_view word, LossOptions& losses);
 /// Why the tokens cannot be counted so; empty if they can.
 std::string why_not(const LossOptions& losses, const Shape& shape);
 
+inline constexpr int kSinkhornIterations = 8;  ///< unless something else is asked for
+
 struct GateOptions {
   Capacity capacity;
   LossOptions losses;
@@ -62,9 +64,13 @@ struct GateOptions {
   double scale = 1;        ///< what scores are multiplied by
   double bias = 0;         ///< A: experts are ranked by score + b, b uniform in [-A, A) by seed and expert
   std::uint64_t seed = 1;  ///< of the case
+  int sinkhorn_iterations = kSinkhornIterations;
 
-  bool biased() const { return bias > 0; }
-  /// b of expert e is element e.
+  double bias_update =
+      0;  ///< U: the bias moves by so much after each routing step (layer/gates/bias.h); 0: it stays
+
+  bool biased() const { return bias > 0 || bias_update > 0; }
+  /// b of expert e is element e, in the first step.
   UniformField bias_field() const {
     constexpr std::uint64_t kGateBias = 0x62696173;  // no Field of the workload
     return {mix(seed, kGateBias), static_cast<float>(bias)};

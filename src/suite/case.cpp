@@ -60,7 +60,7 @@ bool replays_routing(const Case& bench_case) {
   if (bench_case.routing_via != RoutingVia::automatic) return bench_case.routing_via == RoutingVia::replayed;
   const GateOptions& gate = bench_case.gate_options;  // of logits that were raised these choose others
   return bench_case.routing.is_trace() || bench_case.shape.experts > bench_case.shape.hidden ||
-         gate.groups.limit() || gate.biased();
+         gate.groups.limit() || gate.bias > 0 || bench_case.gate == "sinkhorn";
 }
 
 int routing_steps_of(const Case& bench_case) {

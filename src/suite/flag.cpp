@@ -174,6 +174,8 @@ constexpr Flag kFlags[] = {
     gate_flags::kGroupsFlag,
     gate_flags::kGateScaleFlag,
     gate_flags::kGateBiasFlag,
+    gate_flags::kGateBiasUpdateFlag,
+    gate_flags::kSinkhornFlag,
     gate_flags::kAuxLossFlag,
     gate_flags::kZLossFlag,
     {.name = "routing",

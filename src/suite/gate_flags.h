@@ -33,7 +33,8 @@ inline const Capacity& capacity_of(const Case& c) { return c.gate_options.capaci
 inline std::string gate_group_of(const Case& c) {
   const LossOptions& losses = c.gate_options.losses;
   const std::int64_t group = capacity_of(c).group_of(c.shape);
-  const bool read = capacity_of(c).limits() || (losses.aux > 0 && losses.sequence == 0);
+  const bool read =
+      capacity_of(c).limits() || (losses.aux > 0 && losses.sequence == 0) || c.gate == "sinkhorn";
   return read && group > 0 ? cat(group) : std::string();
 }
 
@@ -89,12 +90,12 @@ inline constexpr Flag kGateGroupFlag{
     .name = "gate-group",
     .value = "N",
     .default_value = "",
-    .help = "consecutive tokens that capacity and loss count over; default: those of a rank",
+    .help = "consecutive tokens that capacity, loss and sinkhorn count over; default: a rank's",
     .number = true,
     .min = 1,
     .omitted_from_id_at_default = true,
     .scaled_to = 1,
-    .reader = "a capacity or a loss over groups reads",
+    .reader = "a capacity, a loss over groups or gate sinkhorn reads",
     .concerns = layer_only,
     .read = gate_group_of,
     .write = [](Case& c, std::string_view v) {
@@ -137,6 +138,44 @@ inline constexpr Flag kGateBiasFlag{
         },
     .write = [](Case& c,
                 std::string_view v) { c.gate_options.bias = v == "none" ? 0 : positive("gate-bias", v); }};
+
+inline constexpr Flag kGateBiasUpdateFlag{
+    .name = "gate-bias-update",
+    .value = "none|U",
+    .default_value = "none",
+    .help = "after each routing step the bias moves by U against the load; see 'help run'",
+    .omitted_from_id_at_default = true,
+    .reader = "gates sigmoid and sqrtsoftplus read",
+    .concerns = layer_only,
+    .read =
+        [](const Case& c) {
+          const double rate = c.gate_options.bias_update;
+          return of_affinity(c, rate > 0 ? cat(rate) : "none", "none");
+        },
+    .write =
+        [](Case& c, std::string_view v) {
+          c.gate_options.bias_update = v == "none" ? 0 : positive("gate-bias-update", v);
+        }};
+
+inline constexpr Flag kSinkhornFlag{
+    .name = "sinkhorn-iterations",
+    .value = "N",
+    .default_value = "8",
+    .help = "how often gate sinkhorn evens out tokens and experts of a group",
+    .number = true,
+    .min = 1,
+    .max = 1000,
+    .omitted_from_id_at_default = true,
+    .reader = "gate sinkhorn reads",
+    .concerns = layer_only,
+    .read =
+        [](const Case& c) {
+          const int iterations = c.gate_options.sinkhorn_iterations;
+          return c.gate == "sinkhorn" || iterations != kSinkhornIterations ? cat(iterations) : std::string();
+        },
+    .write = [](Case& c,
+                std::string_view v) { c.gate_options.sinkhorn_iterations = static_cast<int>(number(v)); }};
+static_assert(kSinkhornIterations == 8, "the flag's default");
 
 inline constexpr Flag kAuxLossFlag{
     .name = "aux-loss",

@@ -50,7 +50,7 @@ TEST(WhyNot, AsksSizesGateEngineSubjectAndBackendInThisOrder) {
   point.shape.top_k = 2;
   EXPECT_EQ(why_not(point, backend),
             "unknown gate 'no-gate'; valid: topk, softmax-topk, sigmoid, sqrtsoftplus, switch, gshard, "
-            "noisy-topk, forced, expert-choice");
+            "noisy-topk, forced, expert-choice, sinkhorn");
   point.gate = "topk";
   EXPECT_EQ(why_not(point, backend), "engine loop refuses");
   backend.refuse_engine = false;
@@ -119,6 +119,25 @@ TEST(WhyNot, KnowsByItsTraitsWhichEngineTheDirectExchangeCannotServe) {
   EXPECT_EQ(
       why_not(point, backend),
       "overlap wgrad needs an engine that runs a pass in parts; engine loop of backend refusing does not");
+}
+
+TEST(WhyNot, LetsABiasThatMovesWorkAgainstAPlantedRouting) {
+  Case point = small();
+  point.routing = parse_routing("zipf:1");
+  point.gate = "sigmoid";
+  point.gate_options.bias_update = 0.001;
+  EXPECT_EQ(why_not(point, cpu_capabilities()), "");
+  point.routing_via = RoutingVia::replayed;
+  EXPECT_EQ(
+      why_not(point, cpu_capabilities()),
+      "the bias that moves follows the gate's own choice, so no routing can be replayed over it; valid: no "
+      "--gate-bias-update");
+  point.gate = "sinkhorn";
+  point.gate_options = {};
+  EXPECT_EQ(why_not(point, cpu_capabilities()), "");
+  point.routing_via = RoutingVia::planted;
+  EXPECT_EQ(why_not(point, cpu_capabilities()),
+            "gate sinkhorn does not follow routing zipf:1; valid: random, or --routing-via replayed");
 }
 
 TEST(WhyNot, RefusesRoomForARowInEachPlaceOfAToken) {

@@ -12,12 +12,32 @@
 namespace moebench {
 namespace {
 
+float* first_of(std::span<float> array) { return array.data(); }
+
+/// One token's scores and gradients of logits, found and as the gate and the losses define them.
+void expect_scores(const GateDefinition& gate, const std::vector<double>& logits,
+                   std::span<const std::int32_t> chosen, std::span<const float> dscore,
+                   std::span<const float> score, const LossGradient& loss, std::span<const float> dlogits) {
+  const auto scores = gate.scores(logits, chosen);
+  const GateSlopes slopes = gate.slopes(logits, chosen, scores);
+  double mean = 0;
+  for (std::size_t j = 0; j < chosen.size(); ++j) {
+    EXPECT_NEAR(score[j], scores[j], 1e-6 * std::max(1.0, scores[j]));
+    mean += slopes.share[j] * dscore[j];
+  }
+  for (std::size_t e = 0; e < logits.size(); ++e) {
+    const auto at = std::find(chosen.begin(), chosen.end(), static_cast<std::int32_t>(e));
+    const double own = at != chosen.end() ? dscore[static_cast<std::size_t>(at - chosen.begin())] : 0.0;
+    ASSERT_NEAR(dlogits[e], slopes.slope[e] * (own - mean) + loss.value[e], 2e-6);
+  }
+}
+
 TEST_P(EveryBackend, GatesOfTheTableScoreAndDifferentiateAsTheirDefinitions) {
   for (const GateCase& gate : gate_cases())
     for (const auto& [experts, top_k] :
          {std::pair{1, 1}, {6, 1}, {6, 2}, {7, 7}, {40, 6}, {100, 40}, {256, 8}, {1024, 6}, {1200, 3}}) {
       SCOPED_TRACE(gate.name + ", " + std::to_string(experts) + " experts, k " + std::to_string(top_k));
-      const std::int64_t tokens = 5, k = gate.gate->all_experts ? experts : top_k;
+      const std::int64_t tokens = 8, k = gate.gate->all_experts ? experts : top_k;
       const Shape shape{.tokens = tokens, .experts = experts, .top_k = top_k};
       if (!gate.knows(shape)) continue;
       const auto definition = gate.define(shape);
@@ -34,6 +54,10 @@ TEST_P(EveryBackend, GatesOfTheTableScoreAndDifferentiateAsTheirDefinitions) {
       GateRule rule = definition->rule();
       if (gate.options.biased()) rule.bias = bias.view().as<float>();
       constexpr std::int64_t kFirstToken = 17;
+      const std::int64_t group = rule.balance.any() ? rule.balance.group : tokens;
+      Array<float> offsets(*backend_, static_cast<std::size_t>(tokens * experts)),
+          scratch(*backend_, static_cast<std::size_t>(balance_scratch(tokens, group, experts)));
+      rule.balance.offsets = first_of(offsets), rule.balance.scratch = first_of(scratch);
       rule.noise.key = noise_key(gate.options.seed, 2), rule.noise.first = kFirstToken * experts;
       backend_->gate(GateForward{x, weight, logits, chosen, score, k, rule});
       std::vector<float> gradient(tokens * k);
@@ -53,22 +77,14 @@ TEST_P(EveryBackend, GatesOfTheTableScoreAndDifferentiateAsTheirDefinitions) {
         std::vector<double> perturbed(&given[t * experts], &given[t * experts] + experts);
         definition->perturb(2, kFirstToken + t, perturbed);
         for (int e = 0; e < experts; ++e) EXPECT_NEAR(row[e], perturbed[e], 1e-6);
-        EXPECT_LT(misrouting(*definition, row, of_token), 1e-6);
-        const auto scores = definition->scores(row, of_token);
-        const GateSlopes slopes = definition->slopes(row, of_token, scores);
-        double mean = 0;
-        for (int j = 0; j < k; ++j) {
-          EXPECT_NEAR(p[t * k + j], scores[j], 1e-6 * std::max(1.0, scores[j]));
-          mean += slopes.share[j] * gradient[t * k + j];
-        }
+        const float* const of_group = &z[t / group * group * experts];
+        const auto added = definition->offsets(std::vector<double>(of_group, of_group + group * experts));
+        EXPECT_LT(misrouting(*definition, row, of_token, added), 1e-6);
+        const std::span dscore_of_token(&gradient[t * k], of_token.size());
         std::vector<std::int32_t> of_token_counts;
         if (factors.aux > 0) of_token_counts = losses.counts(of_token);
-        const LossGradient loss = losses.gradient(row, of_token_counts);
-        for (int e = 0; e < experts; ++e) {
-          const auto j = std::find(of_token.begin(), of_token.end(), e) - of_token.begin();
-          ASSERT_NEAR(dz[t * experts + e],
-                      slopes.slope[e] * ((j < k ? gradient[t * k + j] : 0) - mean) + loss.value[e], 2e-6);
-        }
+        expect_scores(*definition, row, of_token, dscore_of_token, {&p[t * k], of_token.size()},
+                      losses.gradient(row, of_token_counts), {&dz[t * experts], row.size()});
       }
     }
 }

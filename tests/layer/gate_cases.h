@@ -22,7 +22,7 @@ struct GateCase {
   }
   /// With two choices or one, if it takes the shape only so; with whole groups, and places for the experts that a token may have.
   Shape fitted(Shape shape) const {
-    if (options.capacity.limits()) shape.tokens -= shape.tokens % (options.capacity.group * shape.ranks);
+    if (options.capacity.group > 0) shape.tokens -= shape.tokens % (options.capacity.group * shape.ranks);
     shape.slots = slots_of(*gate, shape);
     for (const std::int64_t k : {shape.top_k, std::min<std::int64_t>(2, shape.experts), std::int64_t{1}}) {
       shape.top_k = k;
@@ -41,7 +41,11 @@ inline std::vector<GateCase> gate_cases() {
     cases.push_back({name, gate});
     if (gate->all_experts)
       cases.back().options.capacity = {.factor = 1, .policy = DropPolicy::probs, .group = 4};
+    if (gate->balances) cases.back().options.capacity.group = 4;
   }
+  cases.push_back({"sinkhorn_over_one_token",
+                   &find_gate("sinkhorn"),
+                   {.capacity = {.group = 1}, .sinkhorn_iterations = 1}});
   cases.push_back({"dropping", &kDroppingGate});
   const LossOptions losses{.aux = 5, .sequence = 1, .z = 1};  // groups of one token are whole in any layout
   for (const char* name : {"topk", "sigmoid", "sqrtsoftplus"})
@@ -54,6 +58,7 @@ inline std::vector<GateCase> gate_cases() {
     const std::string of = name;
     cases.push_back({of + "_scaled", gate, {.scale = 2.5}});
     cases.push_back({of + "_biased", gate, {.bias = 0.75}});
+    cases.push_back({of + "_with_a_moving_bias", gate, {.bias_update = 0.1}});
     cases.push_back({of + "_grouped", gate, {.groups = two(1, GroupScore::megatron)}});
     cases.push_back({of + "_grouped_by_best", gate, {.groups = two(1, GroupScore::deepseek)}});
     cases.push_back(

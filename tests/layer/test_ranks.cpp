@@ -11,6 +11,7 @@
 #include "backends/cpu/cpu_backend.h"
 #endif
 #include "layer/gate_cases.h"
+#include "layer/moving_bias.h"
 #include "layer/rank_cases.h"
 #include "layer/relative_error.h"
 #include "layer/verify.h"
@@ -157,6 +158,49 @@ TEST(RanksAndOracle, AgreeForEveryGateAndExchange) {
           EXPECT_TRUE(item.passed()) << gate.name << ", " << name_of(exchange) << ": " << item.name << " "
                                      << item.error << " at " << item.where;
       }
+}
+
+/// Half of a planted routing's tokens want expert 0; six steps later fewer get it. The bias is the same on every rank.
+TEST(RanksAndOracle, AgreeInEachStepOfAMovingBias) {
+  World& world = world_under_test();
+  const Shape shape{.tokens = 64,
+                    .hidden = 12,
+                    .ffn = 20,
+                    .experts = 8,
+                    .top_k = 2,
+                    .ranks = world.size(),
+                    .ep = world.size()};
+  constexpr int kSteps = 6;
+  const GateOptions gate_options{.capacity = {.factor = 4, .group = 8}, .bias_update = 0.125};
+  const auto backend = make_backend();
+  ThreadPool pool(1);
+  Groups groups(world.make_comm(backend->memory(), backend->stream()), shape.ep);
+  const Workload workload(shape, parse_routing("hot:1"), 1, {.steps = kSteps});
+  Layer layer(shape, groups, *backend,
+              {.gate = &find_gate("sigmoid"), .gate_options = gate_options, .bias_steps = kSteps});
+  layer.load(workload);
+  std::vector<Tensor> inputs;
+  std::vector<float> host(static_cast<std::size_t>(shape.tokens_of(world.rank()) * shape.hidden));
+  for (int step = 0; step < kSteps; ++step) {
+    inputs.emplace_back(backend->memory(), DType::fp32, shape.tokens_of(world.rank()), shape.hidden);
+    workload.input(step, shape.first_token(world.rank()), shape.tokens_of(world.rank()), host);
+    backend->upload(inputs.back(), host);
+  }
+  move_bias(layer, gate_options, world, std::vector<TensorView>(inputs.begin(), inputs.end()));
+  std::vector<std::int64_t> of_expert_0;
+  for (const int step : {0, 3, 5, 6}) {  // step 6 is step 0 of the next round
+    for (const CheckItem& item :
+         verify(layer, workload, world, *backend, pool, {.full = true, .step = step, .as_it_is = true}))
+      EXPECT_TRUE(item.passed()) << "step " << step << ": " << item.name << " " << item.error;
+    const auto& chosen = layer.routing().chosen;
+    std::vector<std::int32_t> mine(chosen.size());
+    backend->memory().copy_to_host(mine.data(), chosen.data(), chosen.size_bytes());
+    const auto all = gather_all(world, mine);
+    of_expert_0.push_back(std::count(all.begin(), all.end(), 0));
+  }
+  EXPECT_EQ(of_expert_0[0], 64);
+  EXPECT_LT(of_expert_0[2], 56);
+  EXPECT_EQ(of_expert_0[3], 64);
 }
 
 TEST(Ranks, ReceiveMoreRowsWithoutAllocatingOnceWarm) {

@@ -187,7 +187,7 @@ def experts_that_choose_have_as_many_rows_as_each_other_on_any_number_of_ranks()
     for ranks in (1, 2):
         given = f"run {small(gate='expert-choice', gate_group=8, top_k=1, hidden=16, total_tokens=32, ranks=ranks, steps=1).replace('--tokens 8 ', '')}"
         for exchange in ("fused", "direct"):
-            assert moebench(f"{given} --exchange {exchange} --check full --json {ranks}-{exchange}.json").code == 0
+            assert moebench(f"{given} --exchange {exchange} --samples --check full --json {ranks}-{exchange}.json").code == 0
     for name in ("1-fused", "2-fused", "2-direct"):
         (point,) = report(f"{name}.json")["points"]
         assert point["check"]["passed"] and point["routing"]["steps"][0]["expert_rows"] == [8, 8, 8, 8]
@@ -195,6 +195,31 @@ def experts_that_choose_have_as_many_rows_as_each_other_on_any_number_of_ranks()
     expect_refused(moebench(f"run {small(gate='expert-choice', routing='zipf:1')}"), 2, "gate expert-choice does not follow routing zipf:1")
     expect_refused(moebench(f"run {small(gate='expert-choice', capacity='none')}"), 2, "needs a capacity")
     expect_refused(moebench(f"run {small(gate='expert-choice', gate_group=3)}"), 2, "gate-group 3 does not divide the 8 tokens of rank 0")
+
+
+def a_bias_that_moves_evens_out_the_load_step_by_step():
+    rows = {}
+    for ranks in (1, 2):
+        given = f"run {small(gate='sigmoid', gate_bias_update=0.1, routing='hot:1', steps=8, hidden=16, total_tokens=32, ranks=ranks, iters=8).replace('--tokens 8 ', '')}"
+        assert moebench(f"{given} --samples --check full --json {ranks}.json").code == 0
+        (point,) = report(f"{ranks}.json")["points"]
+        assert point["check"]["passed"]
+        rows[ranks] = [step["expert_rows"] for step in point["routing"]["steps"]]
+    assert rows[1] == rows[2] and len(rows[1]) == 8
+    assert rows[1][0][0] == 32 and rows[1][7][0] <= 24, "of expert 0"
+    expect_refused(moebench(f"run {small(gate_bias_update=0.1)}"), 2, "this gate has no bias")
+    expect_refused(moebench(f"run {small(gate='sigmoid', gate_bias_update=0)}"), 2, "gate-bias-update '0' must be a number above 0")
+
+
+def sinkhorn_is_the_same_on_any_number_of_ranks():
+    rows = []
+    for ranks in (1, 2):
+        given = f"run {small(gate='sinkhorn', gate_group=8, hidden=16, total_tokens=32, ranks=ranks, steps=1).replace('--tokens 8 ', '')}"
+        assert moebench(f"{given} --samples --check full --json {ranks}.json").code == 0
+        rows.append(report(f"{ranks}.json")["points"][0]["routing"]["steps"][0]["expert_rows"])
+    assert rows[0] == rows[1] and max(rows[0]) <= 20
+    expect_refused(moebench(f"run {small(gate='sinkhorn', routing='zipf:1', routing_via='planted')}"), 2, "gate sinkhorn does not follow routing zipf:1")
+    expect_refused(moebench(f"run {small(sinkhorn_iterations=3)}"), 2, "valid: --gate sinkhorn")
 
 
 main(globals())

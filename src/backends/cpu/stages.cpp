@@ -73,7 +73,11 @@ void perturb(const GateNoise& noise, std::int64_t first, std::int64_t count, flo
 
 /// What experts are ranked by, where that is more than their logits: −∞ for those of groups that are not kept. Group scores
 /// are sums from the best down.
-void rank_by_score(const GateRule& rule, std::span<const float> logits, std::span<float> ranks) {
+/// offsets [E]: those of the token's group, or null.
+void rank_by_score(const GateRule& rule, std::span<const float> logits, const float* offsets,
+                   std::span<float> ranks) {
+  for (std::size_t e = 0; offsets && e < ranks.size(); ++e) ranks[e] = logits[e] + offsets[e];
+  if (offsets) return;
   for (std::size_t e = 0; e < ranks.size(); ++e)
     ranks[e] = weight_of(rule.score, logits[e], 0) + (rule.bias ? rule.bias[e] : 0);
   if (rule.groups == 1) return;
@@ -99,10 +103,16 @@ bool is_softmax(const GateRule& rule) {
   return rule.score == GateScore::softmax_of_chosen || rule.score == GateScore::softmax;
 }
 
+/// Of a token's logits: that of the best choice, if choices follow them.
+float largest_of(const GateRule& rule, const float* logits, std::int64_t experts,
+                 const std::int32_t* chosen) {
+  return rule.balance.any() ? *std::max_element(logits, logits + experts) : logits[chosen[0]];
+}
+
 /// The scores of the chosen experts.
 void score_chosen(const GateRule& rule, const float* logits, std::int64_t experts, const std::int32_t* chosen,
                   std::int64_t k, float* score) {
-  const float largest = logits[chosen[0]];
+  const float largest = largest_of(rule, logits, experts, chosen);
   float sum = 0;
   for (std::int64_t j = 0; j < k; ++j) sum += score[j] = weight_of(rule.score, logits[chosen[j]], largest);
   if (rule.score == GateScore::softmax) {
@@ -133,7 +143,7 @@ void differentiate_scores(const GateRule& rule, const float* logits, std::int64_
   if (!is_softmax(rule)) mean = k == 1 ? 0 : mean / rule.scale;
   std::fill_n(dlogits, experts, 0.0f);
   if (rule.has_dense_gradient()) {
-    const float largest = logits[chosen[0]];
+    const float largest = largest_of(rule, logits, experts, chosen);
     float sum = 0;
     for (std::int64_t e = 0; e < experts; ++e) sum += dlogits[e] = std::exp(logits[e] - largest);
     for (std::int64_t e = 0; e < experts; ++e) dlogits[e] *= -mean / sum;
@@ -212,6 +222,8 @@ MB_VECTORISED float dot(std::int64_t n, const float* a, const float* b) {
 void gate_forward(ThreadPool& pool, const GateForward& args) {
   const std::int64_t experts = args.weight.cols, k = args.top_k;
   gemm(pool, matrix_of(args.x), matrix_of(args.weight), args.logits.data());
+  const GateBalance& balance = args.rule.balance;
+  if (balance.any() && args.x.rows > 0) balance_groups(pool, balance, args.logits, experts);
   pool.parallel_for(args.x.rows, kTokenGrain, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> ranks(args.rule.ranks_by_score() ? static_cast<std::size_t>(experts) : 0);
     for (std::int64_t t = begin; t < end; ++t) {
@@ -223,7 +235,8 @@ void gate_forward(ThreadPool& pool, const GateForward& args) {
         continue;
       }
       if (args.rule.ranks_by_score())
-        rank_by_score(args.rule, {logits, static_cast<std::size_t>(experts)}, ranks);
+        rank_by_score(args.rule, {logits, static_cast<std::size_t>(experts)},
+                      balance.any() ? balance.offsets + t / balance.group * experts : nullptr, ranks);
       top_k(args.rule.ranks_by_score() ? ranks.data() : logits, experts, k, chosen);
       score_chosen(args.rule, logits, experts, chosen, k, args.score.data() + t * k);
     }

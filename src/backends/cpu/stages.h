@@ -9,6 +9,9 @@ namespace moebench::cpu {
 
 void gate_forward(ThreadPool& pool, const GateForward& args);
 void gate_backward(ThreadPool& pool, const GateBackward& args);
+/// In balance.cpp: writes balance.offsets from logits [T, E], T above 0.
+void balance_groups(ThreadPool& pool, const GateBalance& balance, std::span<const float> logits,
+                    std::int64_t experts);
 /// In capacity.cpp.
 void limit(ThreadPool& pool, const LimitRows& args);
 void plan(const PlanArgs& args);

@@ -177,6 +177,7 @@ void CudaBackend::gate(const GateForward& args) {
                       .c = args.logits.data(),
                       .c_dtype = DType::fp32});
   if (has_noise) cuda::perturb(gpu_.stream.get(), args);
+  if (args.rule.balance.any()) cuda::balance_groups(gpu_.stream.get(), args);
   cuda::choose_experts(gpu_.stream.get(), args);
 }
 

@@ -12,8 +12,10 @@ template <class Affinity>
 class AffinityDefinition final : public GateDefinition {
  public:
   AffinityDefinition(GateScore score, const Shape& shape, const GateOptions& options)
-      : experts_(static_cast<std::size_t>(shape.experts)), scale_(options.scale), options_(options) {
+      : experts_(static_cast<std::size_t>(shape.experts)), scale_(options.scale) {
     rule_ = {.score = score, .scale = static_cast<float>(options.scale)};
+    for (std::size_t e = 0; e < experts_ && options.biased(); ++e)
+      bias_.push_back(options.bias_field().at(e));
     if (!options.groups.limit()) return;
     rule_.groups = static_cast<int>(options.groups.count);
     rule_.kept_groups = static_cast<int>(options.groups.kept);
@@ -21,12 +23,13 @@ class AffinityDefinition final : public GateDefinition {
   }
 
   GateRule rule() const override { return rule_; }
+  void set_bias(std::span<const float> bias) override { bias_.assign(bias.begin(), bias.end()); }
 
   std::vector<double> ranking(std::span<const double> logits) const override {
-    if (!options_.biased() && !options_.groups.limit()) return GateDefinition::ranking(logits);
+    if (bias_.empty() && rule_.groups == 1) return GateDefinition::ranking(logits);
     std::vector<double> ranks;
     for (std::size_t e = 0; e < logits.size(); ++e)
-      ranks.push_back(Affinity::value(logits[e]) + (options_.biased() ? options_.bias_field().at(e) : 0.0f));
+      ranks.push_back(Affinity::value(logits[e]) + (bias_.empty() ? 0.0f : bias_[e]));
     return ranks;
   }
 
@@ -64,7 +67,7 @@ class AffinityDefinition final : public GateDefinition {
  private:
   std::size_t experts_;
   double scale_;
-  GateOptions options_;
+  std::vector<float> bias_;  ///< [E], or none
   GateRule rule_;
 };
 

@@ -52,6 +52,8 @@ class LimitedGate final : public Gate {
 
   const GateDefinition& definition() const override { return gate_->definition(); }
 
+  void begin_step(int step) override { gate_->begin_step(step); }
+  void set_bias(int step, std::span<const float> bias) override { gate_->set_bias(step, bias); }
   void forward(const TensorView& x, const TensorView& weight, const Routing& routing) override {
     gate_->forward(x, weight, routing);
     if (routing.expert_of.empty()) return;

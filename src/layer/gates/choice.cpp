@@ -49,7 +49,7 @@ double lead_of_rest(const std::vector<double>& values, const std::vector<bool>& 
   return best_left - worst_taken;
 }
 
-double largest_size(const std::vector<double>& values) {
+double largest_size(std::span<const double> values) {
   double size = 0;
   for (const double value : values)
     if (std::isfinite(value)) size = std::max(size, std::abs(value));
@@ -64,12 +64,19 @@ std::vector<double> within(const std::vector<bool>& kept, std::vector<double> ra
   return ranks;
 }
 
+std::vector<double> ranks_of(const GateDefinition& gate, std::span<const double> logits,
+                             std::span<const double> offsets) {
+  auto ranks = gate.ranking(logits);
+  for (std::size_t e = 0; e < offsets.size(); ++e) ranks[e] += offsets[e];
+  return ranks;
+}
+
 }  // namespace
 
 std::vector<std::int32_t> choose(const GateDefinition& gate, std::span<const double> logits,
-                                 std::int64_t top_k) {
+                                 std::int64_t top_k, std::span<const double> offsets) {
   const GateRule rule = gate.rule();
-  const auto ranks = gate.ranking(logits);
+  const auto ranks = ranks_of(gate, logits, offsets);
   if (rule.all_experts) return every(std::ssize(ranks));
   if (rule.groups == 1) return largest(ranks, top_k);
   std::vector<bool> kept(static_cast<std::size_t>(rule.groups));
@@ -78,15 +85,16 @@ std::vector<std::int32_t> choose(const GateDefinition& gate, std::span<const dou
 }
 
 double misrouting(const GateDefinition& gate, std::span<const double> logits,
-                  std::span<const std::int32_t> chosen) {
+                  std::span<const std::int32_t> chosen, std::span<const double> offsets) {
   const GateRule rule = gate.rule();
-  const auto ranks = gate.ranking(logits);
+  const auto ranks = ranks_of(gate, logits, offsets);
   std::vector<bool> taken(ranks.size()), kept(static_cast<std::size_t>(rule.groups));
   for (const std::int32_t e : chosen) {
     taken[e] = true;
     kept[static_cast<std::size_t>(e) / (ranks.size() / kept.size())] = true;
   }
-  const double size = largest_size(ranks);
+  const double size =
+      std::max({largest_size(ranks), largest_size(offsets), offsets.empty() ? 0 : largest_size(logits)});
   const auto relative = [](double lead, double of) { return of > 0 ? std::max(0.0, lead / of) : 0; };
   if (rule.groups == 1) return relative(lead_of_rest(ranks, taken), size);
   const auto scores = group_scores(rule, ranks);

@@ -15,5 +15,6 @@ extern const GateEntry kGshardGate;
 extern const GateEntry kNoisyTopkGate;
 extern const GateEntry kForcedGate;
 extern const GateEntry kExpertChoiceGate;
+extern const GateEntry kSinkhornGate;
 
 }  // namespace moebench

@@ -13,9 +13,9 @@
 namespace moebench {
 namespace {
 
-constexpr const GateEntry* kGates[] = {&kTopkGate,         &kSoftmaxTopkGate, &kSigmoidGate,
-                                       &kSqrtsoftplusGate, &kSwitchGate,      &kGshardGate,
-                                       &kNoisyTopkGate,    &kForcedGate,      &kExpertChoiceGate};
+constexpr const GateEntry* kGates[] = {
+    &kTopkGate,   &kSoftmaxTopkGate, &kSigmoidGate, &kSqrtsoftplusGate, &kSwitchGate,
+    &kGshardGate, &kNoisyTopkGate,   &kForcedGate,  &kExpertChoiceGate, &kSinkhornGate};
 
 class RuleGate final : public Gate {
  public:
@@ -29,15 +29,33 @@ class RuleGate final : public Gate {
         storage_(allocate_together(backend_.memory(), [&](BumpAllocator& allocator) {
           const std::int64_t groups = losses_.group > 0 ? args.tokens / losses_.group : 0;
           allocator.allocate(counts_, groups * args.shape.experts);
+          if (!rule_.balance.any() || args.tokens == 0) return;
+          const std::int64_t group = rule_.balance.group, experts = args.shape.experts;
+          allocator.allocate(offsets_, args.tokens / group * experts);
+          allocator.allocate(balance_scratch_, balance_scratch(args.tokens, group, experts));
         })) {
     rule_.noise.first = args.first_token * args.shape.experts;
+    rule_.balance.offsets = offsets_.data(), rule_.balance.scratch = balance_scratch_.data();
     if (!args.options.biased()) return;
-    bias_ = Tensor(backend_.memory(), DType::fp32, 1, args.shape.experts);
-    backend_.fill(bias_, args.options.bias_field(), 0);
+    bias_ = Tensor(backend_.memory(), DType::fp32, args.bias_steps, args.shape.experts);
+    for (int step = 0; step < args.bias_steps; ++step)
+      backend_.fill(bias_.view().slice(step, 1), args.options.bias_field(), 0);
     rule_.bias = bias_.view().as<float>();
+    if (args.options.bias_update > 0) biases_.resize(static_cast<std::size_t>(args.bias_steps));
   }
 
   const GateDefinition& definition() const override { return *definition_; }
+
+  void set_bias(int step, std::span<const float> bias) override {
+    biases_[static_cast<std::size_t>(step)].assign(bias.begin(), bias.end());
+    backend_.upload(bias_.view().slice(step, 1), bias);
+  }
+  void begin_step(int step) override {
+    if (biases_.empty()) return;
+    const std::size_t at = static_cast<std::size_t>(step) % biases_.size();
+    if (!biases_[at].empty()) definition_->set_bias(biases_[at]);
+    rule_.bias = bias_.view().slice(static_cast<std::int64_t>(at), 1).as<float>();
+  }
 
   void forward(const TensorView& x, const TensorView& weight, const Routing& routing) override {
     rule_.noise.key = noise_key(seed_, routing.step);
@@ -71,11 +89,13 @@ class RuleGate final : public Gate {
   Backend& backend_;
   std::int64_t top_k_;
   std::unique_ptr<GateDefinition> definition_;
-  Tensor bias_;  ///< [1, E] if experts have one
+  Tensor bias_;                             ///< [bias_steps, E] if experts have one
+  std::vector<std::vector<float>> biases_;  ///< the same, as far as set; empty unless the bias moves
   GateRule rule_;
   std::uint64_t seed_;
   LossFactors losses_;
   std::span<std::int32_t> counts_;
+  std::span<float> offsets_, balance_scratch_;  ///< of GateBalance
   Buffer storage_;
 };
 
@@ -110,11 +130,15 @@ std::string why_not_plain(const Shape&, const GateOptions& options) {
   if (options.groups.limit()) return cat("this gate has no groups", kValid);
   if (options.biased()) return cat("this gate has no bias", kValid);
   if (options.scale != 1) return cat("this gate has no scale", kValid);
+  if (options.sinkhorn_iterations != kSinkhornIterations)
+    return "this gate has no Sinkhorn iterations; valid: --gate sinkhorn";
   return {};
 }
 
 std::string why_not_affinity(const Shape& shape, const GateOptions& options) {
   constexpr std::int64_t kMostExperts = 1024;  // of a warp's registers
+  if (options.sinkhorn_iterations != kSinkhornIterations)
+    return why_not_plain(shape, {.sinkhorn_iterations = options.sinkhorn_iterations});
   if ((options.groups.limit() || options.biased()) && shape.experts > kMostExperts)
     return cat("groups and biases are for at most ", kMostExperts, " experts, not ", shape.experts);
   return why_not(options.groups, shape, options.biased());

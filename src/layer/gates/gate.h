@@ -40,10 +40,14 @@ class GateDefinition {
   virtual ~GateDefinition() = default;
   /// What kernels compute the same by; the bias is not in it.
   virtual GateRule rule() const = 0;
+  /// [E]: what experts are ranked by from now on besides their scores, of a gate with a bias.
+  virtual void set_bias(std::span<const float> /*bias*/) {}
   /// [E] from logits [E]: the K largest are chosen, the lower expert on a tie; among the groups that rule() keeps.
   virtual std::vector<double> ranking(std::span<const double> logits) const {
     return {logits.begin(), logits.end()};
   }
+  /// [E] from the logits [N, E] of a group of tokens (rule().balance): added to ranking() of each of them; empty: nothing.
+  virtual std::vector<double> offsets(std::span<const double> /*logits*/) const { return {}; }
   /// Puts the noise of a step and a token, by its number among all, on its logits [E]: what is ranked and scored.
   virtual void perturb(int /*step*/, std::int64_t /*token*/, std::span<double> /*logits*/) const {}
   /// p [K] of the chosen experts.
@@ -65,6 +69,8 @@ class Gate {
   virtual const GateDefinition& definition() const = 0;
   /// The step that forward() and backward() are of from now on: of gates that do not do the same in each.
   virtual void begin_step(int /*step*/) {}
+  /// Of a gate whose bias moves: that of routing step `step` [E], below GateArgs::bias_steps. Waits for the device.
+  virtual void set_bias(int /*step*/, std::span<const float> /*bias*/) {}
   /// x [T, H], weight [H, E] → routing.logits, chosen, score, and expert_of: chosen, or -1 for a dropped slot.
   virtual void forward(const TensorView& x, const TensorView& weight, const Routing& routing) = 0;
   /// routing.dscore (0 for dropped slots) → dx += …, dweight overwritten; after forward() of the same x.
@@ -78,6 +84,7 @@ struct GateArgs {
   GateOptions options;
   std::int64_t first_token = 0;  ///< of this rank, among all tokens
   std::int64_t tokens = 0;       ///< of this rank
+  int bias_steps = 1;            ///< routing steps that have a bias each
   Backend& backend;
 };
 
@@ -97,6 +104,7 @@ struct GateEntry {
   bool ignores_input = false;     ///< no routing can be planted
   /// Every expert is a choice of every token, in order, and a capacity leaves K of each on average (GateRule::all_experts).
   bool all_experts = false;
+  bool balances = false;  ///< a token's choice depends on its group: no routing can be planted
 };
 
 /// What Shape::slots is under a gate.

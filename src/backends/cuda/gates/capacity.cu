@@ -32,10 +32,13 @@ struct Limit {
   std::int64_t first_token;
 };
 
+// kByExpert: slot e of a token is expert e's; then there are no second choices, and keys are nothing or the score.
+
 /// Where the slot would go: nowhere also if chance takes it out.
+template <bool kByExpert>
 __device__ int expert_at(const Limit& limit, std::int64_t slot) {
   const int expert = limit.from[slot];
-  if (!limit.second_by_chance || slot % limit.top_k != 1) return expert;
+  if (kByExpert || !limit.second_by_chance || slot % limit.top_k != 1) return expert;
   const float chance = chance_of(limit.chance_key, limit.first_token + slot / limit.top_k);
   return 2 * limit.score[slot] <= chance ? -1 : expert;
 }
@@ -48,9 +51,10 @@ __device__ unsigned ordered(float value) {
 
 constexpr unsigned kMostChoices = 0xFFFF;  ///< 16 bits: kMaxExperts is less
 
+template <bool kByExpert>
 __device__ std::uint64_t key_of(const Limit& limit, std::int64_t slot) {
   if (limit.policy == DropPolicy::position) return 0;
-  if (limit.policy == DropPolicy::probs) return ordered(limit.score[slot]);
+  if (kByExpert || limit.policy == DropPolicy::probs) return ordered(limit.score[slot]);
   const int choice = static_cast<int>(slot % limit.top_k);
   const std::uint64_t early = kMostChoices - static_cast<unsigned>(choice);
   if (limit.policy == DropPolicy::choice) return early;
@@ -92,7 +96,6 @@ __device__ void find_bin(const int* bins, int room, int* bin, int* left) {
   *bin = at, *left = still;
 }
 
-/// kByExpert: the block's slots are those of its expert, one of each token.
 template <bool kByExpert>
 __global__ void __launch_bounds__(kLimitThreads) limit_kernel(Limit limit) {
   grid_dependency_wait();
@@ -101,7 +104,7 @@ __global__ void __launch_bounds__(kLimitThreads) limit_kernel(Limit limit) {
             warp = thread / 32, lane = lane_of_warp();
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x / limit.experts) * limit.slots;
   const std::int64_t count = kByExpert ? limit.slots / limit.top_k : limit.slots;
-  const auto slot_at = [&](std::int64_t i) {
+  const auto slot_at = [&](std::int64_t i) {  // of those that the block reads
     return kByExpert ? first + i * limit.top_k + expert : first + i;
   };
   std::uint64_t key = 0;  // of the last slot that stays
@@ -111,8 +114,8 @@ __global__ void __launch_bounds__(kLimitThreads) limit_kernel(Limit limit) {
     __syncthreads();
     for (std::int64_t i = thread; i < count; i += kLimitThreads) {
       const std::int64_t s = slot_at(i);
-      if (expert_at(limit, s) != expert) continue;
-      const std::uint64_t high = key_of(limit, s) >> shift;
+      if (expert_at<kByExpert>(limit, s) != expert) continue;
+      const std::uint64_t high = key_of<kByExpert>(limit, s) >> shift;
       if (high >> 8 == key) atomicAdd(&bins[high & (kBins - 1)], 1);
     }
     __syncthreads();
@@ -125,7 +128,7 @@ __global__ void __launch_bounds__(kLimitThreads) limit_kernel(Limit limit) {
                      end = min(begin + part, count);
   int ties = 0;
   for (std::int64_t i = begin + lane; i < end; i += 32)
-    ties += expert_at(limit, slot_at(i)) == expert && key_of(limit, slot_at(i)) == key;
+    ties += expert_at<kByExpert>(limit, slot_at(i)) == expert && key_of<kByExpert>(limit, slot_at(i)) == key;
   ties = __reduce_add_sync(kAll, ties);
   if (lane == 0) counts[warp] = ties;
   __syncthreads();
@@ -133,9 +136,9 @@ __global__ void __launch_bounds__(kLimitThreads) limit_kernel(Limit limit) {
   for (int w = 0; w < warp; ++w) before += counts[w];
   for (std::int64_t i = begin; i < end; i += 32) {  // all lanes together: they vote
     const std::int64_t s = slot_at(i + lane);
-    const int from = i + lane < end ? expert_at(limit, s) : expert + 1;
+    const int from = i + lane < end ? expert_at<kByExpert>(limit, s) : expert + 1;
     const bool mine = from == expert;
-    const std::uint64_t of_slot = mine ? key_of(limit, s) : 0;
+    const std::uint64_t of_slot = mine ? key_of<kByExpert>(limit, s) : 0;
     const unsigned tied = __ballot_sync(kAll, mine && of_slot == key);
     const int rank = before + __popc(tied & ((1u << lane) - 1));
     if (mine) limit.to[s] = of_slot > key || (of_slot == key && rank < room) ? expert : -1;
@@ -149,6 +152,8 @@ __global__ void __launch_bounds__(kLimitThreads) limit_kernel(Limit limit) {
 void limit(cudaStream_t stream, const LimitRows& args) {
   const auto slots = static_cast<std::int64_t>(args.from.size());
   if (slots == 0) return;
+  MB_ASSERT(!args.by_expert || (!args.second_by_chance &&
+                                (args.policy == DropPolicy::position || args.policy == DropPolicy::probs)));
   const Limit limit{.from = args.from.data(),
                     .score = args.score.data(),
                     .to = args.to.data(),

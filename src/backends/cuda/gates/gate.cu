@@ -26,6 +26,12 @@ namespace {
 /// 64 18.9 and 129; cuBLAS and a choice among 64 11.7 and 48.
 constexpr std::int64_t kMaxExpertsInOne = 16;
 
+/// Of a token's logits: that of the best choice, if choices follow them.
+template <bool kTopk>
+__device__ float largest_of(const GateRule& rule, const float* logits, int experts, float of_best) {
+  return !kTopk && balances(rule) ? largest(logits, experts) : of_best;
+}
+
 /// Their sum over the scale, by all lanes of the warp; `mine` is that of this lane's choices.
 template <bool kTopk>
 __device__ float sum_of_weights(const GateRule& rule, const float* logits, int experts, int k, float mine,
@@ -45,7 +51,7 @@ template <bool kTopk>
 __device__ void score_chosen(const GateRule& rule, const float* logits, int experts,
                              const std::int32_t* chosen, int k, float* score) {
   __syncwarp();
-  const float most = logits[chosen[0]];
+  const float most = largest_of<kTopk>(rule, logits, experts, logits[chosen[0]]);
   float sum = 0;
   for (int j = lane_of_warp(); j < k; j += 32) {
     const float weight = weight_of<kTopk>(rule, logits[chosen[j]], most);
@@ -91,7 +97,7 @@ __device__ void choose(const GateRule& rule, const float* logits, int experts, i
   }
   if (!few) return score_chosen<kTopk>(rule, logits, experts, expert_of, k, score);
   if (!kTopk && ranks_by_score(rule) && lane < k) my_logit = logits[my_expert];
-  const float most = __shfl_sync(kAll, my_logit, 0),
+  const float most = largest_of<kTopk>(rule, logits, experts, __shfl_sync(kAll, my_logit, 0)),
               weight = lane < k ? weight_of<kTopk>(rule, my_logit, most) : 0,
               sum = sum_of_weights<kTopk>(rule, logits, experts, k, weight, most);
   if (lane < k) expert_of[lane] = my_expert, score[lane] = weight / sum;
@@ -104,6 +110,7 @@ __global__ void __launch_bounds__(kThreads)
   grid_dependency_wait();
   const std::int64_t t = warp_of_grid();
   if (t >= tokens) return;
+  if (!kTopk && balances(rule)) rule.bias = rule.balance.offsets + t / rule.balance.group * experts;
   choose<kKeys, kTopk>(rule, logits + t * experts, experts, k, expert_of + t * k, score + t * k);
 }
 
@@ -206,9 +213,7 @@ __global__ void __launch_bounds__(kThreads)
   if (t >= tokens) return;
   const int lane = lane_of_warp();
   logits += t * experts, expert_of += t * experts, score += t * experts;
-  unsigned key = kAbsent;
-  for (int e = lane; e < experts; e += 32) key = max(key, key_of(logits[e]));
-  const float most = logit_of(__reduce_max_sync(kAll, key));
+  const float most = largest(logits, experts);
   float sum = 0;
   for (int e = lane; e < experts; e += 32) sum += expf(logits[e] - most);
   sum = warp_sum(sum);
@@ -248,7 +253,9 @@ __global__ void __launch_bounds__(kThreads)
   }
   const float zeros[N] = {};
   if (!kTopk && rule.score == GateScore::softmax)
-    fill_dense(logits, static_cast<int>(experts), logits[expert_of[0]], mean, dlogits);
+    fill_dense(logits, static_cast<int>(experts),
+               largest_of<kTopk>(rule, logits, static_cast<int>(experts), logits[expert_of[0]]), mean,
+               dlogits);
   else
     for (std::int64_t e = lane * N; e < experts; e += 32 * N) store<T, N>(dlogits + e, zeros);
   __syncwarp();  // orders the zeroes before the numbers
@@ -304,8 +311,9 @@ void choose_experts(cudaStream_t stream, const GateForward& args) {
 bool gate_in_one(cudaStream_t stream, const GateForward& args) {
   const std::int64_t tokens = args.x.rows, hidden = args.x.cols, experts = args.weight.cols;
   const int per = experts <= 8 ? 1 : 2;
-  if (tokens == 0 || args.rule.all_experts || size_of(args.x.dtype) != 2 || experts > kMaxExpertsInOne ||
-      experts % per != 0 || hidden % 32 != 0 || !is_aligned(args.x.data) || !is_aligned(args.weight.data))
+  if (tokens == 0 || args.rule.all_experts || args.rule.balance.any() || size_of(args.x.dtype) != 2 ||
+      experts > kMaxExpertsInOne || experts % per != 0 || hidden % 32 != 0 || !is_aligned(args.x.data) ||
+      !is_aligned(args.weight.data))
     return false;
   MB_ASSERT(args.top_k >= 1 && args.top_k <= experts);
   with_storage(args.x.dtype, [&]<class T>() {

@@ -22,6 +22,13 @@ __device__ inline float logit_of(unsigned key) {
   return __uint_as_float(key & 0x80000000u ? key ^ 0x80000000u : ~key);
 }
 
+/// Of a token's logits, by one warp.
+__device__ inline float largest(const float* logits, int experts) {
+  unsigned key = kAbsent;
+  for (int e = lane_of_warp(); e < experts; e += 32) key = max(key, key_of(logits[e]));
+  return logit_of(__reduce_max_sync(kAll, key));
+}
+
 /// The expert with the warp's largest key, the lowest of equals.
 __device__ inline int best_of_warp(unsigned key, int expert, unsigned top) {
   return static_cast<int>(__reduce_min_sync(kAll, key == top ? static_cast<unsigned>(expert) : kAll));

@@ -11,6 +11,9 @@ __device__ inline bool is_softmax(const GateRule& rule) {
   return rule.score == GateScore::softmax_of_chosen || rule.score == GateScore::softmax;
 }
 
+/// Then the bias is the offsets of the token's group.
+__device__ inline bool balances(const GateRule& rule) { return rule.balance.iterations > 0; }
+
 __device__ inline bool ranks_by_score(const GateRule& rule) { return rule.groups > 1 || rule.bias; }
 
 __device__ inline float sigmoid(float z) { return 1 / (1 + expf(-z)); }
@@ -29,6 +32,7 @@ __device__ float weight_of(const GateRule& rule, float logit, float most) {
 template <bool kTopk>
 __device__ float rank_of(const GateRule& rule, float logit, int expert) {
   if (kTopk || !ranks_by_score(rule)) return logit;
+  if (balances(rule)) return logit + rule.bias[expert];
   const float weight = weight_of<false>(rule, logit, 0);
   return rule.bias ? weight + rule.bias[expert] : weight;
 }

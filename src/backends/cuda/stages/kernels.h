@@ -34,6 +34,10 @@ void add_loss_gradients(cudaStream_t stream, const GateBackward& args, const Ten
 /// Puts the rule's noise on the logits.
 void perturb(cudaStream_t stream, const GateForward& args);
 
+// gates/balance.cu
+/// logits → what evens out each group's choices: rule.balance.offsets.
+void balance_groups(cudaStream_t stream, const GateForward& args);
+
 // gates/capacity.cu
 void limit(cudaStream_t stream, const LimitRows& args);
 
