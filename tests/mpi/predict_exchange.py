@@ -43,11 +43,11 @@ def predicted_us(moebench, routing):
 
 
 def measured_us(cluster, moebench, routing):
-    """The stage `dispatch` of the layer on 4 hosts."""
+    """The stage `dispatch` of the layer on 4 hosts: the fastest of its times, in which no rank came late."""
     run(cluster, "run", "4", "--", moebench, "run", *LAYER, "--routing", routing, "--steps", "1", "--pass", "fwd", "--cache", "hot",
         "--backend", "cpu", "--comm", "mpi", "--iters", "6", "--warmup", "1", "--no-peaks", "--check", "none", "--json", "four.json", "--force")
     (point,) = json.loads(pathlib.Path("four.json").read_text())["points"]
-    return next(stage["time"]["p50_us"] for stage in point["stages"] if stage["stage"] == "dispatch")
+    return next(stage["time"]["min_us"] for stage in point["stages"] if stage["stage"] == "dispatch")
 
 
 def check(cluster, moebench):
