@@ -9,24 +9,16 @@
 #include <array>
 #include <cstdlib>
 #include <ctime>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "base/text.h"
+#include "bench/system_files.h"
 #include "build_facts.h"
 
 namespace moebench {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  return std::string(trimmed(text.str()));
-}
 
 /// The value of the first line "key <separator> value" of `text`.
 std::string field(std::string_view text, std::string_view key, char separator) {
@@ -61,44 +53,28 @@ int count_of_list(std::string_view list) {
   return static_cast<int>(count);
 }
 
-/// Entries of `directory` named `prefix` and a number, by number.
-std::vector<fs::path> numbered(const fs::path& directory, std::string_view prefix) {
-  std::vector<std::pair<std::int64_t, fs::path>> found;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(directory, error)) {
-    const auto name = entry.path().filename().string();
-    if (!name.starts_with(prefix)) continue;
-    if (const auto number = to_int(std::string_view(name).substr(prefix.size())))
-      found.emplace_back(*number, entry.path());
-  }
-  std::sort(found.begin(), found.end());
-  std::vector<fs::path> paths;
-  for (auto& [number, path] : found) paths.push_back(std::move(path));
-  return paths;
-}
-
 std::vector<CacheInfo> read_caches(const fs::path& cpu) {
   std::vector<CacheInfo> caches;
-  for (const auto& index : numbered(cpu / "cache", "index"))
-    caches.push_back({.level = static_cast<int>(to_int(text_of(index / "level")).value_or(0)),
-                      .type = text_of(index / "type"),
-                      .bytes = bytes_of(text_of(index / "size")),
-                      .shared_by = count_of_list(text_of(index / "shared_cpu_list"))});
+  for (const auto& [number, index] : numbered(cpu / "cache", "index"))
+    caches.push_back({.level = static_cast<int>(to_int(system_text(index / "level")).value_or(0)),
+                      .type = system_text(index / "type"),
+                      .bytes = bytes_of(system_text(index / "size")),
+                      .shared_by = count_of_list(system_text(index / "shared_cpu_list"))});
   return caches;
 }
 
 /// Hardware threads' worth of time that the control group grants; 0 for no limit.
 double read_quota(const fs::path& root) {
   const auto groups = root / "sys/fs/cgroup";
-  const auto v2 = split(text_of(groups / "cpu.max"), ' ');
-  const auto quota = v2.size() == 2 ? to_int(v2[0]) : to_int(text_of(groups / "cpu/cpu.cfs_quota_us"));
-  const auto period = v2.size() == 2 ? to_int(v2[1]) : to_int(text_of(groups / "cpu/cpu.cfs_period_us"));
+  const auto v2 = split(system_text(groups / "cpu.max"), ' ');
+  const auto quota = v2.size() == 2 ? to_int(v2[0]) : to_int(system_text(groups / "cpu/cpu.cfs_quota_us"));
+  const auto period = v2.size() == 2 ? to_int(v2[1]) : to_int(system_text(groups / "cpu/cpu.cfs_period_us"));
   return quota && period && *period > 0 ? static_cast<double>(*quota) / static_cast<double>(*period) : 0;
 }
 
 std::optional<bool> read_turbo(const fs::path& cpus) {
-  if (const auto text = text_of(cpus / "intel_pstate/no_turbo"); !text.empty()) return text == "0";
-  if (const auto text = text_of(cpus / "cpufreq/boost"); !text.empty()) return text == "1";
+  if (const auto text = system_text(cpus / "intel_pstate/no_turbo"); !text.empty()) return text == "0";
+  if (const auto text = system_text(cpus / "cpufreq/boost"); !text.empty()) return text == "1";
   return std::nullopt;
 }
 
@@ -109,14 +85,14 @@ int usable_threads() {
 
 CpuInfo read_cpu(const fs::path& root, const std::string& architecture) {
   const auto cpus = root / "sys/devices/system/cpu";
-  const auto description = text_of(root / "proc/cpuinfo");
+  const auto description = system_text(root / "proc/cpuinfo");
   std::set<std::string> sockets, cores;
   const auto threads = numbered(cpus, "cpu");
-  for (const auto& thread : threads) {
-    const auto socket = text_of(thread / "topology/physical_package_id");
+  for (const auto& [number, thread] : threads) {
+    const auto socket = system_text(thread / "topology/physical_package_id");
     if (socket.empty()) continue;
     sockets.insert(socket);
-    cores.insert(cat(socket, ':', text_of(thread / "topology/core_id")));
+    cores.insert(cat(socket, ':', system_text(thread / "topology/core_id")));
   }
   CpuInfo cpu;
   cpu.model = field(description, "model name", ':');
@@ -128,9 +104,9 @@ CpuInfo read_cpu(const fs::path& root, const std::string& architecture) {
   cpu.numa_nodes = static_cast<int>(numbered(root / "sys/devices/system/node", "node").size());
   cpu.usable_threads = usable_threads();
   cpu.quota_threads = read_quota(root);
-  if (!threads.empty()) cpu.caches = read_caches(threads.front());
-  cpu.memory_bytes = bytes_of(field(text_of(root / "proc/meminfo"), "MemTotal", ':'));
-  cpu.governor = text_of(cpus / "cpu0/cpufreq/scaling_governor");
+  if (!threads.empty()) cpu.caches = read_caches(threads.front().second);
+  cpu.memory_bytes = bytes_of(field(system_text(root / "proc/meminfo"), "MemTotal", ':'));
+  cpu.governor = system_text(cpus / "cpu0/cpufreq/scaling_governor");
   cpu.virtual_machine = cat(field(description, "flags", ':'), ' ').find(" hypervisor ") != std::string::npos;
   cpu.turbo = read_turbo(cpus);
   return cpu;
@@ -140,7 +116,7 @@ std::string container_hint(const fs::path& root) {
   std::error_code error;
   if (fs::exists(root / "run/.containerenv", error)) return "podman";
   if (fs::exists(root / ".singularity.d", error)) return "apptainer";
-  const auto groups = text_of(root / "proc/1/cgroup");
+  const auto groups = system_text(root / "proc/1/cgroup");
   if (groups.find("kubepods") != std::string::npos) return "kubernetes";
   if (fs::exists(root / ".dockerenv", error) || groups.find("docker") != std::string::npos) return "docker";
   if (groups.find("lxc") != std::string::npos) return "lxc";
@@ -173,9 +149,9 @@ Environment read_environment(const fs::path& root) {
     environment.host = system.nodename;
     environment.kernel = cat(system.sysname, ' ', system.release);
   }
-  environment.os = unquoted(field(text_of(root / "etc/os-release"), "PRETTY_NAME", '='));
+  environment.os = unquoted(field(system_text(root / "etc/os-release"), "PRETTY_NAME", '='));
   environment.container = container_hint(root);
-  const auto load = text_of(root / "proc/loadavg");
+  const auto load = system_text(root / "proc/loadavg");
   environment.load_average = to_double(load.substr(0, load.find(' '))).value_or(0);
   environment.variables = allowed_variables(environ);
   environment.cpu = read_cpu(root, system.machine);

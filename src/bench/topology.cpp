@@ -2,23 +2,15 @@
 #include "bench/topology.h"
 
 #include <algorithm>
-#include <fstream>
 #include <map>
-#include <sstream>
 
 #include "base/text.h"
+#include "bench/system_files.h"
 
 namespace moebench {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  return std::string(trimmed(text.str()));
-}
 
 /// The entries of a directory, by name.
 std::vector<fs::path> entries_of(const fs::path& directory) {
@@ -30,7 +22,7 @@ std::vector<fs::path> entries_of(const fs::path& directory) {
 }
 
 int numa_node_of(const fs::path& device) {
-  return static_cast<int>(to_int(text_of(device / "numa_node")).value_or(-1));
+  return static_cast<int>(to_int(system_text(device / "numa_node")).value_or(-1));
 }
 
 /// The last part of where the link `device` leads; empty for a device of no bus.
@@ -46,15 +38,9 @@ double leading_number(const std::string& text) {
 }
 
 std::vector<NumaNode> read_numa_nodes(const fs::path& root) {
-  constexpr std::string_view kPrefix = "node";
   std::vector<NumaNode> nodes;
-  for (const fs::path& entry : entries_of(root / "sys/devices/system/node")) {
-    const std::string name = entry.filename().string();
-    if (!name.starts_with(kPrefix)) continue;
-    if (const auto number = to_int(std::string_view(name).substr(kPrefix.size())))
-      nodes.push_back({static_cast<int>(*number), text_of(entry / "cpulist")});
-  }
-  std::sort(nodes.begin(), nodes.end(), [](auto& a, auto& b) { return a.number < b.number; });
+  for (const auto& [number, entry] : numbered(root / "sys/devices/system/node", "node"))
+    nodes.push_back({static_cast<int>(number), system_text(entry / "cpulist")});
   return nodes;
 }
 
@@ -70,9 +56,9 @@ std::vector<NetworkCard> read_network_cards(const fs::path& root) {
     if (!known) cards.push_back({entry.filename().string(), gbits_per_s, numa_node_of(device), bus_id});
   };
   for (const fs::path& entry : entries_of(root / "sys/class/infiniband"))
-    add(entry, leading_number(text_of(entry / "ports/1/rate")));
+    add(entry, leading_number(system_text(entry / "ports/1/rate")));
   for (const fs::path& entry : entries_of(root / "sys/class/net"))
-    add(entry, std::max(0.0, leading_number(text_of(entry / "speed")) * 1e-3));
+    add(entry, std::max(0.0, leading_number(system_text(entry / "speed")) * 1e-3));
   return cards;
 }
 
@@ -81,8 +67,8 @@ GpuPlace read_gpu(const std::string& bus_id, const fs::path& root) {
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
   const fs::path device = root / "sys/bus/pci/devices" / name;
   GpuPlace gpu{.bus_id = bus_id, .numa_node = numa_node_of(device)};
-  std::string speed = text_of(device / "current_link_speed");
-  const std::string width = text_of(device / "current_link_width");
+  std::string speed = system_text(device / "current_link_speed");
+  const std::string width = system_text(device / "current_link_width");
   speed = speed.substr(0, speed.find(" PCIe"));
   if (!speed.empty() && !width.empty()) gpu.pcie = cat(speed, " x", width);
   return gpu;

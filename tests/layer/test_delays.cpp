@@ -8,13 +8,9 @@
 #include <cstring>
 #include <thread>
 
-#if MOEBENCH_RANKS_ON_CUDA
-#include "backends/cuda/cuda_backend.h"
-#else
-#include "backends/cpu/cpu_backend.h"
-#endif
 #include "base/random.h"
 #include "base/text.h"
+#include "layer/backend_under_test.h"
 #include "layer/layer.h"
 #include "layer/relative_error.h"
 #include "layer/verify.h"
@@ -24,14 +20,6 @@ namespace moebench {
 namespace {
 
 constexpr int kInputSets = 5, kRounds = 200;
-
-std::unique_ptr<Backend> make_backend() {
-#if MOEBENCH_RANKS_ON_CUDA
-  return make_cuda_backend(world_under_test().local_rank());
-#else
-  return make_cpu_backend(1);
-#endif
-}
 
 /// Lets this rank wait before one stage of sixteen, up to 200 µs.
 class DelayingTrace final : public Trace {
@@ -56,7 +44,7 @@ class Rotation {
  public:
   Rotation(const Shape& shape, const LayerOptions& options)
       : shape_(shape),
-        backend_(make_backend()),
+        backend_(backend_under_test()),
         groups_(world_under_test().make_comm(backend_->memory(), backend_->stream()), shape.ep),
         workload_(shape, parse_routing("rotate:0.6"), 7),
         layer_(shape, groups_, *backend_, options) {
@@ -83,20 +71,15 @@ class Rotation {
     }
     Outputs outputs;
     for (const std::vector<Tensor>* tensors : {&y_, &dx_})
-      for (const Tensor& tensor : *tensors) outputs.push_back(download(tensor));
+      for (const Tensor& tensor : *tensors) outputs.push_back(download(*backend_, tensor));
     for (const ParameterTensors& parameter : layer_.parameters().all())
-      outputs.push_back(download(parameter.gradient));
+      outputs.push_back(download(*backend_, parameter.gradient));
     return outputs;
   }
   void settle() { layer_.settle(); }
 
  private:
   std::int64_t tokens() const { return shape_.tokens_of(world_under_test().rank()); }
-  std::vector<float> download(const TensorView& tensor) {
-    std::vector<float> host(static_cast<std::size_t>(tensor.size()));
-    backend_->download(host, tensor);
-    return host;
-  }
 
   Shape shape_;
   std::unique_ptr<Backend> backend_;

@@ -5,11 +5,7 @@
 #include <cmath>
 #include <map>
 
-#if MOEBENCH_RANKS_ON_CUDA
-#include "backends/cuda/cuda_backend.h"
-#else
-#include "backends/cpu/cpu_backend.h"
-#endif
+#include "layer/backend_under_test.h"
 #include "layer/gate_cases.h"
 #include "layer/moving_bias.h"
 #include "layer/rank_cases.h"
@@ -20,22 +16,8 @@
 namespace moebench {
 namespace {
 
-std::unique_ptr<Backend> make_backend() {
-#if MOEBENCH_RANKS_ON_CUDA
-  return make_cuda_backend(world_under_test().local_rank());
-#else
-  return make_cpu_backend(1);
-#endif
-}
-
 /// What a step produced over all tokens and experts, by name.
 using Results = std::map<std::string, std::vector<float>>;
-
-std::vector<float> download(Backend& backend, const TensorView& tensor) {
-  std::vector<float> host(static_cast<std::size_t>(tensor.size()));
-  backend.download(host, tensor);
-  return host;
-}
 
 /// Runs one step on the ranks of `world`. Gradients of experts come from the first expert-parallel group; `replicas_agree`
 /// says whether the others hold the same.
@@ -44,7 +26,7 @@ Results run(Shape shape, int ep, const LayerOptions& options, RoutingDistributio
   shape.ranks = world.size();
   shape.ep = ep;
   shape.slots = slots_of(*options.gate, shape);
-  const auto backend = make_backend();
+  const auto backend = backend_under_test();
   Groups groups(world.make_comm(backend->memory(), backend->stream()), ep);
   const Workload workload(shape, routing, 3);
   Layer layer(shape, groups, *backend, options);
@@ -87,7 +69,7 @@ class Ranks : public testing::TestWithParam<RankCase> {};
 TEST_P(Ranks, AgreeWithOneRankInOutputsAndGradients) {
   const auto& [name, shape, routing, engine, exchange, overlap, gate, gate_options] = GetParam();
   if (overlap != Overlap::none &&
-      !make_backend()->traits(engine, engine_shape_of(shape, true, 1)).takes_parts)
+      !backend_under_test()->traits(engine, engine_shape_of(shape, true, 1)).takes_parts)
     GTEST_SKIP() << "no fp32 engine of this backend runs a pass in parts";
   const LayerOptions options{
       .engine = engine, .exchange = exchange, .overlap = overlap, .gate = gate, .gate_options = gate_options};
@@ -124,7 +106,7 @@ TEST(RanksAndOracle, AgreeOnEveryRank) {
                       .ranks = world.size(),
                       .ep = ep,
                       .bias = true};
-    const auto backend = make_backend();
+    const auto backend = backend_under_test();
     ThreadPool pool(1);
     Groups groups(world.make_comm(backend->memory(), backend->stream()), ep);
     Layer layer(shape, groups, *backend, {});
@@ -147,7 +129,7 @@ TEST(RanksAndOracle, AgreeForEveryGateAndExchange) {
                                          .ep = world.size(),
                                          .bias = true});
         if (!gate.knows(shape)) continue;
-        const auto backend = make_backend();
+        const auto backend = backend_under_test();
         ThreadPool pool(1);
         Groups groups(world.make_comm(backend->memory(), backend->stream()), shape.ep);
         Layer layer(shape, groups, *backend,
@@ -172,7 +154,7 @@ TEST(RanksAndOracle, AgreeInEachStepOfAMovingBias) {
                     .ep = world.size()};
   constexpr int kSteps = 6;
   const GateOptions gate_options{.capacity = {.factor = 4, .group = 8}, .bias_update = 0.125};
-  const auto backend = make_backend();
+  const auto backend = backend_under_test();
   ThreadPool pool(1);
   Groups groups(world.make_comm(backend->memory(), backend->stream()), shape.ep);
   const Workload workload(shape, parse_routing("hot:1"), 1, {.steps = kSteps});
@@ -212,7 +194,7 @@ TEST(Ranks, ReceiveMoreRowsWithoutAllocatingOnceWarm) {
                     .top_k = 2,
                     .ranks = world.size(),
                     .ep = world.size()};
-  const auto backend = make_backend();
+  const auto backend = backend_under_test();
   Groups groups(world.make_comm(backend->memory(), backend->stream()), shape.ep);
   const Workload workload(shape, {}, 1);
   Layer layer(shape, groups, *backend, {});

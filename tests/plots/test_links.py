@@ -6,42 +6,22 @@
 
 Exit status: 0 if all passed, 1 if not, 77 without matplotlib (ctest counts that as skipped).
 """
-import contextlib
-import io
-import json
-import pathlib
 import subprocess
-import sys
-import tempfile
-import unittest
 
-PLOTS = pathlib.Path(__file__).resolve().parents[2] / "plots"
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(PLOTS))
-MOEBENCH = ""
+from drawing import Drawing, main
 
 
-class Links(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.path = pathlib.Path(folder.name)
-
-    def drawn(self, document):
-        import links
-        (self.path / "l.json").write_text(document if isinstance(document, str) else json.dumps(document))
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
-            code = links.main([str(self.path / "l.json"), "-o", str(self.path / "l.png")])
-        return code, said.getvalue()
+class Links(Drawing):
+    script = "links"
 
     def test_draws_what_moebench_writes(self):
-        done = subprocess.run([MOEBENCH, "links", "--ranks", "2", "--backend", "cpu", "--bytes", "4096,16384", "--json", self.path / "x.json"],
+        done = subprocess.run([self.moebench, "links", "--ranks", "2", "--backend", "cpu", "--bytes", "4096,16384", "--json", self.path / "x.json"],
                               capture_output=True, text=True)
         if done.returncode == 3:
             self.skipTest("no MPI: " + done.stderr)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(self.drawn((self.path / "x.json").read_text()), (0, ""))
-        self.assertGreater((self.path / "l.png").stat().st_size, 10000)
+        self.assertGreater(self.figure.stat().st_size, 10000)
 
     def test_refuses_what_are_no_links_in_one_line(self):
         schema = {"schema": "moebench.links/1"}
@@ -52,15 +32,8 @@ class Links(unittest.TestCase):
             self.assertEqual(code, 2)
             self.assertIn(saying, said)
             self.assertEqual(said.count("\n"), 1, said)
-            self.assertFalse((self.path / "l.png").exists())
+            self.assertFalse(self.figure.exists())
 
 
 if __name__ == "__main__":
-    try:
-        import matplotlib
-        del matplotlib
-    except ImportError:
-        print("skipped: no matplotlib")
-        sys.exit(77)
-    MOEBENCH = sys.argv.pop(1)
-    unittest.main()
+    main()

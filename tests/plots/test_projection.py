@@ -6,45 +6,24 @@
 
 Exit status: 0 if all passed, 1 if not, 77 without matplotlib (ctest counts that as skipped).
 """
-import contextlib
-import io
 import json
-import pathlib
 import subprocess
-import sys
-import tempfile
-import unittest
 
-PLOTS = pathlib.Path(__file__).resolve().parents[2] / "plots"
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(PLOTS))
-MOEBENCH = ""
+from drawing import Drawing, main
 
 
-class Projections(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.path = pathlib.Path(self.folder.name)
-
-    def tearDown(self):
-        self.folder.cleanup()
+class Projections(Drawing):
+    script = "projection"
 
     def written(self, *more):
         words = "project --preset deepseek-v3 --tokens 32 --nodes 1,2,32 --fabric hgx-h100-ndr --json -".split()
-        done = subprocess.run([MOEBENCH, *words, *more], capture_output=True, text=True, check=True)
+        done = subprocess.run([self.moebench, *words, *more], capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
-
-    def drawn(self, document):
-        import projection
-        (self.path / "p.json").write_text(document if isinstance(document, str) else json.dumps(document))
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
-            code = projection.main([str(self.path / "p.json"), "-o", str(self.path / "p.png")])
-        return code, said.getvalue()
 
     def test_draws_what_moebench_writes(self):
         for more in ([], ["--what-if", "nic=25,overlap=0.5"]):
             self.assertEqual(self.drawn(self.written(*more)), (0, ""))
-            self.assertGreater((self.path / "p.png").stat().st_size, 10000)
+            self.assertGreater(self.figure.stat().st_size, 10000)
 
     def test_dashes_what_is_extrapolated(self):
         import projection
@@ -64,15 +43,8 @@ class Projections(unittest.TestCase):
             code, said = self.drawn(document)
             self.assertEqual(code, 2)
             self.assertEqual(said.count("\n"), 1, said)
-            self.assertFalse((self.path / "p.png").exists())
+            self.assertFalse(self.figure.exists())
 
 
 if __name__ == "__main__":
-    try:
-        import matplotlib
-        del matplotlib
-    except ImportError:
-        print("skipped: no matplotlib")
-        sys.exit(77)
-    MOEBENCH = sys.argv.pop(1)
-    unittest.main()
+    main()

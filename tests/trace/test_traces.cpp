@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "suite/expect_usage_error.h"
 #include "trace/npy.h"
 #include "trace/torch_file.h"
 #include "trace/torch_tensor.h"
@@ -31,19 +32,6 @@ std::vector<TraceStep> all_of(TraceReader& reader) {
 }
 std::vector<TraceStep> all_of(const std::string& path, ArrayMeaning meaning = ArrayMeaning::experts) {
   return all_of(*open_trace(path, meaning));
-}
-
-/// One line, where nothing of a file is wrong.
-template <class Body>
-void expect_not_written(const Body& body, const std::string& words) {
-  try {
-    body();
-    ADD_FAILURE() << "nothing was refused; expected: " << words;
-  } catch (const UsageError& error) {
-    const std::string what = error.what();
-    EXPECT_NE(what.find(words), std::string::npos) << what << "\ndoes not say: " << words;
-    EXPECT_EQ(what.find('\n'), std::string::npos) << what;
-  }
 }
 
 /// A folder that goes when the test ends.
@@ -81,15 +69,7 @@ class Traces : public testing::Test {
 /// One line that names the file and the byte.
 template <class Body>
 void expect_refused(const Body& body, const std::string& words) {
-  try {
-    body();
-    ADD_FAILURE() << "nothing was refused; expected: " << words;
-  } catch (const UsageError& error) {
-    const std::string what = error.what();
-    EXPECT_NE(what.find(words), std::string::npos) << what << "\ndoes not say: " << words;
-    EXPECT_NE(what.find(" at byte "), std::string::npos) << what;
-    EXPECT_EQ(what.find('\n'), std::string::npos) << what;
-  }
+  expect_usage_error(body, words, " at byte ");
 }
 
 TEST_F(Traces, OfTheTokenImbalanceBenchmarkAreRead) {
@@ -160,18 +140,18 @@ TEST_F(Traces, AreRefusedWhereAFormatCannotHoldThem) {
   EXPECT_THROW(create_trace(path("there"), {"", 8, 2}), UsageError);
   fs::create_directory(path("folder"));
   EXPECT_THROW(create_trace(path("folder/"), {"", 8, 2}), UsageError);
-  expect_not_written([&] { converted(kGolden + "/megatron", "v1/"); }, "give --experts");
-  expect_not_written([&] { converted(kGolden + "/counts.npy", "v1/"); }, "counts alone");
+  expect_usage_error([&] { converted(kGolden + "/megatron", "v1/"); }, "give --experts");
+  expect_usage_error([&] { converted(kGolden + "/counts.npy", "v1/"); }, "counts alone");
   const auto writer = create_trace(path("v1/"), {"", 8, 2});
-  expect_not_written([&] { writer->finish(); }, "none was selected");
+  expect_usage_error([&] { writer->finish(); }, "none was selected");
   TraceStep step{.tokens = 1, .experts = {0, 1}, .weights = {}, .counts = {}};
-  expect_not_written([&] { writer->add(step); }, "the trace has none");
+  expect_usage_error([&] { writer->add(step); }, "the trace has none");
   step.weights = {0.5f, 0.75f};
-  expect_not_written([&] { writer->add(step); }, "those of token 0 sum to 1.25");
+  expect_usage_error([&] { writer->add(step); }, "those of token 0 sum to 1.25");
   EXPECT_FALSE(fs::exists(path("v1")));
   step.weights = {0.25f, 0.75f};
   writer->add(step);
-  expect_not_written([&] { writer->add(step); }, "one step of one layer");
+  expect_usage_error([&] { writer->add(step); }, "one step of one layer");
 }
 
 TEST_F(Traces, CutAnywhereAreRefusedWithTheirPlace) {
@@ -265,7 +245,7 @@ TEST_F(Traces, TensorsAreWrittenAsTorchWritesThem) {
     EXPECT_EQ(again.begin % 64, 0u) << "aligned, as torch.save has it";
     EXPECT_EQ(made.substr(again.begin, elements.size()), golden.substr(tensor.begin, elements.size()));
   }
-  expect_not_written([] { torch_file("x", TorchType::int32, {std::int64_t{1} << 31}, {}); },
+  expect_usage_error([] { torch_file("x", TorchType::int32, {std::int64_t{1} << 31}, {}); },
                      "does not fit a .pt file");
 }
 

@@ -272,6 +272,7 @@ class RauEngine final : public GatheringEngine {
       : GatheringEngine(pool, memory, shape), parts_(memory, 0) {}
 
   static constexpr EngineTraits kTraits{.row_order = RowOrder::by_token, .row_copies = 4};
+  EngineTraits traits() const override { return kTraits; }
 
   void reserve(std::int64_t rows) override {
     GatheringEngine::reserve(rows);
