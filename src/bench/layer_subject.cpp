@@ -26,7 +26,6 @@ class LayerSubject final : public Subject {
         backward_(bench_case.passes != PassSet::fwd),
         workload_(workload_of(bench_case)),
         others_(rows_of_others(bench_case, workload_)),
-        received_(others_.empty() ? std::vector<std::int64_t>() : others_.front()),
         groups_(groups_of(bench)),
         layer_(bench_case.shape, groups_, bench.backend,
                {.engine = bench_case.engine,

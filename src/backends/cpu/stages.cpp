@@ -76,8 +76,10 @@ void perturb(const GateNoise& noise, std::int64_t first, std::int64_t count, flo
 /// offsets [E]: those of the token's group, or null.
 void rank_by_score(const GateRule& rule, std::span<const float> logits, const float* offsets,
                    std::span<float> ranks) {
-  for (std::size_t e = 0; offsets && e < ranks.size(); ++e) ranks[e] = logits[e] + offsets[e];
-  if (offsets) return;
+  if (offsets) {
+    for (std::size_t e = 0; e < ranks.size(); ++e) ranks[e] = logits[e] + offsets[e];
+    return;
+  }
   for (std::size_t e = 0; e < ranks.size(); ++e)
     ranks[e] = weight_of(rule.score, logits[e], 0) + (rule.bias ? rule.bias[e] : 0);
   if (rule.groups == 1) return;
@@ -106,7 +108,8 @@ bool is_softmax(const GateRule& rule) {
 /// Of a token's logits: that of the best choice, if choices follow them.
 float largest_of(const GateRule& rule, const float* logits, std::int64_t experts,
                  const std::int32_t* chosen) {
-  return rule.balance.any() ? *std::max_element(logits, logits + experts) : logits[chosen[0]];
+  return rule.balance.any() || rule.all_experts ? *std::max_element(logits, logits + experts)
+                                                : logits[chosen[0]];
 }
 
 /// The scores of the chosen experts.
@@ -121,17 +124,6 @@ void score_chosen(const GateRule& rule, const float* logits, std::int64_t expert
   }
   if (k == 1 && !is_softmax(rule)) sum = 1;  // sigmoid and sqrtsoftplus of one choice are not normalised
   for (std::int64_t j = 0; j < k; ++j) score[j] *= rule.scale / sum;
-}
-
-/// Every expert and its share of the softmax, in order.
-void score_all(std::span<const float> logits, std::int32_t* chosen, float* score) {
-  const float largest = *std::max_element(logits.begin(), logits.end());
-  float sum = 0;
-  for (std::size_t e = 0; e < logits.size(); ++e) sum += score[e] = std::exp(logits[e] - largest);
-  for (std::size_t e = 0; e < logits.size(); ++e) {
-    chosen[e] = static_cast<std::int32_t>(e);
-    score[e] /= sum;
-  }
 }
 
 /// dlogits [E] of one token, from its logits (if the rule needs them), choice, scores and their gradients.
@@ -230,14 +222,13 @@ void gate_forward(ThreadPool& pool, const GateForward& args) {
       float* logits = args.logits.data() + t * experts;
       std::int32_t* chosen = args.expert_of.data() + t * k;
       if (args.rule.noise.deviation > 0) perturb(args.rule.noise, t * experts, experts, logits);
-      if (args.rule.all_experts) {
-        score_all({logits, static_cast<std::size_t>(experts)}, chosen, args.score.data() + t * k);
-        continue;
-      }
       if (args.rule.ranks_by_score())
         rank_by_score(args.rule, {logits, static_cast<std::size_t>(experts)},
                       balance.any() ? balance.offsets + t / balance.group * experts : nullptr, ranks);
-      top_k(args.rule.ranks_by_score() ? ranks.data() : logits, experts, k, chosen);
+      if (args.rule.all_experts)
+        std::iota(chosen, chosen + experts, 0);
+      else
+        top_k(args.rule.ranks_by_score() ? ranks.data() : logits, experts, k, chosen);
       score_chosen(args.rule, logits, experts, chosen, k, args.score.data() + t * k);
     }
   });
