@@ -96,8 +96,9 @@ std::vector<Settings> merged(const SweepRequest& request, const Suite& suite,
       };
       all.push_back(laid_over(preset.settings));
       if (asks_for_preset_gate(all.back())) {
-        all.back() = laid_over(with_gate(preset));
-        all.back()["gate"] = with_gate(preset).at("gate");
+        const Settings gated = with_gate(preset);
+        all.back() = laid_over(gated);
+        all.back()["gate"] = gated.at("gate");
       }
     }
   }
