@@ -27,7 +27,7 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#2
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 # Local moves are green, exchanges yellow to red, the experts blue.
 STAGE_COLOURS = {"gate": "#CC79A7", "plan": "#B6DCCB", "pack": "#5DBB9A", "sizes": "#F0D264", "dispatch": "#E69F00",
-                 "experts": "#0A5A9C", "collect": "#D55E00", "combine": "#00755A", "sync": "#4D4D4D"}
+                 "shared": "#56B4E9", "experts": "#0A5A9C", "collect": "#D55E00", "combine": "#00755A", "sync": "#4D4D4D"}
 
 STYLE = {
     "font.size": 10, "axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9,

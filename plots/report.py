@@ -11,15 +11,15 @@ import re
 from typing import Dict, List, NamedTuple, Optional
 
 SCHEMA = "moebench.report/1"
-FORWARD = ["gate", "plan", "pack", "sizes", "dispatch", "experts", "collect", "combine"]
-BACKWARD = ["combine", "collect", "experts", "dispatch", "pack", "gate"]
+FORWARD = ["gate", "plan", "pack", "sizes", "dispatch", "shared", "experts", "collect", "combine"]
+BACKWARD = ["combine", "collect", "experts", "shared", "dispatch", "pack", "gate"]
 STAGES = FORWARD + ["sync"]
 PASSES = ["total", "forward", "backward", "sync"]
 # Settings that older reports do not hold: at these values a case is what it was without them.
 DEFAULTS = {"graph": "off", "cache": "cold", "overlap": "none", "placement": "contiguous", "routing-via": "auto",
-            "capacity": "none", "aux-loss": "none", "z-loss": "none"}
+            "capacity": "none", "aux-loss": "none", "z-loss": "none", "shared-experts": 0}
 # Settings that a subject does not read: they tell none of its points apart.
-NO_MATTER = {"linear": {"ep", "experts", "experts-per-rank", "top-k", "activation", "bias", "gate", "routing", "engine"},
+NO_MATTER = {"linear": {"ep", "experts", "experts-per-rank", "top-k", "shared-experts", "activation", "bias", "gate", "routing", "engine"},
              "dense": {"ep", "experts", "experts-per-rank", "gate", "routing", "engine"}}
 COUNTS = {"ranks", "ep", "tokens", "total-tokens", "hidden", "ffn", "experts", "experts-per-rank", "top-k"}
 

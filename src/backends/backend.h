@@ -217,6 +217,8 @@ class Backend : public Capabilities {
   virtual void gemm(TensorView a, TensorView b, TensorView c) = 0;
   /// Elementwise activation of `in` [n, F or 2F] into `out` [n, F].
   virtual void activate(Activation activation, TensorView in, TensorView out) = 0;
+  /// to += from, in fp32, rounded once. Both [n, m].
+  virtual void add(TensorView from, TensorView to) = 0;
   /// to = from, the best copy this backend has: for the memory ceiling.
   virtual void copy(TensorView from, TensorView to) = 0;
 };

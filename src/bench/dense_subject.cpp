@@ -14,12 +14,11 @@ namespace {
 /// The engine that runs it.
 constexpr std::string_view kDenseEngine = "loop";
 
-/// The layer's shape with one expert K times as wide that every token takes: the same active FLOPs without a gate.
+/// The layer's shape with one expert that every token takes, K times as wide and as wide again as its shared experts: the
+/// same active FLOPs without a gate.
 Shape dense_shape(Shape shape) {
-  shape.ffn *= shape.top_k;
-  shape.experts = shape.top_k = 1;
-  shape.ep = 1;
-  return shape;
+  shape.shared_experts += shape.top_k;
+  return shared_shape(shape);
 }
 
 /// One dense network on all tokens of the rank, by the engine `loop` with a single expert.
@@ -91,7 +90,7 @@ class DenseSubject final : public Subject {
       run(Pass::backward, step, trace);
       sync();
     }
-    const Oracle oracle(workload_, step, all_to_one_expert(), bench_.pool);
+    const Oracle oracle(workload_, step, all_to_one_expert(shape_.tokens), bench_.pool);
     std::vector<CheckItem> items;
     compare_tokens(oracle, mode, items);
     if (backward_) add_weight_gradients(oracle, mode, items);
@@ -106,12 +105,6 @@ class DenseSubject final : public Subject {
   }
 
  private:
-  /// What the gate of a layer with one expert would choose.
-  GateOutput all_to_one_expert() const {
-    const auto tokens = static_cast<std::size_t>(shape_.tokens);
-    return {std::vector<std::int32_t>(tokens), std::vector<float>(tokens, 1.0f),
-            std::vector<float>(tokens, 1.0f)};
-  }
   /// Every rank holds the whole network: its gradients are summed over all, as the oracle sums over all tokens.
   void sync() {
     if (comm_->size() == 1) return;

@@ -114,6 +114,7 @@ class LayerSubject final : public Subject {
     const RankLoad load = layer_.load();
     std::vector<StageWork> work;
     const auto add = [&](Stage stage, Pass pass) {
+      if (!layer_.has(stage)) return;
       work.push_back({stage, pass, layer_.fused_into(stage, pass), cost(load, stage, pass),
                       layer_.overlaps(stage, pass)});
     };

@@ -62,7 +62,7 @@ void Measurement::describe_placement() {
   placement.window = plans->window;
   placement.steps = plans->effects;
   for (const ParameterSpec& spec : parameters_of(shape, 0))
-    if (spec.id != Parameter::gate)
+    if (spec.tag != Tag::world)  // of an expert
       placement.expert_bytes +=
           static_cast<double>(spec.rows * spec.cols) * static_cast<double>(size_of(shape.dtype));
   std::int64_t most = 0;

@@ -28,12 +28,13 @@ void list_suites(std::ostream& out) {
 }
 
 void list_presets(std::ostream& out) {
-  out << format("  %-18s %7s %6s %8s %6s  %-11s %-12s %s\n", "name", "hidden", "ffn", "experts", "top-k",
-                "activation", "its gate", "source");
+  out << format("  %-18s %7s %6s %8s %6s %6s  %-11s %-12s %s\n", "name", "hidden", "ffn", "experts", "top-k",
+                "shared", "activation", "its gate", "source");
   for (const Preset& preset : presets()) {
-    out << format("  %-18s %7lld %6lld %8lld %6lld  %-11s %-12s ", std::string(preset.name).c_str(),
+    out << format("  %-18s %7lld %6lld %8lld %6lld %6lld  %-11s %-12s ", std::string(preset.name).c_str(),
                   static_cast<long long>(preset.hidden), static_cast<long long>(preset.ffn),
                   static_cast<long long>(preset.experts), static_cast<long long>(preset.top_k),
+                  static_cast<long long>(preset.shared_experts),
                   cat(name_of(preset.activation), preset.bias ? "+bias" : "").c_str(),
                   std::string(preset.gate.gate).c_str())
         << preset.source << (preset.note.empty() ? "" : "; ") << preset.note << '\n';

@@ -74,6 +74,10 @@ CheckMemory check_memory(const Shape& shape, bool backward, bool full, bool seco
   if (backward) most = std::max(most, of_units + kFloat * n.expert());
   if (second) most = std::max(most, of_units + second_way_on_host(n));
   need.host = outputs + inputs + choices + expected + most;
+  if (shape.shared_experts == 0) return need;
+  const CheckMemory shared = check_memory(shared_shape(shape), backward, full, second_way, threads);
+  need.device = std::max(need.device, shared.device);  // one way after the other
+  need.host += shared.host;
   return need;
 }
 

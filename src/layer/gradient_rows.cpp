@@ -23,6 +23,19 @@ std::string unit_name(std::int64_t expert, std::int64_t unit) {
 
 }  // namespace
 
+ExpertGradients download_gradients(Backend& backend, const ExpertTensors& gradients, const Shape& shape,
+                                   std::int64_t e) {
+  const auto download = [&](const TensorView& tensor, std::int64_t rows) {
+    if (!tensor.data) return std::vector<float>();
+    const TensorView of_expert = tensor.slice(e * rows, rows);
+    std::vector<float> host(static_cast<std::size_t>(of_expert.size()));
+    backend.download(host, of_expert);
+    return host;
+  };
+  return {download(gradients.w1, shape.hidden), download(gradients.b1, 1), download(gradients.w2, shape.ffn),
+          download(gradients.b2, 1)};
+}
+
 std::uint64_t hash_of(const ExpertGradients& gradients) {
   std::uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a over 32-bit words
   for (const auto* values : {&gradients.w1, &gradients.b1, &gradients.w2, &gradients.b2})
@@ -98,6 +111,18 @@ void GradientErrors::merge_into(CheckItem& item) const {
   w2.merge_into(item, "dw2 of ");
   b1.merge_into(item, "db1 of ");
   b2.merge_into(item, "db2 of ");
+}
+
+void GradientErrors::append_to(std::vector<CheckItem>& items, std::string_view prefix,
+                               std::string_view suffix, double bound) const {
+  const auto item = [&](const char* name, const RowErrors& rows) {
+    items.push_back({cat(prefix, name, suffix), rows.largest(), bound, rows.where()});
+  };
+  item("w1", w1);
+  item("w2", w2);
+  if (!shape.bias) return;
+  item("b1", b1);
+  item("b2", b2);
 }
 
 }  // namespace moebench

@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
+#include "backends/backend.h"
 #include "base/thread_pool.h"
 #include "layer/oracle.h"
 #include "layer/row_errors.h"
@@ -18,6 +20,10 @@ namespace moebench {
 struct ExpertGradients {
   std::vector<float> w1, b1, w2, b2;  ///< [H, W1], [W1], [F, H], [H]
 };
+
+/// Of expert e of tensors that stack the gradients of experts of `shape`. Waits for the device.
+ExpertGradients download_gradients(Backend& backend, const ExpertTensors& gradients, const Shape& shape,
+                                   std::int64_t e);
 
 /// A hash of all bits, to compare ranks by.
 std::uint64_t hash_of(const ExpertGradients& gradients);
@@ -40,6 +46,9 @@ struct GradientErrors {
   void add(std::int64_t expert, const ExpertGradients& out, const ExpertGradients& expected,
            ThreadPool& pool);
   void merge_into(CheckItem& item) const;
+  /// Appends items that are called `prefix`, the parameter's name and `suffix`.
+  void append_to(std::vector<CheckItem>& items, std::string_view prefix, std::string_view suffix,
+                 double bound) const;
 
   Shape shape;
   RowErrors w1, b1, w2, b2;

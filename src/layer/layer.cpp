@@ -33,13 +33,15 @@ void Layer::forward(const TensorView& x, const TensorView& y, Trace& trace, int 
   gate_->begin_step(step);
   run_stage(Stage::gate, Pass::forward, trace,  // which experts, with what weights
             [&] { gate_->forward(x, parameters_.value(Parameter::gate), routing_); });
-  dispatcher_->dispatch(x, routing_, trace);                       // rows to their experts
+  dispatcher_->dispatch(x, routing_, trace);  // rows to their experts
+  if (shared_) shared_->forward(x, parameters_.shared_values(), trace);
   for (int i = 0; i < dispatcher_->batches(Pass::forward); ++i) {  // one, unless rows travel meanwhile
     ExpertsForward batch = dispatcher_->batch(i, trace);
     batch.weights = parameters_.values();
     run_stage(Stage::experts, Pass::forward, trace, [&] { engine_->forward(batch); });
   }
   dispatcher_->combine(routing_, y, trace);  // outputs back, weighted sum per token
+  if (shared_) shared_->add_to(y, Pass::forward, trace);
 }
 
 void Layer::backward(const TensorView& x, const TensorView& dy, const TensorView& dx, Trace& trace) {
@@ -50,7 +52,9 @@ void Layer::backward(const TensorView& x, const TensorView& dy, const TensorView
     batch.gradients = parameters_.gradients();
     run_stage(Stage::experts, Pass::backward, trace, [&] { engine_->backward(batch); });
   }
+  if (shared_) shared_->backward(x, dy, parameters_.shared_values(), parameters_.shared_gradients(), trace);
   dispatcher_->combine_gradient(routing_, dx, trace);
+  if (shared_) shared_->add_to(dx, Pass::backward, trace);
   run_stage(Stage::gate, Pass::backward, trace, [&] {
     gate_->backward(x, parameters_.value(Parameter::gate), routing_, dx,
                     parameters_.gradient(Parameter::gate));
@@ -81,6 +85,10 @@ Layer::Layer(const Shape& shape, Groups& groups, Backend& backend, const LayerOp
                                     .bias_steps = options.bias_steps,
                                     .backend = backend})),
       routing_(shape, shape.tokens_of(groups.world().rank()), backend.memory(), may_drop()),
+      shared_(shape.shared_experts == 0
+                  ? nullptr
+                  : std::make_unique<SharedExperts>(shape, shape.tokens_of(groups.world().rank()), backend,
+                                                    options.backward)),
       dispatcher_(make_dispatcher(options.exchange, {.shape = shape,
                                                      .rank = groups.world().rank(),
                                                      .tokens = shape.tokens_of(groups.world().rank()),

@@ -17,6 +17,7 @@
 #include "layer/groups.h"
 #include "layer/parameters.h"
 #include "layer/routing.h"
+#include "layer/shared_experts.h"
 #include "layer/trace.h"
 #include "moe/gate_options.h"
 #include "moe/load.h"
@@ -78,6 +79,8 @@ class Layer {
   std::optional<Stage> fused_into(Stage stage, Pass pass) const {
     return dispatcher_->fused_into(stage, pass);
   }
+  /// Whether the stage is a part of this layer: `shared` only with shared experts.
+  bool has(Stage stage) const { return stage != Stage::shared || shared_; }
   /// Whether the stage runs beside others: its time is then what they do not hide.
   bool overlaps(Stage stage, Pass pass) const { return dispatcher_->overlaps(stage, pass); }
   /// Why a pass cannot be recorded in a graph, once settled: the host waits in it. Empty if it can.
@@ -108,6 +111,7 @@ class Layer {
   std::unique_ptr<Gate> gate_;
   ReplayedGate* replayed_ = nullptr;  ///< gate_, if it replays
   Routing routing_;
+  std::unique_ptr<SharedExperts> shared_;  ///< null if there are none
   std::unique_ptr<Dispatcher> dispatcher_;
 };
 

@@ -11,6 +11,12 @@ namespace moebench {
 
 using namespace oracle;
 
+GateOutput all_to_one_expert(std::int64_t tokens) {
+  const auto n = static_cast<std::size_t>(tokens);
+  const std::vector<std::int32_t> first(n);
+  return {first, std::vector<float>(n, 1.0f), std::vector<float>(n, 1.0f), first};
+}
+
 Oracle::Oracle(const Workload& workload, int step, GateOutput gate_output, ThreadPool& pool,
                const GateDefinition* gate, const LossOptions& losses)
     : shape_(workload.shape()),
@@ -37,6 +43,8 @@ Oracle::Oracle(const Workload& workload, int step, GateOutput gate_output, Threa
     for (float& value : *values) value = round_to(shape_.dtype, value);
   gate_weight_.resize(static_cast<std::size_t>(shape_.hidden * shape_.experts));
   for (std::int64_t i = 0; i < std::ssize(gate_weight_); ++i) gate_weight_[i] = weight(Parameter::gate, i);
+  if (shape_.shared_experts > 0)
+    shared_ = std::make_unique<Oracle>(workload.shared(), step, all_to_one_expert(shape_.tokens), pool);
 }
 
 double Oracle::weight(Parameter parameter, std::int64_t index) const {
@@ -146,7 +154,18 @@ std::vector<OracleToken> Oracle::tokens(std::span<const std::int64_t> tokens) co
     samples[s].dx_terms = std::sqrt(dx_squares) * by_scores;
     finish_token(tokens[s], samples[s]);
   }
+  if (shared_) add_shared(tokens, samples);
   return samples;
+}
+
+void Oracle::add_shared(std::span<const std::int64_t> tokens, std::span<OracleToken> samples) const {
+  const auto shared = shared_->tokens(tokens);
+  for (std::size_t s = 0; s < samples.size(); ++s) {
+    add_scaled(shape_.hidden, 1, shared[s].y.data(), samples[s].y.data());
+    add_scaled(shape_.hidden, 1, shared[s].dx.data(), samples[s].dx.data());
+    samples[s].y_terms = std::hypot(samples[s].y_terms, shared[s].y_terms);
+    samples[s].dx_terms = std::hypot(samples[s].dx_terms, shared[s].dx_terms);
+  }
 }
 
 /// What one expert makes of its rows: forward and backward, n rows at a time.

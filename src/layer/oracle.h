@@ -26,6 +26,9 @@ struct GateOutput {
   std::vector<std::int32_t> chosen = {};
 };
 
+/// What the gate of a layer with one expert would choose.
+GateOutput all_to_one_expert(std::int64_t tokens);
+
 /// One token's results. What ends in `_terms` is a norm of the terms that a result is a sum of, each counted with the
 /// error that its own sums pass on: rounding is small beside that, even where the terms cancel (docs/method.md).
 struct OracleToken {
@@ -64,6 +67,9 @@ class Oracle {
   std::vector<double> dgate() const;
   std::vector<double> dgate_terms() const;
 
+  /// Of the shared experts as the only expert of a layer, whose y and dx are part of those of tokens(); null without any.
+  const Oracle* shared() const { return shared_.get(); }
+
   int step() const { return step_; }
   /// [E] of a global token, with the gate's noise.
   std::vector<double> logits_of(std::int64_t token) const;
@@ -89,6 +95,7 @@ class Oracle {
             OracleUnit& result) const;
   void run_expert(std::int64_t expert, std::span<const Row> rows, std::span<OracleToken> samples,
                   std::span<std::vector<double>> y_rows, std::span<std::vector<double>> dx_rows) const;
+  void add_shared(std::span<const std::int64_t> tokens, std::span<OracleToken> samples) const;
   void score_token(std::int64_t token, OracleToken& result) const;
   void finish_token(std::int64_t token, OracleToken& result) const;
   double weight(Parameter parameter, std::int64_t index) const;
@@ -119,6 +126,7 @@ class Oracle {
   std::int64_t loss_group_ = 0;
   std::vector<double> gate_weight_;  ///< [H, E]
   std::vector<float> x_, dy_;
+  std::unique_ptr<Oracle> shared_;
 };
 
 }  // namespace moebench

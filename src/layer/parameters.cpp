@@ -38,4 +38,14 @@ ExpertTensors Parameters::gradients() const {
   return {gradient(Parameter::w1), gradient(Parameter::b1), gradient(Parameter::w2), gradient(Parameter::b2)};
 }
 
+ExpertTensors Parameters::shared_values() const {
+  return {value(Parameter::shared_w1), value(Parameter::shared_b1), value(Parameter::shared_w2),
+          value(Parameter::shared_b2)};
+}
+
+ExpertTensors Parameters::shared_gradients() const {
+  return {gradient(Parameter::shared_w1), gradient(Parameter::shared_b1), gradient(Parameter::shared_w2),
+          gradient(Parameter::shared_b2)};
+}
+
 }  // namespace moebench

@@ -30,6 +30,8 @@ class Parameters {
   TensorView gradient(Parameter id) const;
   ExpertTensors values() const;
   ExpertTensors gradients() const;
+  ExpertTensors shared_values() const;
+  ExpertTensors shared_gradients() const;
 
  private:
   std::vector<ParameterTensors> all_;

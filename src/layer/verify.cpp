@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <numbers>
+#include <optional>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -15,6 +16,7 @@
 #include "layer/oracle.h"
 #include "layer/row_errors.h"
 #include "layer/second_way.h"
+#include "layer/shared_check.h"
 
 namespace moebench {
 namespace {
@@ -67,7 +69,10 @@ class Verification {
     compare_tokens(oracle);
     if (options_.backward) compare_gate_gradient(oracle);
     if (options_.backward) compare_experts(oracle);
-    if (!options_.second_way_to.empty()) compare_second_way(oracle);
+    std::optional<SharedCheck> shared;
+    if (oracle.shared()) shared.emplace(layer_, workload_, oracle, world_, backend_, pool_, options_);
+    if (shared && options_.backward) shared->compare_gradients(items_);
+    if (!options_.second_way_to.empty()) compare_second_way(oracle, shared ? &*shared : nullptr);
   }
 
   std::vector<CheckItem> items() {
@@ -200,7 +205,8 @@ class Verification {
   void compare_gate_gradient(const Oracle& oracle) {
     const std::int64_t h = shape_.hidden, e = shape_.experts;
     const auto expected = oracle.dgate(), terms = oracle.dgate_terms();
-    const auto host = download(Parameter::gate, 0, h);
+    std::vector<float> host(static_cast<std::size_t>(h * e));
+    backend_.download(host, layer_.parameters().gradient(Parameter::gate));
     RowErrors errors(h, e);
     for (std::int64_t column = 0; column < e; ++column) {
       RowSums sums;
@@ -220,33 +226,35 @@ class Verification {
       if (shape_.bias) expected.db2 = oracle.db2(expert), expected.db2_terms = oracle.db2_terms(expert);
       errors.add(expert, gradients_of(e), units_, expected);
     }
-    add_all(errors, "", error_bound(shape_.dtype));
+    errors.append_to(items_, "d", "", error_bound(shape_.dtype));
   }
 
   /// Every row of this rank against the second way, and that way against the oracle where the oracle was asked.
-  void compare_second_way(const Oracle& oracle) {
-    SecondWay way(workload_, world_, backend_, pool_, layer_.gate(), options_.second_way_to,
-                  options_.backward);
+  void compare_second_way(const Oracle& oracle, SharedCheck* shared) {
+    std::optional<SecondWay> way(std::in_place, workload_, world_, backend_, pool_, layer_.gate(),
+                                 options_.second_way_to, options_.backward);
     const double bound = error_bound(shape_.dtype);
-    if (!way.why_not().empty()) {
-      items_.push_back({.name = "second",
-                        .error = std::numeric_limits<double>::quiet_NaN(),
-                        .bound = bound,
-                        .why_not = way.why_not()});
-      return;
-    }
+    CheckItem second{.name = "second", .error = 0, .bound = bound};
+    const auto refuse = [&](const std::string& why) {
+      second.error = std::numeric_limits<double>::quiet_NaN(), second.why_not = why;
+      items_.push_back(second);
+    };
+    if (!way->why_not().empty()) return refuse(way->why_not());
     GradientErrors of_layer(shape_), of_way(shape_);
-    const SecondResults results =
-        way.run(oracle, gate_output_, [&](std::int64_t e, const ExpertGradients& gradients) {
+    SecondResults results =
+        way->run(oracle, gate_output_, [&](std::int64_t e, const ExpertGradients& gradients) {
           const std::int64_t expert = shape_.first_expert(world_.rank()) + e;
           of_layer.add(expert, gradients_of(e), gradients, pool_);
           if (const auto sampled = sampled_.find(e); sampled != sampled_.end())
             of_way.add(expert, gradients, units_, sampled->second);
         });
+    way.reset();  // its memory is what the next one takes
+    if (shared)
+      if (const std::string why = shared->add_second_way(results, items_, second); !why.empty())
+        return refuse(why);
     compare_all_tokens(results);
     // Both ways err, each by itself: errors of two add in squares.
-    if (options_.backward) add_all(of_layer, "_rows", bound * std::numbers::sqrt2);
-    CheckItem second{"second", 0, bound, {}, {}};
+    if (options_.backward) of_layer.append_to(items_, "d", "_rows", bound * std::numbers::sqrt2);
     compare_with_sample(results, second);
     if (options_.backward) of_way.merge_into(second);
     items_.push_back(second);
@@ -311,34 +319,12 @@ class Verification {
   }
 
   ExpertGradients gradients_of(std::int64_t e) {
-    const std::int64_t h = shape_.hidden, f = shape_.ffn;
-    ExpertGradients gradients{download(Parameter::w1, e * h, h), {}, download(Parameter::w2, e * f, f), {}};
-    if (shape_.bias)
-      gradients.b1 = download(Parameter::b1, e, 1), gradients.b2 = download(Parameter::b2, e, 1);
-    return gradients;
-  }
-
-  std::vector<float> download(Parameter parameter, std::int64_t first, std::int64_t rows) {
-    const TensorView view = layer_.parameters().gradient(parameter).slice(first, rows);
-    std::vector<float> host(static_cast<std::size_t>(view.size()));
-    backend_.download(host, view);
-    return host;
+    return download_gradients(backend_, layer_.parameters().gradients(), shape_, e);
   }
 
   void add(std::string name, const RowErrors& errors) {
     items_.push_back({std::move(name), errors.largest(), error_bound(shape_.dtype), errors.where()});
   }
-  void add_all(const GradientErrors& errors, const char* suffix, double bound) {
-    const auto item = [&](const char* name, const RowErrors& rows) {
-      items_.push_back({cat(name, suffix), rows.largest(), bound, rows.where()});
-    };
-    item("dw1", errors.w1);
-    item("dw2", errors.w2);
-    if (!shape_.bias) return;
-    item("db1", errors.b1);
-    item("db2", errors.b2);
-  }
-
   Layer& layer_;
   const Workload& workload_;
   Shape shape_;

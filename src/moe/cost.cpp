@@ -15,6 +15,7 @@ struct Terms {
   double P;        ///< slots that have a row: S without the dropped ones
   double row;      ///< bytes of one row [H]
   double weights;  ///< elements of one expert's matrices
+  double N;        ///< shared experts
   double kept;     ///< slots whose expert is on this rank: copied, not sent
 
   Terms(const Shape& shape, const RankLoad& load)
@@ -31,6 +32,7 @@ struct Terms {
         P(S - static_cast<double>(load.dropped)),
         row(H * s),
         weights(H * W1 + F * H),
+        N(static_cast<double>(shape.shared_experts)),
         kept(P - static_cast<double>(load.sent_rows)) {}
 };
 
@@ -56,6 +58,9 @@ StageCost forward_cost(const Terms& t, const RankLoad& load, Stage stage) {
     case Stage::dispatch:
     case Stage::collect:
       return exchange(t, load);
+    case Stage::shared:  // reads x and y, and adds to y
+      if (t.N == 0) return {};
+      return {.flops = 2 * t.T * t.N * t.weights, .bytes = t.N * t.weights * t.s + 3 * t.T * t.row};
     case Stage::experts:
       return {.flops = 2 * t.n * t.weights, .bytes = t.a * t.weights * t.s + 2 * t.n * t.row};
     case Stage::combine:
@@ -74,6 +79,10 @@ StageCost backward_cost(const Terms& t, const RankLoad& load, Stage stage) {
     case Stage::collect:
     case Stage::dispatch:
       return exchange(t, load);
+    case Stage::shared:  // reads x, dy, the pre-activation, the weights and dx; writes dx and every gradient
+      if (t.N == 0) return {};
+      return {.flops = 4 * t.T * t.N * t.weights,
+              .bytes = 2 * t.N * t.weights * t.s + t.T * (4 * t.row + t.N * t.W1 * t.s)};
     case Stage::experts:  // reads x, dout, the pre-activation and the weights; writes dx and every gradient
       return {.flops = 4 * t.n * t.weights,
               .bytes = (t.a + t.e) * t.weights * t.s + t.n * (3 * t.row + t.W1 * t.s)};
@@ -193,10 +202,12 @@ MemoryEstimate estimate_memory(const Shape& shape, bool backward, int input_sets
   const double n = rows > 0 ? rows : S, passes = backward ? 2 : 1;
   const double row_tensors = passes * (shape.ep > 1 ? 2 * S + 2 * n : 2 * S);
   const double inside = W1 + F + (backward ? W1 + F : 0);  // pre-activation, activation, and their gradients
+  const double N = static_cast<double>(shape.shared_experts);
+  const double shared = N > 0 ? T * (H + N * inside) * s : 0;
   return {.weights = parameters * s,
           .gradients = backward ? parameters * s : 0,
           .activations = (row_tensors * H + n * inside) * s + 2 * T * E * 4 +
-                         T * static_cast<double>(shape.slots_per_token()) * 5 * 4,
+                         T * static_cast<double>(shape.slots_per_token()) * 5 * 4 + shared,
           // x and dy of every set; y, and dx.
           .inputs = (input_sets + 1) * T * H * s * passes};
 }

@@ -43,7 +43,7 @@ StageCost cost_of(const Shape& shape, const RankLoad& load, Stage stage, Pass pa
 StageCost gate_cost(const Shape& shape, const RankLoad& load, Pass pass);
 
 /// Sum over the stages of a pass: with the useful FLOPs 4·rows·H·F (GELU) or 6·rows·H·F (SwiGLU)
-/// plus 2·tokens·H·E forward, and twice that backward.
+/// plus 2·tokens·H·E forward, and twice that backward; shared experts add their own.
 StageCost cost_of(const Shape& shape, const RankLoad& load, Pass pass);
 
 /// Bytes that one rank of the layer needs, from the shape alone: weights, gradients, activations,

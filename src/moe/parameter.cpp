@@ -11,7 +11,8 @@ std::string_view name_of(Tag tag) {
 }
 
 std::string_view name_of(Parameter parameter) {
-  constexpr std::array<std::string_view, 5> kNames{"gate", "w1", "b1", "w2", "b2"};
+  constexpr std::array<std::string_view, 9> kNames{"gate",      "w1",        "b1",        "w2",       "b2",
+                                                   "shared_w1", "shared_b1", "shared_w2", "shared_b2"};
   return kNames[static_cast<std::size_t>(parameter)];
 }
 
@@ -28,6 +29,12 @@ std::vector<ParameterSpec> parameters_of(const Shape& shape, int rank) {
   if (shape.bias) add(Parameter::b1, expert, e, 1, shape.w1_cols(), first);
   add(Parameter::w2, expert, e, shape.ffn, shape.hidden, first);
   if (shape.bias) add(Parameter::b2, expert, e, 1, shape.hidden, first);
+  if (shape.shared_experts == 0) return specs;
+  const Shape shared = shared_shape(shape);
+  add(Parameter::shared_w1, Tag::world, 1, shared.hidden, shared.w1_cols(), 0);
+  if (shape.bias) add(Parameter::shared_b1, Tag::world, 1, 1, shared.w1_cols(), 0);
+  add(Parameter::shared_w2, Tag::world, 1, shared.ffn, shared.hidden, 0);
+  if (shape.bias) add(Parameter::shared_b2, Tag::world, 1, 1, shared.hidden, 0);
   return specs;
 }
 

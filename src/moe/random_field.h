@@ -20,6 +20,10 @@ enum class RandomField : std::uint64_t {
   popularity,  ///< of experts, the same in every step
   order,       ///< of tokens
   placement,   ///< of experts
+  shared_w1,
+  shared_b1,
+  shared_w2,
+  shared_b2,
 };
 
 inline std::uint64_t key_of(std::uint64_t seed, RandomField field, int step = 0) {

@@ -40,6 +40,11 @@ std::string why_not_counted(const Shape& shape) {
   if (std::string why = why_not_countable("expert weights", shape.experts, shape.hidden, shape.w1_cols());
       !why.empty())
     return why;
+  if (shape.shared_experts > 0)
+    if (std::string why =
+            why_not_countable("shared weights", shape.shared_experts, shape.hidden, shape.w1_cols());
+        !why.empty())
+      return why;
   if (std::string why =
           why_not_countable("tokens", shape.tokens, shape.top_k, std::max(shape.hidden, shape.w1_cols()));
       !why.empty())
@@ -58,6 +63,15 @@ std::string why_not_counted(const Shape& shape) {
 std::string_view name_of(Activation activation) { return kActivations.name(activation); }
 Activation parse_activation(std::string_view word) { return kActivations.parse("activation", word); }
 
+Shape shared_shape(const Shape& shape) {
+  Shape shared = shape;
+  shared.ffn *= shape.shared_experts;
+  shared.experts = shared.top_k = 1;
+  shared.ep = 1;
+  shared.slots = shared.shared_experts = 0;
+  return shared;
+}
+
 std::string why_not(const Shape& shape) {
   if (shape.tokens < 0) return cat("tokens ", shape.tokens, " must be at least 0");
   const std::pair<std::string_view, std::int64_t> sizes[] = {
@@ -65,6 +79,7 @@ std::string why_not(const Shape& shape) {
       {"top_k", shape.top_k},   {"ranks", shape.ranks}, {"ep", shape.ep}};
   for (const auto& [name, value] : sizes)
     if (value < 1) return cat(name, " ", value, " must be at least 1");
+  if (shape.shared_experts < 0) return cat("shared_experts ", shape.shared_experts, " must be at least 0");
   if (std::string why = why_not_dealt(shape); !why.empty()) return why;
   return why_not_counted(shape);
 }

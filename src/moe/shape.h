@@ -32,6 +32,8 @@ struct Shape {
   /// Places for the experts of a token where their number varies, a place without one being −1; 0: K, all taken. Then K is how
   /// many a token has on average.
   std::int64_t slots = 0;
+  std::int64_t shared_experts =
+      0;  ///< N: that every token passes, without a gate; each rank holds all of them
 
   std::int64_t experts_per_rank() const { return experts / ep; }
   std::int64_t slots_per_token() const { return slots > 0 ? slots : top_k; }
@@ -45,6 +47,10 @@ struct Shape {
 
   bool operator==(const Shape&) const = default;
 };
+
+/// The shared experts of a layer, at least one, as a layer of its own: one expert of width N·F that every token takes,
+/// the same on every rank.
+Shape shared_shape(const Shape& shape);
 
 /// Why there can be no such layer, with what was given and what is valid: "top_k 9 exceeds experts 8"; empty if there
 /// can. Also refuses sizes whose row indices or byte counts would overflow.

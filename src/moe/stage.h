@@ -10,7 +10,7 @@
 namespace moebench {
 
 /// In the order of the forward pass; the backward pass runs them in reverse, then `sync`.
-enum class Stage { gate, plan, pack, sizes, dispatch, experts, collect, combine, sync };
+enum class Stage { gate, plan, pack, sizes, dispatch, shared, experts, collect, combine, sync };
 
 /// The parts of one training step. `sync` is the gradient synchronisation.
 enum class Pass { forward, backward, sync };
@@ -32,6 +32,8 @@ inline constexpr std::array kStages{
     StageInfo{Stage::sizes, "sizes", true, false, false, true, "#F0D264", "exchange of row counts"},
     StageInfo{Stage::dispatch, "dispatch", true, true, false, true, "#E69F00",
               "all-to-all to the experts' ranks"},
+    StageInfo{Stage::shared, "shared", true, true, false, false, "#56B4E9",
+              "shared experts, if there are any"},
     StageInfo{Stage::experts, "experts", true, true, false, false, "#0A5A9C", "the experts' networks"},
     StageInfo{Stage::collect, "collect", true, true, false, true, "#D55E00",
               "all-to-all back to the tokens' ranks"},

@@ -58,11 +58,30 @@ std::vector<float> planting_rows(const Shape& shape, const UniformField& gate) {
   return {p.begin(), p.end()};
 }
 
+Parameter of_shared(Parameter parameter) {
+  switch (parameter) {
+    case Parameter::w1:
+      return Parameter::shared_w1;
+    case Parameter::b1:
+      return Parameter::shared_b1;
+    case Parameter::w2:
+      return Parameter::shared_w2;
+    case Parameter::b2:
+      return Parameter::shared_b2;
+    default:
+      return parameter;
+  }
+}
+
 }  // namespace
 
 Workload::Workload(const Shape& shape, const RoutingDistribution& routing, std::uint64_t seed,
                    WorkloadOptions options)
-    : shape_(shape), seed_(seed), steps_(options.steps), draw_(std::move(options.draw)) {
+    : shape_(shape),
+      choices_(shape.top_k),
+      seed_(seed),
+      steps_(options.steps),
+      draw_(std::move(options.draw)) {
   if (const std::string why = why_not_drawn(routing); !why.empty() && !draw_) throw UsageError(why);
   if (!draw_) draw_ = make_draw(shape, routing, seed, steps_);
   if (!draw_ || !options.planted) return;
@@ -87,10 +106,18 @@ void Workload::output_gradient(int step, std::int64_t first, std::int64_t tokens
   for (std::int64_t i = 0; i < std::ssize(dy); ++i) dy[i] = noise.at(first * shape_.hidden + i);
 }
 
+Workload Workload::shared() const {
+  Workload shared = *this;
+  shared.shape_ = shared_shape(shape_);
+  shared.is_of_shared_ = true;
+  return shared;
+}
+
 UniformField Workload::field(Parameter parameter) const {
   const auto per_fan_in = [](std::int64_t fan_in) { return kUnit / std::sqrt(static_cast<float>(fan_in)); };
   constexpr float kBias = 0.1f;
-  switch (parameter) {
+  const float by_shared_ffn = per_fan_in(is_of_shared_ ? shape_.ffn : shape_.ffn * shape_.shared_experts);
+  switch (is_of_shared_ ? of_shared(parameter) : parameter) {
     case Parameter::gate:
       return {key_of(seed_, RandomField::gate), per_fan_in(shape_.hidden)};
     case Parameter::w1:
@@ -101,13 +128,21 @@ UniformField Workload::field(Parameter parameter) const {
       return {key_of(seed_, RandomField::w2), per_fan_in(shape_.ffn)};
     case Parameter::b2:
       return {key_of(seed_, RandomField::b2), kBias};
+    case Parameter::shared_w1:
+      return {key_of(seed_, RandomField::shared_w1), per_fan_in(shape_.hidden)};
+    case Parameter::shared_b1:
+      return {key_of(seed_, RandomField::shared_b1), kBias};
+    case Parameter::shared_w2:
+      return {key_of(seed_, RandomField::shared_w2), by_shared_ffn};
+    case Parameter::shared_b2:
+      return {key_of(seed_, RandomField::shared_b2), kBias};
   }
   MB_ASSERT(false);
 }
 
 std::vector<std::int64_t> Workload::target_experts(int step, std::int64_t token) const {
   if (!draw_) return {};
-  std::vector<std::int64_t> chosen(static_cast<std::size_t>(shape_.top_k));
+  std::vector<std::int64_t> chosen(static_cast<std::size_t>(choices_));
   draw_->choose(steps_ > 0 ? step % steps_ : step, token, chosen);
   return chosen;
 }

@@ -43,6 +43,10 @@ class Workload {
   /// Weights, indexed as in the global tensor (moe/parameter.h). Scaled to keep activations near unit size.
   UniformField field(Parameter parameter) const;
 
+  /// The shared experts of its layer, at least one, as the only expert of a layer (shared_shape()): inputs are the same,
+  /// Parameter::w1 is shared_w1, and so on.
+  Workload shared() const;
+
   /// Where experts lie in each routing step, if that is planned; null otherwise.
   const StepPlans* plans() const { return draw_ ? draw_->plans() : nullptr; }
   /// The experts that a token shall have in input step `step`; empty for routing `random`.
@@ -50,6 +54,8 @@ class Workload {
 
  private:
   Shape shape_;
+  std::int64_t choices_;       ///< experts that draw_ gives a token
+  bool is_of_shared_ = false;  ///< what shared() returned
   std::uint64_t seed_;
   int steps_;
   std::shared_ptr<const RoutingDraw> draw_;  ///< null if random

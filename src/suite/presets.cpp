@@ -11,7 +11,7 @@ namespace {
 constexpr auto kGelu = Activation::gelu;
 constexpr auto kSwiglu = Activation::swiglu;
 
-// name, hidden, ffn, experts, top_k, activation, bias, source, note, gate. The default gate is topk whatever the preset:
+// name, hidden, ffn, experts, top_k, activation, bias, source, note, gate, shared experts. The default gate is topk whatever the preset:
 // --gate preset asks for the model's. Biases that experts are ranked by are learnt, so no preset has one.
 constexpr Preset kPresets[] = {
     {"fastmoe", 1024, 4096, 8, 2, kGelu, false,
@@ -47,8 +47,9 @@ constexpr Preset kPresets[] = {
      kSwiglu,
      false,
      "DeepSeek-V3 report (arXiv 2412.19437); config.json of deepseek-ai/DeepSeek-V3",
-     "the one shared expert that every token passes is left out; groups and scale of its gate: --gate preset",
-     {"sigmoid", "8:4", "2.5"}},
+     "its shared expert: --shared-experts 1; groups and scale of its gate: --gate preset",
+     {"sigmoid", "8:4", "2.5"},
+     1},
     {"kimi-k2",
      7168,
      2048,
@@ -57,8 +58,9 @@ constexpr Preset kPresets[] = {
      kSwiglu,
      false,
      "Kimi K2 report (arXiv 2507.20534); config.json of moonshotai/Kimi-K2-Base",
-     "the one shared expert that every token passes is left out",
-     {"sigmoid", "none", "2.827"}},
+     "its shared expert: --shared-experts 1",
+     {"sigmoid", "none", "2.827"},
+     1},
     {"phi-3.5-moe", 4096, 6400, 16, 2, kSwiglu, false, "config.json of microsoft/Phi-3.5-MoE-instruct",
      "its gate, SparseMixer, is not here: --gate preset is topk"},
     {"mixtral-8x7b", 4096, 14336, 8, 2, kSwiglu, false,

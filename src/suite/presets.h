@@ -26,6 +26,7 @@ struct Preset {
   std::string_view source;  ///< where the numbers stand
   std::string_view note;    ///< what of the model's layer is left out; empty if nothing
   PresetGate gate = {};
+  std::int64_t shared_experts = 0;  ///< of the model; off unless --shared-experts asks for them
 };
 
 /// The paper's, then real models by the size of one expert.

@@ -260,6 +260,17 @@ TEST_P(EveryBackend, ActivatesOverTheWholeRangeOfInputs) {
   }
 }
 
+TEST_P(EveryBackend, AddsEveryElement) {
+  for (const auto& [rows, cols] : {std::pair{1, 1}, {123, 457}, {64, 1024}, {5, 8}}) {
+    const Tensor from = random(rows, cols, 1), to = random(rows, cols, 2);
+    const auto a = host(from), b = host(to);
+    backend_->add(from, to);
+    const auto sum = host(to);
+    for (std::size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], a[i] + b[i]) << i;
+  }
+  backend_->add(TensorView{}, TensorView{});
+}
+
 TEST_P(EveryBackend, CopiesEveryByte) {
   const Tensor from = random(123, 457, 1), to = poisoned(123, 457);
   backend_->copy(from, to);

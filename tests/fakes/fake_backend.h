@@ -157,6 +157,7 @@ class FakeBackend final : public Backend {
   void activate(Activation activation, TensorView in, TensorView out) override {
     inner_->activate(activation, in, out);
   }
+  void add(TensorView from, TensorView to) override { inner_->add(from, to); }
   void copy(TensorView, TensorView to) override { copied.push_back(to.data); }
 
  private:

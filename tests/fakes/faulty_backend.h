@@ -197,6 +197,11 @@ class FaultyBackend final : public Backend {
   }
   void gemm(TensorView, TensorView, TensorView) override {}
   void activate(Activation, TensorView, TensorView) override {}
+  void add(TensorView from, TensorView to) override {
+    const Widened wide_from(memory(), from), wide_to(memory(), to);
+    inner_->add(wide_from.view(), wide_to.view());
+    wide_to.write_back();
+  }
   void copy(TensorView, TensorView) override {}
 
  private:

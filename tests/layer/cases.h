@@ -21,6 +21,12 @@ inline Shape with(Shape shape, auto change) {
 
 inline const Shape kSmall{.tokens = 37, .hidden = 24, .ffn = 40, .experts = 6, .top_k = 2};
 
+/// What a full check compares.
+inline std::size_t items_of(const Shape& shape) {
+  const std::size_t of_experts = shape.bias ? 4 : 2;  // gradients
+  return 6 + of_experts * (shape.shared_experts > 0 ? 2 : 1);
+}
+
 inline const NamedCase kLayerCases[] = {
     {"small", kSmall},
     {"swiglu", with(kSmall, [](Shape& s) { s.activation = Activation::swiglu; })},
@@ -73,6 +79,20 @@ inline const NamedCase kLayerCases[] = {
     {"zipf", with(kSmall, [](Shape& s) { s.tokens = 200; }), parse_routing("zipf:1.5")},
     {"hot", with(kSmall, [](Shape& s) { s.tokens = 200; }), parse_routing("hot:0.9")},
     {"balanced", kSmall, parse_routing("balanced")},
+    {"one_shared_expert", with(kSmall, [](Shape& s) { s.shared_experts = 1; })},
+    {"shared_experts_swiglu_bias",
+     with(kSmall,
+          [](Shape& s) {
+            s.shared_experts = 3;
+            s.activation = Activation::swiglu;
+            s.bias = true;
+          }),
+     parse_routing("zipf:1")},
+    {"shared_expert_and_no_token", with(kSmall,
+                                        [](Shape& s) {
+                                          s.tokens = 0;
+                                          s.shared_experts = 1;
+                                        })},
     {"wider", {.tokens = 300, .hidden = 256, .ffn = 512, .experts = 16, .top_k = 4}},
 };
 

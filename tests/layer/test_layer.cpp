@@ -24,7 +24,7 @@ TEST_P(EveryEngine, AgreesWithTheOracleInEveryOutputAndGradient) {
   const auto& [engine, named] = GetParam();
   CaseOnOneRank rig(named.shape, engine, named.routing);
   const auto items = rig.verify_all();
-  EXPECT_EQ(items.size(), named.shape.bias ? 10u : 8u);
+  EXPECT_EQ(items.size(), items_of(named.shape));
   for (const CheckItem& item : items)
     EXPECT_TRUE(item.passed()) << item.name << " error " << item.error << " bound " << item.bound;
 }
@@ -37,6 +37,57 @@ INSTANTIATE_TEST_SUITE_P(Layer, EveryEngine,
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
+
+TEST(Layer, ChecksEveryRowOfSharedExpertsAgainstASecondWay) {
+  for (const NamedCase& named : kLayerCases) {
+    if (named.shape.shared_experts == 0) continue;
+    CaseOnOneRank rig(named.shape, "loop", named.routing);
+    const auto items =
+        verify(rig.layer, rig.workload, *rig.world, *rig.backend, rig.pool, {.second_way_to = "loop"});
+    EXPECT_EQ(failures(items), std::vector<std::string>{}) << named.name;
+    EXPECT_TRUE(std::ranges::any_of(items, [](const CheckItem& i) { return i.name == "dshared_w1_rows"; }));
+  }
+}
+
+/// A step in which the weight of a shared expert is wrong: a hundredth of one element.
+TEST(Verify, FindsAWrongWeightOfASharedExpert) {
+  struct Spoiler : Trace {
+    TensorView weight;
+    void begin(Stage stage, Pass pass) override {
+      if (stage == Stage::gate && pass == Pass::forward) weight.as<float>()[3] += 0.01f;
+    }
+    void end(Stage, Pass) override {}
+  };
+  CaseOnOneRank rig(with(kSmall, [](Shape& s) { s.shared_experts = 2; }), "loop");
+  Spoiler spoiler;
+  spoiler.weight = rig.layer.parameters().value(Parameter::shared_w2);
+  const auto failed =
+      failures(verify(rig.layer, rig.workload, *rig.world, *rig.backend, rig.pool, {.full = true}, spoiler));
+  for (const char* name : {"y", "dx", "dshared_w1"})
+    EXPECT_NE(std::ranges::find(failed, name), failed.end()) << name;
+  EXPECT_EQ(std::ranges::find(failed, "dw1"), failed.end());
+}
+
+TEST(Layer, SharedExpertsAddTheirOutputAndLeaveTheRestAsItIs) {
+  Shape shape = kSmall;
+  std::vector<std::vector<float>> outputs;
+  for (const std::int64_t shared : {0, 1}) {
+    shape.shared_experts = shared;
+    CaseOnOneRank rig(shape, "loop");
+    rig.layer.load(rig.workload);
+    Tensor x(rig.backend->memory(), DType::fp32, shape.tokens, shape.hidden),
+        y(rig.backend->memory(), DType::fp32, shape.tokens, shape.hidden);
+    rig.backend->fill(x, {7, 1.0f}, 0);
+    if (shared > 0) {  // an expert whose second matrix is zero
+      const TensorView w2 = rig.layer.parameters().value(Parameter::shared_w2);
+      std::fill_n(w2.as<float>(), w2.size(), 0.0f);
+    }
+    NoTrace trace;
+    rig.layer.forward(x, y, trace);
+    outputs.emplace_back(y.view().as<float>(), y.view().as<float>() + y.view().size());
+  }
+  EXPECT_EQ(outputs[0], outputs[1]);
+}
 
 TEST(Layer, AllocatesNothingAfterTheFirstStep) {
   for (const std::string& engine : make_cpu_backend(1)->engines()) {

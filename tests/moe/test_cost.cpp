@@ -17,6 +17,21 @@ TEST(Cost, CountsTheExpertsMatrixProducts) {
   EXPECT_EQ(cost_of(kPaper, kAll, Stage::experts, Pass::backward).flops, 2 * 137438953472.0);
 }
 
+TEST(Cost, CountsSharedExpertsOverEveryToken) {
+  Shape shape = kPaper;
+  EXPECT_EQ(cost_of(shape, kAll, Stage::shared, Pass::forward).bytes, 0);
+  shape.shared_experts = 3;
+  // 3 experts x 2 matrices of 4 Mi elements; x, y and the sum of 4096 rows of 4 KiB
+  const StageCost forward = cost_of(shape, kAll, Stage::shared, Pass::forward),
+                  backward = cost_of(shape, kAll, Stage::shared, Pass::backward);
+  EXPECT_EQ(forward.flops, 2.0 * 4096 * 3 * 8388608);
+  EXPECT_EQ(forward.bytes, 3.0 * 8388608 * 4 + 3 * 4096 * 4096.0);
+  EXPECT_EQ(backward.flops, 2 * forward.flops);
+  EXPECT_EQ(backward.bytes, 6.0 * 8388608 * 4 + 4096 * (4 * 4096.0 + 3 * 4096 * 4));
+  EXPECT_EQ(cost_of(shape, kAll, Pass::forward).flops - cost_of(kPaper, kAll, Pass::forward).flops,
+            forward.flops);
+}
+
 TEST(Cost, CountsThreeMatricesForSwiglu) {
   Shape shape = kPaper;
   shape.activation = Activation::swiglu;

@@ -36,6 +36,7 @@ def the_estimate_holds_for_every_engine():
 def the_estimate_holds_for_every_check():
     _holds(f"--tokens 1024 {LAYER} --check none")
     _holds(f"--tokens 256 {LAYER} --check full")
+    _holds(f"--tokens 1024 {LAYER} --shared-experts 2")
 
 
 def the_estimate_holds_for_other_subjects():

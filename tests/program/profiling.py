@@ -9,10 +9,11 @@ import subprocess
 
 from program import CASE, ROOT, Skip, expect, expect_refused, flags, main, moebench, programs, small
 
-FORWARD = ["gate", "plan", "pack", "sizes", "dispatch", "experts", "collect", "combine"]
-BACKWARD = ["combine", "collect", "experts", "dispatch", "pack", "gate"]
+FORWARD = ["gate", "plan", "pack", "sizes", "dispatch", "shared", "experts", "collect", "combine"]
+BACKWARD = ["combine", "collect", "experts", "shared", "dispatch", "pack", "gate"]
 TRAVELS = {"sizes", "dispatch", "collect"}
-ALONE = [[stage for stage in stages if stage not in TRAVELS] for stages in (FORWARD, BACKWARD)]
+PLAIN = [[stage for stage in stages if stage != "shared"] for stages in (FORWARD, BACKWARD)]  # of a layer without shared experts
+ALONE = [[stage for stage in stages if stage not in TRAVELS] for stages in PLAIN]
 
 
 def _watched(**changes):
@@ -56,13 +57,25 @@ def a_trace_holds_every_stage_of_every_iteration():
     assert about["experts"] == str(CASE["experts"]) and about["backend"] == "cpu"
 
 
+def shared_experts_are_a_stage_in_two_pieces():
+    traced = moebench(f"run {_watched(iters=2)} --shared-experts 1 --trace a.json")
+    assert traced.code == 0
+    forward = ["gate", "plan", "pack", "shared", "experts", "combine", "shared"]
+    assert _stages_by_pass(_slices("a.json", 0)) == [("forward", forward), ("backward", ["combine", "experts", "shared", "pack", "shared", "gate"])] * 2
+    for shared in (0, 2):
+        assert moebench(f"run {_watched()} --shared-experts {shared} --max-time 0.1 --json {shared}.json").code == 0
+        point = json.loads(pathlib.Path(f"{shared}.json").read_text())["points"][0]
+        flops = {stage["flops"] for stage in point["stages"] if stage["stage"] == "shared"}
+        assert flops == ({2 * 8 * 2 * 128, 4 * 8 * 2 * 128} if shared else set()), point["stages"]  # T·N·2HF
+
+
 def ranks_are_processes_aligned_at_the_barrier():
     for ranks in (2, 3):
         traced = moebench(f"run {_watched(experts=6)} --comm mpi --pass step --trace {ranks}.json", ranks=ranks)
         assert traced.code == 0 and traced.out.count("perfetto") == 1, "more than one rank prints"
         all_slices = [_slices(f"{ranks}.json", rank) for rank in range(ranks)]
         for slices in all_slices:
-            assert _stages_by_pass(slices) == [("forward", FORWARD), ("backward", BACKWARD), ("sync", ["sync"])] * 3
+            assert _stages_by_pass(slices) == [("forward", PLAIN[0]), ("backward", PLAIN[1]), ("sync", ["sync"])] * 3
         begins = [[begin for _, kind, begin, _ in slices if kind == "iteration"] for slices in all_slices]
         for begins_of_rank in begins:  # one clock per rank, so only in the median
             ahead = statistics.median(mine - first for mine, first in zip(begins_of_rank, begins[0]))

@@ -24,7 +24,7 @@ TEST(Table, ShowsWhatVariesAndCaptionsTheRest) {
                     "     32      187  0.50 %        62.3          125     1.60          50\n"))
       << text;
   EXPECT_TRUE(holds(text, "engine=loop")) << text;
-  EXPECT_FALSE(holds(text, "experts=")) << text;
+  EXPECT_FALSE(holds(text, " experts=")) << text;
 }
 
 TEST(Table, ShowsAStatusAndItsReasonInPlaceOfATime) {

@@ -39,6 +39,7 @@ TEST(Case, ListsEverySettingInTableOrder) {
                                          {"ffn", "96"},
                                          {"experts", "6"},
                                          {"top-k", "3"},
+                                         {"shared-experts", "0"},
                                          {"activation", "swiglu"},
                                          {"bias", "on"},
                                          {"dtype", "bf16"},

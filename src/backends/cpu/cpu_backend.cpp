@@ -175,6 +175,11 @@ class CpuBackend final : public OnCpu<Backend> {
                          out.as<float>() + begin * out.cols);
     });
   }
+  void add(TensorView from, TensorView to) override {
+    each(to, [&](float* values, std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) values[i] += from.as<float>()[i];
+    });
+  }
   void copy(TensorView from, TensorView to) override {
     each(to, [&](float* values, std::int64_t begin, std::int64_t end) {
       std::memcpy(values + begin, from.as<float>() + begin,

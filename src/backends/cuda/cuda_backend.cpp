@@ -116,6 +116,10 @@ class CudaBackend final : public OnCuda<Backend> {
   void activate(Activation activation, TensorView in, TensorView out) override {
     cuda::activate(gpu_.stream.get(), activation, in, out);
   }
+  void add(TensorView from, TensorView to) override {
+    MB_ASSERT(from.rows == to.rows && from.cols == to.cols);
+    cuda::add(gpu_.stream.get(), from, to);
+  }
   void copy(TensorView from, TensorView to) override {
     MB_ASSERT(from.bytes() == to.bytes());
     if (to.bytes() > 0)

@@ -75,6 +75,10 @@ void activate(cudaStream_t stream, Activation activation, const TensorView& pre,
 void activate_backward(cudaStream_t stream, Activation activation, const TensorView& pre,
                        const TensorView& dact, const TensorView& dpre);
 
+// add.cu
+/// to += from, in fp32, rounded once. Of one size and dtype.
+void add(cudaStream_t stream, const TensorView& from, const TensorView& to);
+
 // bias.cu. Rows of expert i are [offsets[i], offsets[i + 1]) of `rows`, for i below bias.rows; offsets in
 // device memory.
 /// Adds bias[i] to the rows of expert i, `count` rows in all.
