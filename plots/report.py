@@ -17,7 +17,8 @@ STAGES = FORWARD + ["sync"]
 PASSES = ["total", "forward", "backward", "sync"]
 # Settings that older reports do not hold: at these values a case is what it was without them.
 DEFAULTS = {"graph": "off", "cache": "cold", "overlap": "none", "placement": "contiguous", "routing-via": "auto",
-            "capacity": "none", "aux-loss": "none", "z-loss": "none", "shared-experts": 0}
+            "capacity": "none", "aux-loss": "none", "z-loss": "none", "shared-experts": 0,
+            "router-dtype": "case"}
 # Settings that a subject does not read: they tell none of its points apart.
 NO_MATTER = {"linear": {"ep", "experts", "experts-per-rank", "top-k", "shared-experts", "activation", "bias", "gate", "routing", "engine"},
              "dense": {"ep", "experts", "experts-per-rank", "gate", "routing", "engine"}}

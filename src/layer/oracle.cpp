@@ -48,7 +48,7 @@ Oracle::Oracle(const Workload& workload, int step, GateOutput gate_output, Threa
 }
 
 double Oracle::weight(Parameter parameter, std::int64_t index) const {
-  return round_to(shape_.dtype,
+  return round_to(parameter == Parameter::gate ? shape_.router_dtype() : shape_.dtype,
                   fields_[static_cast<std::size_t>(parameter)].at(static_cast<std::uint64_t>(index)));
 }
 
@@ -64,7 +64,7 @@ void Oracle::score_token(std::int64_t token, OracleToken& result) const {
   result.score = gate_->scores(result.logits, chosen_of(token));
   double squares = 0;
   for (const double score : result.score) squares += squared(score);
-  result.score_terms = std::sqrt(squares) * logit_terms(token);
+  result.score_terms = std::sqrt(squares) * router_terms(token);
 }
 
 std::vector<double> Oracle::logits_of(std::int64_t token) const {
@@ -78,9 +78,13 @@ std::vector<double> Oracle::logits_of(std::int64_t token) const {
 
 /// Of one logit of the token: a score errs by as much of itself as a logit errs. The operands are exact.
 double Oracle::logit_terms(std::int64_t token) const {
+  return router_terms(token) * exact_operands(shape_.dtype) / exact_operands(shape_.router_dtype());
+}
+
+double Oracle::router_terms(std::int64_t token) const {
   const auto& gate = fields_[static_cast<std::size_t>(Parameter::gate)];
   const double root_mean_square = gate.amplitude / std::sqrt(3.0);  // of a uniform distribution
-  return norm_of(x_, token) * root_mean_square * exact_operands(shape_.dtype);
+  return norm_of(x_, token) * root_mean_square * exact_operands(shape_.router_dtype());
 }
 
 double Oracle::norm_of(std::span<const float> tensor, std::int64_t token) const {

@@ -81,6 +81,8 @@ class Oracle {
 
   /// The norm of the terms of a token's logits: that of its row, times the root mean square of the gate's weights.
   double logit_terms(std::int64_t token) const;
+  /// The same counted in the errors of the router's format: for what is checked by its bound.
+  double router_terms(std::int64_t token) const;
 
  private:
   struct Row {

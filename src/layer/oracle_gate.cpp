@@ -74,7 +74,7 @@ std::vector<double> Oracle::dgate_terms() const {
     squares[expert] += squared(slope * (std::abs(dscore) + mean.terms) * norm_of(x_, t));
   });
   each_loss([&](std::int64_t t, std::int64_t expert, double, double size) {
-    squares[expert] += squared(size * std::hypot(1, logit_terms(t)) * norm_of(x_, t));
+    squares[expert] += squared(size * std::hypot(1, router_terms(t)) * norm_of(x_, t));
   });
   for (double& value : squares) value = std::sqrt(value);
   return squares;

@@ -7,7 +7,7 @@ Parameters::Parameters(const Shape& shape, int rank, Backend& backend, bool grad
   for (const ParameterSpec& spec : parameters_of(shape, rank)) {
     const auto make = [&](MemoryTag tag) {
       const ScopedMemoryTag scope(backend.memory(), tag);
-      return Tensor(backend.memory(), shape.dtype, spec.count * spec.rows, spec.cols);
+      return Tensor(backend.memory(), spec.dtype, spec.count * spec.rows, spec.cols);
     };
     all_.push_back({spec, make(MemoryTag::weights), gradients ? make(MemoryTag::gradients) : Tensor()});
   }

@@ -160,7 +160,7 @@ void SecondWay::score_tokens(const Oracle& oracle, std::span<const std::int32_t>
   const UniformField field = workload_.field(Parameter::gate);
   gate_.resize(static_cast<std::size_t>(h * e));
   for (std::int64_t i = 0; i < h * e; ++i)
-    gate_[i] = round_to(shape_.dtype, field.at(static_cast<std::uint64_t>(i)));
+    gate_[i] = round_to(shape_.router_dtype(), field.at(static_cast<std::uint64_t>(i)));
   results.logits.resize(static_cast<std::size_t>(tokens * e));
   results.score.resize(static_cast<std::size_t>(tokens * k));
   results.score_terms.resize(static_cast<std::size_t>(tokens));
@@ -177,7 +177,7 @@ void SecondWay::score_tokens(const Oracle& oracle, std::span<const std::int32_t>
       std::copy(scores.begin(), scores.end(), &results.score[t * k]);
       double squares = 0;
       for (const double score : scores) squares += squared(score);
-      results.score_terms[t] = std::sqrt(squares) * oracle.logit_terms(first + t);
+      results.score_terms[t] = std::sqrt(squares) * oracle.router_terms(first + t);
     }
   });
 }

@@ -181,12 +181,12 @@ class Verification {
       dx.add(row_of(&dx_[row * h], expected.dx.data(), h), expected.dx_terms, name);
     }
     items_.front().error = misrouted;
-    items_.front().bound = error_bound(shape_.dtype);
-    add("score", score);
-    add("y", y);
+    items_.front().bound = error_bound(shape_.router_dtype());
+    add("score", score, shape_.router_dtype());
+    add("y", y, shape_.dtype);
     if (!options_.backward) return;
-    add("dscore", dscore);
-    add("dx", dx);
+    add("dscore", dscore, shape_.dtype);
+    add("dx", dx, shape_.dtype);
   }
 
   /// By how much the best expert left out beats the worst one taken, relative to the largest of what is ranked. What is
@@ -213,7 +213,7 @@ class Verification {
       for (std::int64_t i = 0; i < h; ++i) sums.add(host[i * e + column], expected[i * e + column]);
       errors.add(sums, terms[column], [&] { return cat("expert ", column); });
     }
-    add("dgate", errors);
+    add("dgate", errors, shape_.router_dtype());
   }
 
   void compare_experts(const Oracle& oracle) {
@@ -276,7 +276,8 @@ class Verification {
       dx.add(row_of(&dx_[t * h], &way.dx[t * h], h), way.dx_terms[t], name);
     }
     const double bound = error_bound(shape_.dtype) * std::numbers::sqrt2;
-    items_.push_back({"score_rows", score.largest(), bound, score.where()});
+    const double of_router = error_bound(shape_.router_dtype()) * std::numbers::sqrt2;
+    items_.push_back({"score_rows", score.largest(), of_router, score.where()});
     items_.push_back({"y_rows", y.largest(), bound, y.where()});
     if (!options_.backward) return;
     items_.push_back({"dscore_rows", dscore.largest(), bound, dscore.where()});
@@ -322,8 +323,8 @@ class Verification {
     return download_gradients(backend_, layer_.parameters().gradients(), shape_, e);
   }
 
-  void add(std::string name, const RowErrors& errors) {
-    items_.push_back({std::move(name), errors.largest(), error_bound(shape_.dtype), errors.where()});
+  void add(std::string name, const RowErrors& errors, DType dtype) {
+    items_.push_back({std::move(name), errors.largest(), error_bound(dtype), errors.where()});
   }
   Layer& layer_;
   const Workload& workload_;

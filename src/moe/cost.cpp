@@ -16,6 +16,7 @@ struct Terms {
   double row;      ///< bytes of one row [H]
   double weights;  ///< elements of one expert's matrices
   double N;        ///< shared experts
+  double gate;     ///< bytes of the gate's weight
   double kept;     ///< slots whose expert is on this rank: copied, not sent
 
   Terms(const Shape& shape, const RankLoad& load)
@@ -33,6 +34,7 @@ struct Terms {
         row(H * s),
         weights(H * W1 + F * H),
         N(static_cast<double>(shape.shared_experts)),
+        gate(E * H * static_cast<double>(size_of(shape.router_dtype()))),
         kept(P - static_cast<double>(load.sent_rows)) {}
 };
 
@@ -47,7 +49,7 @@ StageCost exchange(const Terms& t, const RankLoad& load) {
 StageCost forward_cost(const Terms& t, const RankLoad& load, Stage stage) {
   switch (stage) {
     case Stage::gate:
-      return {.flops = 2 * t.T * t.H * t.E, .bytes = t.T * t.row + t.E * t.row + t.S * (kIndex + kScore)};
+      return {.flops = 2 * t.T * t.H * t.E, .bytes = t.T * t.row + t.gate + t.S * (kIndex + kScore)};
     case Stage::plan:
       return {.bytes = 2 * t.S * kIndex + (2 * t.E + 1) * kIndex};
     case Stage::pack:
@@ -90,7 +92,7 @@ StageCost backward_cost(const Terms& t, const RankLoad& load, Stage stage) {
       return {.bytes = (t.P + t.T) * t.row + t.S * kIndex};
     case Stage::gate:  // reads x, dx and the weight; writes dx and dweight
       return {.flops = 4 * t.T * t.H * t.E,
-              .bytes = 3 * t.T * t.row + 2 * t.E * t.row + t.S * (kIndex + 2 * kScore)};
+              .bytes = 3 * t.T * t.row + 2 * t.gate + t.S * (kIndex + 2 * kScore)};
     case Stage::plan:
     case Stage::sizes:
     case Stage::sync:
@@ -144,7 +146,7 @@ StageCost sync_cost(const Shape& shape) {
                       : spec.tag == Tag::data_parallel ? shape.ranks / shape.ep
                                                        : 1;
     if (group == 1) continue;
-    const double bytes = static_cast<double>(spec.elements()) * static_cast<double>(size_of(shape.dtype));
+    const double bytes = static_cast<double>(spec.elements()) * static_cast<double>(size_of(spec.dtype));
     cost.link_bytes += 2.0 * (group - 1) / group * bytes;
     cost.bytes += 2 * bytes;
     cost.messages += 1;
@@ -197,17 +199,18 @@ MemoryEstimate estimate_memory(const Shape& shape, bool backward, int input_sets
   const double F = static_cast<double>(shape.ffn), E = static_cast<double>(shape.experts);
   double parameters = 0;
   for (const ParameterSpec& spec : parameters_of(shape, 0))
-    parameters += static_cast<double>(spec.elements());
+    parameters += static_cast<double>(spec.elements()) * static_cast<double>(size_of(spec.dtype));
   // Rows [S, H]: packed and computed, and with several ranks received and collected; backward as many again.
   const double n = rows > 0 ? rows : S, passes = backward ? 2 : 1;
   const double row_tensors = passes * (shape.ep > 1 ? 2 * S + 2 * n : 2 * S);
   const double inside = W1 + F + (backward ? W1 + F : 0);  // pre-activation, activation, and their gradients
   const double N = static_cast<double>(shape.shared_experts);
   const double shared = N > 0 ? T * (H + N * inside) * s : 0;
-  return {.weights = parameters * s,
-          .gradients = backward ? parameters * s : 0,
+  const double widened = shape.router_dtype() == shape.dtype || s == 4 ? 0 : 4 * T * H;  // x in fp32
+  return {.weights = parameters,
+          .gradients = backward ? parameters : 0,
           .activations = (row_tensors * H + n * inside) * s + 2 * T * E * 4 +
-                         T * static_cast<double>(shape.slots_per_token()) * 5 * 4 + shared,
+                         T * static_cast<double>(shape.slots_per_token()) * 5 * 4 + shared + widened,
           // x and dy of every set; y, and dx.
           .inputs = (input_sets + 1) * T * H * s * passes};
 }

@@ -22,7 +22,8 @@ std::vector<ParameterSpec> parameters_of(const Shape& shape, int rank) {
   std::vector<ParameterSpec> specs;
   const auto add = [&](Parameter id, Tag tag, std::int64_t count, std::int64_t rows, std::int64_t cols,
                        std::int64_t first_matrix) {
-    specs.push_back({id, name_of(id), tag, count, rows, cols, first_matrix * rows * cols});
+    const DType dtype = id == Parameter::gate ? shape.router_dtype() : shape.dtype;
+    specs.push_back({id, name_of(id), tag, count, dtype, rows, cols, first_matrix * rows * cols});
   };
   add(Parameter::gate, Tag::world, 1, shape.hidden, shape.experts, 0);
   add(Parameter::w1, expert, e, shape.hidden, shape.w1_cols(), first);

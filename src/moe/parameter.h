@@ -25,6 +25,7 @@ struct ParameterSpec {
   std::string_view name;  ///< "gate", "w1", …: the word in records and checks
   Tag tag;
   std::int64_t count;  ///< 1, or this rank's experts
+  DType dtype;         ///< the shape's, or its router's
   std::int64_t rows, cols;
   std::int64_t first_element;  ///< index of its first element in the global tensor [E·rows, cols]
 

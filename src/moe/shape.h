@@ -35,6 +35,9 @@ struct Shape {
   std::int64_t shared_experts =
       0;  ///< N: that every token passes, without a gate; each rank holds all of them
 
+  bool fp32_router = false;  ///< the gate's weights, and its products, are fp32 whatever dtype is
+
+  DType router_dtype() const { return fp32_router ? DType::fp32 : dtype; }
   std::int64_t experts_per_rank() const { return experts / ep; }
   std::int64_t slots_per_token() const { return slots > 0 ? slots : top_k; }
   /// Columns of an expert's first matrix: F, or 2F for SwiGLU ([gate | up]).

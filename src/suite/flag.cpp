@@ -177,6 +177,7 @@ constexpr Flag kFlags[] = {
      .read = [](const Case& c) { return std::string(name_of(c.shape.dtype)); },
      .write = [](Case& c, std::string_view v) { c.shape.dtype = parse_dtype(v); }},
     gate_flags::kGateFlag,
+    gate_flags::kRouterDtypeFlag,
     gate_flags::kCapacityFlag,
     gate_flags::kCapacityMinFlag,
     gate_flags::kDropPolicyFlag,

@@ -47,6 +47,24 @@ inline constexpr Flag kGateFlag{
     .read = [](const Case& c) { return c.gate.text(); },
     .write = [](Case& c, std::string_view v) { c.gate = find_gate(v).name; }};
 
+inline constexpr Flag kRouterDtypeFlag{
+    .name = "router-dtype",
+    .value = "case|fp32",
+    .default_value = "case",
+    .help = "format of the gate's weights and products; case: that of --dtype",
+    .omitted_from_id_at_default = true,
+    .reader = "a format other than fp32 reads",
+    .concerns = layer_only,
+    .read =
+        [](const Case& c) {
+          if (c.shape.dtype == DType::fp32) return std::string();
+          return std::string(c.shape.fp32_router ? "fp32" : "case");
+        },
+    .write =
+        [](Case& c, std::string_view v) {
+          c.shape.fp32_router = Words<bool, 2>{{{{false, "case"}, {true, "fp32"}}}}.parse("router-dtype", v);
+        }};
+
 inline constexpr Flag kCapacityFlag{
     .name = "capacity",
     .value = "none|F",

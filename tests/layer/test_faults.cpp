@@ -37,12 +37,13 @@ std::vector<float> host(const TensorView& tensor) {
 
 /// The layer on the ranks of the test, in expert-parallel groups of `ep`.
 struct Rig {
-  Rig(Shape whole, int ep, std::string tested = "loop") : engine(std::move(tested)), shape(whole) {
+  Rig(Shape whole, int ep, std::string tested = "loop", const GateEntry* gate = &default_gate())
+      : engine(std::move(tested)), shape(whole) {
     shape.ranks = world.size();
     shape.ep = ep;
     groups = std::make_unique<Groups>(world.make_comm(backend.memory(), backend.stream()), ep);
     workload = std::make_unique<Workload>(shape, RoutingDistribution{}, 5);
-    layer = std::make_unique<Layer>(shape, *groups, backend, LayerOptions{.engine = engine});
+    layer = std::make_unique<Layer>(shape, *groups, backend, LayerOptions{.engine = engine, .gate = gate});
   }
   /// Only the last rank makes mistakes.
   bool is_faulty() const { return world.rank() == world.size() - 1; }
@@ -274,6 +275,35 @@ TEST(AQuickCheck, SeesASecondWayThatIsWrongItself) {
   };
   const auto failed = failures(rig.check());
   EXPECT_EQ(failed, (std::vector<std::string>{"dw2_rows", "second"}));
+}
+
+/// A gate in fp32 beside rows in bf16 is held to the bound of fp32, which weights in bf16 exceed.
+TEST(AQuickCheck, HoldsAGateInFp32ToItsOwnBound) {
+  for (const char* gate : {"topk", "softmax-topk", "sigmoid"}) {
+    Shape shape = kManySlots;
+    shape.fp32_router = true;
+    Rig rig(shape, 1, "loop", &find_gate(gate));
+    const auto items = rig.check();
+    EXPECT_EQ(failures(items), std::vector<std::string>{}) << gate;
+    for (const CheckItem& item : items)
+      if (item.name == "gate" || item.name == "score" || item.name == "dgate") EXPECT_EQ(item.bound, 1e-5);
+
+    struct Rounding : Trace {
+      TensorView weight;
+      void begin(Stage stage, Pass) override {
+        if (stage != Stage::gate) return;
+        for (std::int64_t i = 0; i < weight.size(); ++i)
+          weight.as<float>()[i] = round_to(DType::bf16, weight.as<float>()[i]);
+      }
+      void end(Stage, Pass) override {}
+    } rounding;
+    rounding.weight = rig.layer->parameters().value(Parameter::gate);
+    EXPECT_EQ(rounding.weight.dtype, DType::fp32);
+    const auto failed = failures(verify(*rig.layer, *rig.workload, rig.world, rig.backend, rig.pool,
+                                        {.second_way_to = "loop"}, rounding));
+    EXPECT_NE(std::ranges::find(failed, "score"), failed.end()) << gate;
+    EXPECT_NE(std::ranges::find(failed, "score_rows"), failed.end()) << gate;
+  }
 }
 
 TEST(AQuickCheck, SeesARankWhoseGradientDiffersFromItsReplicas) {

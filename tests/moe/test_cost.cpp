@@ -17,6 +17,22 @@ TEST(Cost, CountsTheExpertsMatrixProducts) {
   EXPECT_EQ(cost_of(kPaper, kAll, Stage::experts, Pass::backward).flops, 2 * 137438953472.0);
 }
 
+TEST(Cost, CountsTheWeightOfAGateInFp32) {
+  Shape narrow = kPaper;
+  narrow.dtype = DType::bf16;
+  Shape wide = narrow;
+  wide.fp32_router = true;
+  const auto more = [&](Pass pass) {
+    return cost_of(wide, kAll, Stage::gate, pass).bytes - cost_of(narrow, kAll, Stage::gate, pass).bytes;
+  };
+  EXPECT_EQ(more(Pass::forward), 2.0 * 1024 * 8);
+  EXPECT_EQ(more(Pass::backward), 2 * 2.0 * 1024 * 8);
+  const MemoryEstimate a = estimate_memory(narrow, true, 1), b = estimate_memory(wide, true, 1);
+  EXPECT_EQ(b.weights - a.weights, 2.0 * 1024 * 8);
+  EXPECT_EQ(b.gradients - a.gradients, 2.0 * 1024 * 8);
+  EXPECT_EQ(b.activations - a.activations, 4.0 * 4096 * 1024);
+}
+
 TEST(Cost, CountsSharedExpertsOverEveryToken) {
   Shape shape = kPaper;
   EXPECT_EQ(cost_of(shape, kAll, Stage::shared, Pass::forward).bytes, 0);

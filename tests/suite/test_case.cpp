@@ -44,6 +44,7 @@ TEST(Case, ListsEverySettingInTableOrder) {
                                          {"bias", "on"},
                                          {"dtype", "bf16"},
                                          {"gate", "topk"},
+                                         {"router-dtype", "case"},
                                          {"capacity", "none"},
                                          {"aux-loss", "none"},
                                          {"z-loss", "none"},

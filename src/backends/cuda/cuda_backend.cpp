@@ -129,12 +129,15 @@ class CudaBackend final : public OnCuda<Backend> {
  private:
   template <class Work>
   void each_part(const TensorView& tensor, Work work);
+  TensorView in_format(DType dtype, TensorView x);
+  TensorView wide_rows(const TensorView& x);
 
   cuda::Gpu gpu_;
   DeviceInfo device_;
   std::unique_ptr<Sensors> sensors_;
   std::string why_no_sensors_;
   Buffer plan_scratch_;  ///< grows in the first step, never after
+  Buffer wide_rows_;     ///< likewise, with a gate in fp32 of 16-bit rows
 };
 
 /// 16-bit tensors cross the bus as fp32, a part at a time: work(first element, part of the tensor, fp32 view
@@ -175,9 +178,9 @@ void CudaBackend::download(std::span<float> host, TensorView tensor) {
 void CudaBackend::gate(const GateForward& args) {
   const bool has_noise = args.rule.noise.deviation > 0;
   if (!has_noise && cuda::gate_in_one(gpu_.stream.get(), args)) return;
-  gpu_.blas.multiply({.a = cuda::matrix_of(args.x),
+  gpu_.blas.multiply({.a = cuda::matrix_of(in_format(args.weight.dtype, args.x)),
                       .b = cuda::matrix_of(args.weight),
-                      .dtype = args.x.dtype,
+                      .dtype = args.weight.dtype,
                       .c = args.logits.data(),
                       .c_dtype = DType::fp32});
   if (has_noise) cuda::perturb(gpu_.stream.get(), args);
@@ -185,24 +188,44 @@ void CudaBackend::gate(const GateForward& args) {
   cuda::choose_experts(gpu_.stream.get(), args);
 }
 
-/// The gradient of the logits is made dense in the format of x, in the place of the fp32 scratch: two small
+/// x in the format of the gate's weight: itself, or a copy in fp32, which is valid until the next one.
+TensorView CudaBackend::in_format(DType dtype, TensorView x) {
+  if (size_of(x.dtype) != size_of(dtype)) {
+    const TensorView wide = wide_rows(x);
+    cuda::convert(gpu_.stream.get(), x, wide);
+    return wide;
+  }
+  x.dtype = dtype;
+  return x;
+}
+
+/// Room for an fp32 copy of x.
+TensorView CudaBackend::wide_rows(const TensorView& x) {
+  wide_rows_.reserve(static_cast<std::size_t>(x.size()) * sizeof(float));
+  return {wide_rows_.data(), DType::fp32, x.rows, x.cols};
+}
+
+/// The gradient of the logits is made dense in the format of the weight, in the place of the fp32 scratch: two small
 /// products then read it at the tensor cores' rate, where a sparse update would read whole columns of the
 /// weight per token.
 void CudaBackend::gate(const GateBackward& args) {
-  const TensorView dlogits{args.dlogits.data(), args.x.dtype, args.x.rows, args.weight.cols};
+  const TensorView dlogits{args.dlogits.data(), args.weight.dtype, args.x.rows, args.weight.cols};
   cuda::gate_softmax_backward(gpu_.stream.get(), args, dlogits);
   if (args.losses.any()) cuda::add_loss_gradients(gpu_.stream.get(), args, dlogits);
-  gpu_.blas.multiply({.a = cuda::matrix_of(dlogits),
-                      .b = transposed(cuda::matrix_of(args.weight)),
-                      .dtype = args.x.dtype,
-                      .c = args.dx.data,
-                      .c_dtype = args.dx.dtype,
-                      .accumulate = true});
-  gpu_.blas.multiply({.a = transposed(cuda::matrix_of(args.x)),
+  gpu_.blas.multiply({.a = transposed(cuda::matrix_of(in_format(args.weight.dtype, args.x))),
                       .b = cuda::matrix_of(dlogits),
-                      .dtype = args.x.dtype,
+                      .dtype = args.weight.dtype,
                       .c = args.dweight.data,
                       .c_dtype = args.dweight.dtype});
+  const bool narrows = size_of(args.dx.dtype) != size_of(args.weight.dtype);
+  const TensorView sum = narrows ? wide_rows(args.dx) : args.dx;  // cuBLAS has no fp32 product into 16 bits
+  gpu_.blas.multiply({.a = cuda::matrix_of(dlogits),
+                      .b = transposed(cuda::matrix_of(args.weight)),
+                      .dtype = args.weight.dtype,
+                      .c = sum.data,
+                      .c_dtype = sum.dtype,
+                      .accumulate = !narrows});
+  if (narrows) cuda::add(gpu_.stream.get(), sum, args.dx);
 }
 
 void CudaBackend::plan(const PlanArgs& args) {

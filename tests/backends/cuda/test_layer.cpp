@@ -79,9 +79,10 @@ TEST_P(EveryEngine, AgreesWithTheOracleInEveryOutputAndGradient) {
 
 TEST_P(EveryEngine, AgreesWithTheOracleForEveryGateAndDroppedSlots) {
   const Shape wide{.tokens = 300, .hidden = 256, .ffn = 512, .experts = 16, .top_k = 4};
-  for (const Shape& some : {wide, with(wide, [](Shape& s) { s.bias = true; }),
-                            with(wide, [](Shape& s) { s.activation = Activation::swiglu; }),
-                            with(wide, [](Shape& s) { s.tokens = 41, s.top_k = 1; })})
+  for (const Shape& some :
+       {wide, with(wide, [](Shape& s) { s.bias = true; }), with(wide, [](Shape& s) { s.fp32_router = true; }),
+        with(wide, [](Shape& s) { s.activation = Activation::swiglu; }),
+        with(wide, [](Shape& s) { s.tokens = 41, s.top_k = 1; })})
     for (const GateCase& gate : gate_cases()) {
       const Shape shape = gate.fitted(in_format(some));
       if (is_refused(engine(), shape) || !gate.knows(shape)) continue;

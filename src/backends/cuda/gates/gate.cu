@@ -312,8 +312,8 @@ bool gate_in_one(cudaStream_t stream, const GateForward& args) {
   const std::int64_t tokens = args.x.rows, hidden = args.x.cols, experts = args.weight.cols;
   const int per = experts <= 8 ? 1 : 2;
   if (tokens == 0 || args.rule.all_experts || args.rule.balance.any() || size_of(args.x.dtype) != 2 ||
-      experts > kMaxExpertsInOne || experts % per != 0 || hidden % 32 != 0 || !is_aligned(args.x.data) ||
-      !is_aligned(args.weight.data))
+      args.weight.dtype != args.x.dtype || experts > kMaxExpertsInOne || experts % per != 0 ||
+      hidden % 32 != 0 || !is_aligned(args.x.data) || !is_aligned(args.weight.data))
     return false;
   MB_ASSERT(args.top_k >= 1 && args.top_k <= experts);
   with_storage(args.x.dtype, [&]<class T>() {

@@ -32,10 +32,26 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+/// Of fp32 to 16-bit elements, one per thread.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    add_wide_kernel(const float* __restrict__ from, std::int64_t elements, T* __restrict__ to) {
+  const std::int64_t at = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (at < elements) to[at] = rounded<T>(to_float(to[at]) + from[at]);
+}
+
 }  // namespace
 
 void add(cudaStream_t stream, const TensorView& from, const TensorView& to) {
   if (to.size() == 0) return;
+  if (size_of(from.dtype) != size_of(to.dtype)) {
+    MB_ASSERT(size_of(from.dtype) == 4);
+    with_storage(to.dtype, [&]<class T>() {
+      add_wide_kernel<<<grid(blocks_for(to.size(), kThreads)), kThreads, 0, stream>>>(from.as<const float>(),
+                                                                                      to.size(), to.as<T>());
+    });
+    return check_launch("add_wide_kernel");
+  }
   with_access(to.dtype, to.size(), {from.data, to.data}, [&]<class T, int N>() {
     const std::int64_t blocks = blocks_for(to.size(), std::int64_t{N} * kAtOnce * kThreads);
     add_kernel<T, N><<<grid(blocks), kThreads, 0, stream>>>(from.as<const T>(), to.size(), to.as<T>());

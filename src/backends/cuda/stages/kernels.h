@@ -76,7 +76,7 @@ void activate_backward(cudaStream_t stream, Activation activation, const TensorV
                        const TensorView& dact, const TensorView& dpre);
 
 // add.cu
-/// to += from, in fp32, rounded once. Of one size and dtype.
+/// to += from, in fp32, rounded once. Of one size; `from` may be fp32 where `to` is not.
 void add(cudaStream_t stream, const TensorView& from, const TensorView& to);
 
 // bias.cu. Rows of expert i are [offsets[i], offsets[i + 1]) of `rows`, for i below bias.rows; offsets in
