@@ -25,6 +25,7 @@ iproute2|simulated hosts for the tests over a slow link
 clang|fuzzes the parsers
 libclang-rt-CLANG-dev libclang-common-CLANG-dev|the fuzzer itself
 clang-format-14 none|checks the layout of the sources
+clang-tidy|checks the sources for defects
 procps|lets tests see that no process is left behind
 '
 

@@ -46,7 +46,7 @@ class Tensor {
     view_.rows = rows;
   }
   const TensorView& view() const { return view_; }
-  operator const TensorView&() const { return view_; }
+  operator const TensorView&() const { return view_; }  // NOLINT(google-explicit-constructor)
 
  private:
   Buffer buffer_;

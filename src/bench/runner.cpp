@@ -222,7 +222,7 @@ class Runner {
     const auto phase = [&](std::string_view what) { tell_phase(bench_case, what); };
     run_on_all_ranks(bench.ranks, [&] { record = turn.measurement->finish(phase); });
     turn.measurement.reset();
-    end(std::move(record));
+    end(record);
     return false;
   }
 

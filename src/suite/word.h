@@ -13,7 +13,7 @@ namespace moebench {
 /// with a backend. Whether the word is known is asked once, where a case is made (resolve()).
 template <class Set>
 class Word {
- public:
+ public:  // NOLINTBEGIN(google-explicit-constructor): a word is a text to whoever reads or writes one
   Word() = default;
   Word(std::string text) : text_(std::move(text)) {}
   Word(std::string_view text) : text_(text) {}
@@ -22,7 +22,7 @@ class Word {
   const std::string& text() const { return text_; }
   operator const std::string&() const { return text_; }
   operator std::string_view() const { return text_; }
-
+  // NOLINTEND(google-explicit-constructor)
   friend bool operator==(const Word&, const Word&) = default;
   friend bool operator==(const Word& word, std::string_view text) { return word.text_ == text; }
   friend bool operator==(const Word& word, const char* text) { return word.text_ == text; }
