@@ -67,6 +67,11 @@ class World {
   [[noreturn]] virtual void abort(int code) = 0;
 };
 
+/// As memcpy, but takes null pointers where there is nothing to copy.
+inline void copy_bytes(void* to, const void* from, std::size_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+
 /// The values of all ranks, one rank's after the other's; ranks may hold different numbers of them.
 /// Collective.
 template <class T>
@@ -76,7 +81,7 @@ std::vector<T> gather_all(World& world, const std::vector<T>& mine) {
   for (const std::string& part : world.gather_text(bytes)) {
     const std::size_t held = all.size();
     all.resize(held + part.size() / sizeof(T));
-    std::memcpy(all.data() + held, part.data(), part.size());
+    copy_bytes(all.data() + held, part.data(), part.size());
   }
   return all;
 }
@@ -86,11 +91,11 @@ template <class T>
 std::vector<std::vector<T>> gather_by_rank(World& world, std::span<const T> mine) {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % sizeof(double) == 0);
   std::vector<double> words(mine.size_bytes() / sizeof(double));
-  std::memcpy(words.data(), mine.data(), mine.size_bytes());
+  copy_bytes(words.data(), mine.data(), mine.size_bytes());
   const std::vector<double> all = world.gather(words);
   std::vector<std::vector<T>> ranks(static_cast<std::size_t>(world.size()), std::vector<T>(mine.size()));
   for (std::size_t rank = 0; rank < ranks.size(); ++rank)
-    std::memcpy(static_cast<void*>(ranks[rank].data()), all.data() + rank * words.size(), mine.size_bytes());
+    copy_bytes(ranks[rank].data(), all.data() + rank * words.size(), mine.size_bytes());
   return ranks;
 }
 

@@ -27,7 +27,7 @@ std::uint32_t crc32(std::string_view bytes) {
 }
 
 void append(std::string& to, std::uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) to += static_cast<char>(value >> 8 * i & 0xFF);
+  for (int i = 0; i < bytes; ++i, value >>= 8) to += static_cast<char>(value & 0xFF);
 }
 
 /// BININT1, BININT2 or BININT, whichever is shortest.
