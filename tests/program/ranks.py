@@ -253,17 +253,20 @@ def a_rank_that_crashes_says_of_what():
     _died(ended, 11)
 
 
-def _started_here(**changes):
-    """A long sweep over ranks that moebench starts itself, once two points are written."""
+def _start_here(name):
+    """A long sweep over ranks that moebench starts itself."""
     if not programs.mpirun:
         raise Skip("no mpirun: moebench was built without MPI")
-    process = start(f"run {long(ranks=2, **changes)} --timeout 5 --json a.json")
-    until(process, lambda: len(points_in("a.json.part")) >= 2, "two points")
-    return process
+    return start(f"run {long(ranks=2)} --timeout 5 --json {name}")
+
+
+def _until_two_points(process, name):
+    until(process, lambda: len(points_in(f"{name}.part")) >= 2, "two points")
 
 
 def a_rank_that_was_started_here_and_dies_is_exit_code_8():
-    process = _started_here()
+    process = _start_here("a.json")
+    _until_two_points(process, "a.json")
     time.sleep(0.1)  # inside a case
     os.kill(ranks_in("a.json.part")[1], signal.SIGKILL)
     ended = finish(process)
@@ -272,14 +275,16 @@ def a_rank_that_was_started_here_and_dies_is_exit_code_8():
 
 
 def an_interrupt_of_ranks_that_were_started_here_is_exit_code_130():
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        process = _started_here()
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    # Side by side: Open MPI takes seconds to end a job.
+    processes = [_start_here(f"{number.name}.json") for number in signals]
+    for number, process in zip(signals, processes):
+        _until_two_points(process, f"{number.name}.json")
         process.send_signal(number)
-        ended = finish(process)
-        assert ended.code == 130
-        held = report("a.json")
+    for number, process in zip(signals, processes):
+        assert finish(process).code == 130, number
+        held = report(f"{number.name}.json")
         assert held["run"]["exit_code"] == 130 and held["run"]["interrupted"] and statuses(held)[-1] == "interrupted"
-        os.remove("a.json")
 
 
 def a_rank_that_was_stopped_does_not_accuse_others():
