@@ -48,7 +48,7 @@ ComputePoint point_of(const Record& record) {
       .experts = shape.experts_per_rank(),
       .tokens = alone ? shape.tokens_of(of.as_rank) : shape.tokens,
       .top_k = shape.top_k,
-      .rows = alone ? static_cast<std::int64_t>(record.ranks.rows.at(0)) : shape.tokens * shape.top_k,
+      .rows = alone ? static_cast<std::int64_t>(record.ranks.rows.front()) : shape.tokens * shape.top_k,
       .all_experts = shape.experts,
       .ranks = shape.ranks,
       .as_rank = of.as_rank};
@@ -79,10 +79,13 @@ ComputeTable compute_from(const std::string& path, const Case& layer, const Fabr
   for (const Record& record : document.points) {
     if (!fits(record.bench_case, layer)) continue;
     ++fitting;
-    const bool checked = record.bench_case.as_rank >= 0 || verdict_of(record) == "ok";
+    const bool checked = !record.bench_case.why_not_checked().empty() || verdict_of(record) == "ok";
     if (record.status != Status::ok || !checked)
       throw UsageError(cat("--compute: ", path,
                            " holds a case that failed or was not checked: ", record.bench_case.title()));
+    if (record.bench_case.as_rank >= 0 && record.ranks.rows.empty())
+      throw UsageError(cat("--compute: ", path, " lacks the rows (ranks.rows) of a rank that ran alone: ",
+                           record.bench_case.title()));
     if (!record.stages.empty()) points.push_back(point_of(record));
   }
   const Shape& shape = layer.shape;

@@ -163,16 +163,21 @@ ExitCode project_command(const Options& options, const std::vector<std::string>&
   if (request.nodes.empty()) request.nodes = {1};
   const Case layer = layer_of(options);
   const Fabric fabric = find_fabric(request.fabric);
+  const auto table = [&] {
+    return request.compute.empty() ? ComputeTable() : compute_from(request.compute, layer, fabric);
+  };
+  if (request.measure && request.compute.empty())
+    throw UsageError("--measure needs --compute REPORT: the report that it writes to");
+  if (request.measure && to_stdout)
+    throw UsageError("--measure shows what it runs on stdout; give a file to --json, not -");
+  ComputeTable compute;
+  if (!request.measure) compute = table();  // refused before anything is drawn
+  Projection all = project_exchanges(layer.shape, layer.routing, layer.seed, request, fabric);
   if (request.measure) {
-    if (request.compute.empty())
-      throw UsageError("--measure needs --compute REPORT: the report that it writes to");
-    if (to_stdout) throw UsageError("--measure shows what it runs on stdout; give a file to --json, not -");
-    const Projection plan = project(layer.shape, layer.routing, layer.seed, request, fabric, {});
-    if (const ExitCode code = measure(options, layer, plan, argv); code != ExitCode::ok) return code;
+    if (const ExitCode code = measure(options, layer, all, argv); code != ExitCode::ok) return code;
+    compute = table();
   }
-  const ComputeTable compute =
-      request.compute.empty() ? ComputeTable() : compute_from(request.compute, layer, fabric);
-  const Projection all = project(layer.shape, layer.routing, layer.seed, request, fabric, compute);
+  project_times(all, compute);
   const int columns = terminal_columns(to_stdout ? STDERR_FILENO : STDOUT_FILENO);
   (to_stdout ? std::cerr : std::cout) << text_of(all, static_cast<std::size_t>(columns));
   if (to_stdout)

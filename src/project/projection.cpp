@@ -160,7 +160,8 @@ double sync_us(const Fabric& fabric, const Shape& job, std::int64_t nodes) {
          sum_us(tier, job.ranks / job.ep, real(job.experts_per_rank()) * expert);
 }
 
-Projected projected(const Projection& all, std::int64_t nodes, const ComputeTable& compute) {
+/// The exchanges of a row. Draws the routing of the whole job.
+Projected drawn(const Projection& all, std::int64_t nodes) {
   const ProjectRequest& request = all.request;
   const Shape job = job_of(all.shape, nodes, request, all.fabric);
   Projected row{.nodes = nodes, .gpus = job.ranks, .ep = job.ep, .experts_per_gpu = job.experts_per_rank()};
@@ -169,20 +170,24 @@ Projected projected(const Projection& all, std::int64_t nodes, const ComputeTabl
   const Traffic traffic = draw_traffic(job, all.routing, all.seed, per_node, request.dedup);
   add_traffic(row, traffic, all.fabric);
   choose_ranks(row, traffic, all.fabric);
-  if (!compute.empty()) add_compute(row, all.shape, compute, request.what_if.experts_factor, all.backward);
+  row.error_pct =
+      all.fabric.error_pct.value * (nodes > 1 ? widening(row.gpus, all.fabric.largest_gpus.value) : 1);
+  row.sync_us = sync_us(all.fabric, job, nodes);
+  row.exchange = provenance_of(all.fabric, row);
+  return row;
+}
+
+/// Its times, with compute where `compute` is not empty.
+void add_times(Projected& row, const Projection& all, const ComputeTable& compute) {
+  const WhatIf& what_if = all.request.what_if;
+  if (!compute.empty()) add_compute(row, all.shape, compute, what_if.experts_factor, all.backward);
   row.comm_us = row.exchange_us * (all.backward ? 4 : 2);
   row.serial_us = overlapped(row.compute_us, row.comm_us, 0);
   row.overlapped_us = overlapped(row.compute_us, row.comm_us, 1);
-  if (request.what_if.overlap)
-    row.at_overlap_us = overlapped(row.compute_us, row.comm_us, *request.what_if.overlap);
-  row.error_pct =
-      all.fabric.error_pct.value * (nodes > 1 ? widening(row.gpus, all.fabric.largest_gpus.value) : 1);
+  if (what_if.overlap) row.at_overlap_us = overlapped(row.compute_us, row.comm_us, *what_if.overlap);
   row.error_us = row.error_pct / 100 * row.comm_us;
   row.efficiency = row.serial_us > 0 ? row.efficiency / row.serial_us : 0;
-  row.sync_us = sync_us(all.fabric, job, nodes);
   row.limit = limit_of(row);
-  row.exchange = provenance_of(all.fabric, row);
-  return row;
 }
 
 double number_of(std::string_view part, std::string_view text, double min, double max) {
@@ -243,18 +248,22 @@ double overlapped(double compute_us, double comm_us, double overlap) {
 
 double widening(double gpus, double largest) { return gpus > largest ? std::sqrt(gpus / largest) : 1; }
 
-Projection project(const Shape& layer, const RoutingDistribution& routing, std::uint64_t seed,
-                   const ProjectRequest& request, const Fabric& fabric, const ComputeTable& compute) {
+Projection project_exchanges(const Shape& layer, const RoutingDistribution& routing, std::uint64_t seed,
+                             const ProjectRequest& request, const Fabric& fabric) {
   Projection all{.shape = layer, .routing = routing, .seed = seed, .request = request};
   all.fabric = changed(fabric, request.what_if);
-  all.backward = compute.empty() || compute.has_backward();
   for (const std::int64_t nodes : request.nodes)
     job_of(layer, nodes, request, all.fabric);  // refused before any is drawn
-  for (const std::int64_t nodes : request.nodes) all.rows.push_back(projected(all, nodes, compute));
+  for (const std::int64_t nodes : request.nodes) all.rows.push_back(drawn(all, nodes));
+  return all;
+}
+
+void project_times(Projection& all, const ComputeTable& compute) {
+  all.backward = compute.empty() || compute.has_backward();
+  for (Projected& row : all.rows) add_times(row, all, compute);
   const bool none =
       std::none_of(all.rows.begin(), all.rows.end(), [](auto& row) { return row.compute.has_value(); });
   if (!compute.empty() && none) throw UsageError(cat("--compute: ", all.rows.front().no_compute));
-  return all;
 }
 
 }  // namespace moebench

@@ -84,10 +84,14 @@ double overlapped(double compute_us, double comm_us, double overlap);
 /// By how much the error grows: √2 for each doubling beyond the largest number of GPUs that was fitted.
 double widening(double gpus, double largest);
 
-/// `layer` has the tokens, sizes and routing of one GPU's layer. Throws UsageError: layouts that do not divide, more nodes
-/// than the fabric has, more than 8 times what was fitted without --extrapolate, no row that can be computed.
-Projection project(const Shape& layer, const RoutingDistribution& routing, std::uint64_t seed,
-                   const ProjectRequest& request, const Fabric& fabric, const ComputeTable& compute);
+/// What is exchanged, and by which ranks; the times of rows are zero. `layer` has the tokens, sizes and routing of one GPU's
+/// layer. Draws the routing of each row's job. Throws UsageError: layouts that do not divide, more nodes than the fabric has,
+/// more than 8 times what was fitted without --extrapolate.
+Projection project_exchanges(const Shape& layer, const RoutingDistribution& routing, std::uint64_t seed,
+                             const ProjectRequest& request, const Fabric& fabric);
+
+/// The times of its rows, once: of exchanges alone if `compute` is empty. Throws UsageError if no row can be computed.
+void project_times(Projection& all, const ComputeTable& compute);
 
 /// As JSON of the schema moebench.projection/1 (docs/projection.schema.json).
 std::string json_of(const Projection& projection);

@@ -80,6 +80,13 @@ def project_measures_the_ranks_that_may_set_the_time():
                  if point["case"]["ranks"] == row["gpus"] and point["case"]["as-rank"] == row["worst_ranks"][0]]
         assert worst == [[row["rows"]["worst"]]], (worst, row["rows"])
     expect(done.out, "alone")
+    kept = pathlib.Path("alone.json").read_text()
+    without = json.loads(kept)
+    for point in without["points"]:
+        del point["ranks"]["rows"]
+    pathlib.Path("alone.json").write_text(json.dumps(without))
+    expect_refused(moebench(command.replace("--measure --iters 7 --json whole.json", "")), 2, "--compute: alone.json", "ranks.rows", "as-rank=")
+    pathlib.Path("alone.json").write_text(kept)
     again = moebench(command + " --force")
     assert again.code == 0 and "µs" not in again.err and "ms ±" not in again.err, again.err
     expect_refused(moebench("project --nodes 1 --fabric here.json --measure"), 2, "--measure needs --compute REPORT")

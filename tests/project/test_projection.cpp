@@ -47,7 +47,9 @@ Shape a_job(int ranks, int ep) {
 Projection projection_of(const std::vector<std::int64_t>& nodes, ProjectRequest request = {},
                          const ComputeTable& compute = {}) {
   request.nodes = nodes;
-  return project(a_layer(), {}, 1, request, a_fabric(), compute);
+  Projection all = project_exchanges(a_layer(), {}, 1, request, a_fabric());
+  project_times(all, compute);
+  return all;
 }
 
 std::int64_t total_rows(const Traffic& traffic) {
