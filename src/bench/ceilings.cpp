@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/error.h"
 #include "comm/peer_memory.h"
 #include "moe/workload.h"
 
@@ -160,15 +161,15 @@ void take_slowest(World& ranks, Peaks& peaks) {
 
 }  // namespace
 
-const Peaks& Ceilings::of(Bench bench, DType dtype, int threads) {
-  const auto key = std::tuple(dtype, bench.ranks.size(), threads);
+const Peaks& Ceilings::of(Bench bench, const PeaksKey& key) {
+  MB_ASSERT(key.ranks == bench.ranks.size());
   if (const auto found = measured_.find(key); found != measured_.end()) return found->second;
   Peaks peaks{.backend = std::string(bench.backend.name()),
-              .dtype = dtype,
-              .ranks = bench.ranks.size(),
-              .threads = threads};
+              .dtype = key.dtype,
+              .ranks = key.ranks,
+              .threads = key.threads};
   bench.ranks.barrier();
-  std::tie(peaks.gemm_tflops, peaks.gemm_spread_pct) = pair_of(gemm_tflops(bench.backend, dtype));
+  std::tie(peaks.gemm_tflops, peaks.gemm_spread_pct) = pair_of(gemm_tflops(bench.backend, key.dtype));
   bench.ranks.barrier();
   std::tie(peaks.copy_gbs, peaks.copy_spread_pct) = pair_of(copy_gbs(bench.backend));
   peaks.launch_us = launch_us(bench.backend);
@@ -178,7 +179,7 @@ const Peaks& Ceilings::of(Bench bench, DType dtype, int threads) {
 }
 
 Ceilings::Ceilings(std::span<const Peaks> known) {
-  for (const Peaks& peaks : known) measured_[{peaks.dtype, peaks.ranks, peaks.threads}] = peaks;
+  for (const Peaks& peaks : known) measured_[peaks.key()] = peaks;
 }
 
 std::vector<Peaks> Ceilings::all() const {

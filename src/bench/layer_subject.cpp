@@ -243,9 +243,12 @@ double max_rows_of(const Case& bench_case, const Shape& shape) {
   if (shape.ep == 1 || shape.tokens == 0) return share;
   const double most = share * shape.ep;
   if (!why_not_drawn(bench_case.routing).empty()) return most;
-  const auto draw = make_draw(shape, bench_case.routing, bench_case.seed);
+  const std::int64_t tokens = std::min(shape.tokens, kTokens);
+  Shape drawn_of = shape;
+  if (bench_case.routing.placement == Placement::eplb) drawn_of.tokens = tokens;  // a plan counts all of them
+  const auto draw = make_draw(drawn_of, bench_case.routing, bench_case.seed, routing_steps_of(bench_case));
   if (!draw) return std::min(most, 1.25 * share);
-  const std::int64_t tokens = std::min(shape.tokens, kTokens), apart = shape.tokens / tokens;
+  const std::int64_t apart = drawn_of.tokens / tokens;
   std::vector<std::int64_t> chosen(static_cast<std::size_t>(shape.top_k));
   std::int64_t fullest = 0;
   for (int step = 0; step < kSteps; ++step) {
@@ -284,8 +287,7 @@ MemoryEstimate estimate(const Case& bench_case, const EstimateArgs& args) {
   estimate.workspace += memory_of_peers(bench_case);
   const double staged = 4 * static_cast<double>(shape.tokens_of(shape.ranks - 1) * shape.hidden);
   estimate.host = staged;
-  if (args.check == CheckMode::none || bench_case.as_rank >= 0)
-    return estimate;  // one rank alone is not checked
+  if (args.check == CheckMode::none || !bench_case.why_not_checked().empty()) return estimate;
   const CheckMemory check =
       check_memory(shape, backward, args.check == CheckMode::full, true, usable_cores());
   estimate.workspace += check.device;

@@ -53,9 +53,9 @@ Measurement::Measurement(const Case& bench_case, const Sampling& sampling, Bench
 }
 
 bool Measurement::prepare(const TellPhase& tell) {
-  if (case_.as_rank >= 0) {
+  if (const auto why = case_.why_not_checked(); !why.empty()) {
     sampling_.check = CheckMode::none;
-    record_.warnings.push_back("not checked: one rank alone, and rows of other ranks are stand-ins");
+    record_.warnings.push_back(cat("not checked: ", why));
   }
   if (sampling_.check != CheckMode::none) {
     tell("checking");

@@ -25,6 +25,10 @@ constexpr Words<Bound, 4> kBounds{{{
 
 }  // namespace
 
+PeaksKey peaks_key(const Case& bench_case) {
+  return {bench_case.shape.dtype, bench_case.processes(), bench_case.threads};
+}
+
 std::string_view name_of(Status status) { return kStatuses.name(status); }
 Status parse_status(std::string_view word) { return kStatuses.parse("status", word); }
 

@@ -2,6 +2,7 @@
 // What is known of one case after it was measured. Every field is described in docs/report.md.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -25,7 +26,16 @@ enum class Status { ok, incorrect, failed, skipped, timed_out, interrupted };
 std::string_view name_of(Status status);
 Status parse_status(std::string_view word);
 
-/// The ceilings of this machine for one backend and dtype, measured in this run or kept. Zero where not measured.
+/// What tells the peaks of one backend apart. A case is held to those of its own key.
+struct PeaksKey {
+  DType dtype = DType::fp32;
+  int ranks = 1, threads = 0;  ///< as in Peaks
+
+  auto operator<=>(const PeaksKey&) const = default;
+};
+PeaksKey peaks_key(const Case& bench_case);
+
+/// The ceilings of this machine for one backend and key, measured in this run or kept. Zero where not measured.
 struct Peaks {
   std::string backend;
   DType dtype = DType::fp32;
@@ -41,6 +51,8 @@ struct Peaks {
   double copy_spread_pct = std::numeric_limits<double>::quiet_NaN();
   double link_spread_pct = std::numeric_limits<double>::quiet_NaN();
   std::string kept_since;  ///< when it was measured, if an earlier run did
+
+  PeaksKey key() const { return {dtype, ranks, threads}; }
 };
 
 /// What limits a stage at its floor.

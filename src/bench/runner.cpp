@@ -5,7 +5,6 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <tuple>
 
 #include "base/error.h"
 #include "base/host_memory.h"
@@ -172,14 +171,16 @@ class Runner {
   void prepare(Turn& turn, const Case& bench_case, Bench bench) {
     throw_if_interrupted();
     turn.record.bench_case = bench_case;
-    if (sampling_.check_only && bench_case.as_rank >= 0)
-      throw CaseEnded{Status::skipped,
-                      "one rank alone cannot be verified: rows of other ranks are stand-ins"};
+    if (const auto why = bench_case.why_not_checked(); sampling_.check_only && !why.empty())
+      throw CaseEnded{Status::skipped, cat("cannot be verified: ", why)};
     turn.record.memory = estimate(bench_case, bench, sampling_.check);
     require_memory(turn.record.memory, bench);
     bench.backend.use_threads(bench_case.threads);
     const Peaks peaks = sampling_.check_only || !sampling_.peaks ? Peaks{} : peaks_of(bench, bench_case);
-    const auto phase = [&](std::string_view what) { tell_phase(bench_case, what); };
+    const auto phase = [&](std::string_view what) {
+      throw_if_interrupted();  // it may take long
+      tell_phase(bench_case, what);
+    };
     phase("setting up");
     run_on_all_ranks(bench.ranks, [&] {
       turn.measurement =
@@ -197,14 +198,10 @@ class Runner {
   }
 
   const Peaks& peaks_of(Bench bench, const Case& bench_case) {
-    const auto known = ceilings_.all();
-    const auto is_known = [&](const Peaks& peaks) {
-      return peaks.dtype == bench_case.shape.dtype && peaks.ranks == bench.ranks.size() &&
-             peaks.threads == bench_case.threads;
-    };
-    if (std::none_of(known.begin(), known.end(), is_known)) tell_phase(bench_case, "measuring peaks");
-    const Peaks& peaks = ceilings_.of(bench, bench_case.shape.dtype, bench_case.threads);
-    if (told_.emplace(peaks.dtype, peaks.ranks, peaks.threads).second) tell([&] { observer_.peaks(peaks); });
+    const PeaksKey key = peaks_key(bench_case);
+    if (!ceilings_.knows(key)) tell_phase(bench_case, "measuring peaks");
+    const Peaks& peaks = ceilings_.of(bench, key);
+    if (told_.insert(key).second) tell([&] { observer_.peaks(peaks); });
     return peaks;
   }
 
@@ -307,8 +304,7 @@ class Runner {
   Bench bench_;
   RunObserver& observer_;
   Ceilings ceilings_;
-  std::set<std::tuple<DType, int, int>>
-      told_;  ///< peaks that the observer knows, by format, ranks and threads
+  std::set<PeaksKey> told_;  ///< of the peaks that the observer knows
   std::map<int, std::unique_ptr<World>> worlds_;
   RunOutcome outcome_;
 };

@@ -22,8 +22,11 @@ TraceRun::TraceRun(const Case& bench_case, Bench bench)
 
 CheckRecord TraceRun::prepare(const Sampling& sampling, const TellPhase& tell) {
   CheckRecord check;
-  if (sampling.check != CheckMode::none) tell("checking");
-  if (sampling.check != CheckMode::none) check = subject_->check(sampling.check);
+  throw_if_interrupted();
+  if (sampling.check != CheckMode::none) {
+    tell("checking");
+    check = subject_->check(sampling.check);
+  }
   tell("warming up");
   iterate(std::max({sampling.warmup, subject_->input_sets(), 1}), ranges_);
   subject_->settle();

@@ -280,8 +280,7 @@ void put(std::vector<Record>& points, Record record) {
 
 void put(std::vector<Peaks>& all, const Peaks& peaks) {
   for (auto& held : all)
-    if (held.backend == peaks.backend && held.dtype == peaks.dtype && held.ranks == peaks.ranks &&
-        held.threads == peaks.threads) {
+    if (held.backend == peaks.backend && held.key() == peaks.key()) {
       held = peaks;
       return;
     }

@@ -99,8 +99,8 @@ Peaks peaks_from_json(const Json& json, const std::string& where);
 /// UsageError naming file and line if it is no report.
 Document read_document(const std::filesystem::path& path);
 
-/// Puts `record` in place of the point of the same id, or at the end. The same for peaks of one backend,
-/// dtype and number of ranks.
+/// Puts `record` in place of the point of the same id, or at the end. The same for peaks of one backend
+/// and key.
 void put(std::vector<Record>& points, Record record);
 void put(std::vector<Peaks>& all, const Peaks& peaks);
 

@@ -9,7 +9,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "bench/record.h"
 #include "bench/runner.h"
@@ -39,12 +38,6 @@ class Progress {
   void clear();
 
  private:
-  /// Of the time left; "measuring peaks" is the phase that comes once for each dtype and number of ranks.
-  using PeaksKey = std::pair<DType, int>;
-  static PeaksKey peaks_key(const Case& bench_case) {
-    return {bench_case.shape.dtype, bench_case.processes()};
-  }
-
   std::string number(const Case& bench_case) const;
   std::string time_left() const;
   void leave_phase();
@@ -56,8 +49,8 @@ class Progress {
   std::function<double()> now_;
   std::map<std::string, std::size_t> places_;  ///< by id, from 1
   std::map<std::string, PeaksKey> left_;       ///< cases that have not ended, by id
-  std::set<PeaksKey> peaks_done_;
-  std::size_t open_ = 0, measured_ = 0;  ///< cases that have begun and not ended; that were measured
+  std::set<PeaksKey> peaks_done_;              ///< "measuring peaks" comes once for each
+  std::size_t open_ = 0, measured_ = 0;        ///< cases that have begun and not ended; that were measured
   double began_ = 0, measured_s_ = 0, shown_ = -1;
   double peaks_began_ = -1, peaks_s_ = 0, peaks_of_this_s_ = 0;
   bool line_open_ = false;

@@ -76,6 +76,10 @@ struct Case {
 
   /// Processes that run it.
   int processes() const { return as_rank < 0 ? shape.ranks : 1; }
+  /// Why its results cannot be checked; empty if they can.
+  std::string_view why_not_checked() const {
+    return as_rank < 0 ? "" : "one rank alone, and rows of other ranks are stand-ins";
+  }
   /// "layer experts=8 engine=loop", or the subject alone for a single case.
   std::string title() const;
   /// Every field as (flag, value) pairs in table order: what reports hold and `compare` and --resume match by.

@@ -169,6 +169,15 @@ def ctrl_c_is_acknowledged_at_once():
     assert terminal.finish().code == 130
 
 
+def an_interrupted_case_begins_no_other_phase():
+    terminal = _Terminal(f"run {flags(**{**CASE, 'tokens': 512, 'hidden': 256, 'ffn': 512})}")
+    terminal.until(lambda: any("measuring peaks" in line for line in terminal.screen.live), "the peaks")
+    terminal.press_ctrl_c()
+    shown = terminal.finish()
+    assert shown.code == 130
+    assert not any("checking" in line or "warming up" in line for line in shown.screen.live), shown.screen.live
+
+
 def an_interrupted_sweep_leaves_a_clean_screen():
     terminal = _Terminal(f"run {long()} --json a.json")
     terminal.until(lambda: any("[3/1000]" in line for line in terminal.screen.live), "the third case")

@@ -166,6 +166,24 @@ TEST(Progress, ExpectsPeaksToBeMeasuredOncePerNumberOfRanks) {
   EXPECT_EQ(scene.taken(), "[1/4] layer experts=8 engine=loop  1.83 ms ±0.50 %  max/mean 4.00  ETA 0:15\n");
 }
 
+TEST(Progress, ExpectsPeaksToBeMeasuredOncePerNumberOfThreads) {
+  Scene scene;
+  std::vector<Case> cases = cases_of({8, 16, 32});
+  cases[1].threads = 1;
+  cases[2].threads = 2;
+  Progress progress(&scene.out, 0, cases, scene.clock);
+  Record record = example::record(8, "loop", 1830);
+  progress.begin(cases[0]);
+  progress.phase(cases[0], "measuring peaks");
+  scene.now = 12;
+  progress.phase(cases[0], "checking");
+  scene.now = 13;
+  record.bench_case = cases[0];
+  progress.end(record);
+  // Two cases of 1 s, and peaks twice more.
+  EXPECT_EQ(scene.taken(), "[1/3] layer experts=8 engine=loop  1.83 ms ±0.50 %  max/mean 4.00  ETA 0:26\n");
+}
+
 TEST(Progress, SaysOnceThatACaseWasInterrupted) {
   Scene scene;
   const auto cases = cases_of({8});
