@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/record.h"
 
+#include <cmath>
+
 #include "base/text.h"
 #include "suite/flag.h"
 
@@ -61,7 +63,8 @@ std::string_view verdict_of(const Record& record) {
 bool has_times(const Record& record) {
   const auto total = record.time.find("total");
   return record.status == Status::ok && (record.check.mode == "none" || record.check.passed) &&
-         total != record.time.end() && total->second.device.n > 0;
+         total != record.time.end() && total->second.device.n > 0 &&
+         std::isfinite(total->second.device.p50) && total->second.device.p50 > 0;
 }
 
 }  // namespace moebench

@@ -234,7 +234,8 @@ bool is_unchecked(const Record& record);
 /// "ok", "incorrect" or "unchecked".
 std::string_view verdict_of(const Record& record);
 
-/// Whether the record's times may be shown: it is ok, was sampled, and no check of its result failed.
+/// Whether the record's times may be shown: it is ok, was sampled, no check of its result failed, and the report that it was
+/// read from holds the median of the whole.
 bool has_times(const Record& record);
 
 }  // namespace moebench

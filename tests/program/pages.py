@@ -14,6 +14,30 @@ from program import ROOT, Skip, expect, expect_refused, flags, main, moebench, r
 VOID = {"meta"}
 
 
+def _without_each(value, path=()):
+    """The paths of all that can be left out, of lists in their first element."""
+    steps = value if isinstance(value, dict) else range(len(value[:1])) if isinstance(value, list) else ()
+    for step in steps:
+        yield (*path, step)
+        yield from _without_each(value[step], (*path, step))
+
+
+def a_report_that_lacks_a_field_is_read_or_refused():
+    measured = moebench(f"run {small(experts='2,4', iters=8)} --samples --json a.json")
+    assert measured.code == 0
+    whole = pathlib.Path("a.json").read_text()
+    for path in _without_each({"points": json.loads(whole)["points"]}):
+        changed = json.loads(whole)
+        *steps, last = path
+        inner = changed
+        for step in steps:
+            inner = inner[step]
+        inner[last] = None
+        pathlib.Path("b.json").write_text(json.dumps(changed))
+        ended = moebench("report b.json -o b.html --force")
+        assert ended.code in (0, 2) and len(ended.errors()) == (ended.code == 2), (path, ended.err)
+
+
 class _Outline(html.parser.HTMLParser):
     """The tags of a page, all of which must be closed in order, and its text."""
 
