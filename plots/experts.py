@@ -65,7 +65,8 @@ def draw(reports, holds, _):
     split = any(point.split for point in points)
 
     page = Page("Time of one iteration against the number of experts", points)
-    page.notes = ["Medians; error bars: 95 % interval of the whole iteration."] + notes
+    page.notes = [f"{'Bars and the numbers above them: medians' if bars else 'Medians'}; error bars: 95 % interval of the whole "
+                  "iteration."] + notes
     if any(abs(sum(time.p50 for time in point.times.values()) / point.total.p50 - 2) > 0.02 for point in points):
         page.notes[0] += " The median of a whole need not be the sum of the medians of its parts."
     (draw_bars if bars else draw_lines)(page, series, axis, values, unit)
