@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rates of the grouped engine's products beside one cuBLAS product of all rows, and one after the other of each expert's
 // rows: the engine `loop` without all that is not a product. For work on them: read what it prints. usage:
-// moebench_grouped_rates [portable] [rows hidden ffn experts [swiglu]]. Rows are dealt to experts at random. `portable`
-// takes the portable GEMM where Hopper's can too.
+// moebench_grouped_rates [portable|fp32|tf32] [rows hidden ffn experts [swiglu]]. Rows are dealt to experts at random. bf16
+// unless said; `portable` takes the portable GEMM where Hopper's can too.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -50,15 +50,15 @@ double median_us(cuda::Gpu& gpu, const std::function<void()>& work) {
 
 class Rates {
  public:
-  Rates(Backend& backend, cuda::Gpu& gpu, const Sizes& sizes, bool portable)
+  Rates(Backend& backend, cuda::Gpu& gpu, const Sizes& sizes, DType dtype, bool portable)
       : s_(sizes),
+        dtype_(dtype),
         portable_(portable),
         w1_(sizes.swiglu ? 2 * sizes.ffn : sizes.ffn),
         backend_(backend),
         gpu_(gpu),
-        gemm_(!portable && cuda::grouped::sm90_supports(gpu, sizes.hidden, sizes.ffn)
-                  ? cuda::grouped::make_sm90_grouped_gemm(gpu)
-                  : cuda::grouped::make_portable_grouped_gemm(gpu)),
+        gemm_(portable ? cuda::grouped::make_portable_grouped_gemm(gpu)
+                       : cuda::grouped::make_grouped_gemm(gpu, dtype, sizes.hidden, sizes.ffn)),
         offsets_(backend.memory(), static_cast<std::size_t>(sizes.experts + 1) * 4),
         slot_of_(backend.memory(), static_cast<std::size_t>(sizes.rows) * 4) {
     std::mt19937 random(1);
@@ -106,7 +106,7 @@ class Rates {
     line("dx", w1_, h, {.kind = GemmKind::dgrad, .a = dpre, .b = w1, .out = dx});
     line("dw2", f, h, {.kind = GemmKind::wgrad, .a = act, .b = dout, .out = dw2});
     line("dw1", h, w1_, {.kind = GemmKind::wgrad, .a = x, .b = dpre, .out = dw1});
-    if (portable_) return;
+    if (portable_ || size_of(dtype_) == 4) return;  // the rest is only Hopper's
     const Tensor dots(backend_.memory(), DType::fp32, s_.rows,
                       cuda::grouped::dscore_partials_per_row(static_cast<int>(f))),
         tokens = random(s_.rows / kTopK, h, 0.5f);
@@ -133,7 +133,7 @@ class Rates {
 
  private:
   Tensor random(std::int64_t rows, std::int64_t cols, float scale) {
-    Tensor tensor(backend_.memory(), DType::bf16, rows, cols);
+    Tensor tensor(backend_.memory(), dtype_, rows, cols);
     backend_.fill(tensor, {++key_, scale}, 0);
     backend_.synchronize();
     return tensor;
@@ -148,9 +148,9 @@ class Rates {
     const double dense = median_us(gpu_, [&] {
       gpu_.blas.multiply({.a = {left.view().data, s_.rows, a},
                           .b = {right.view().data, a, b},
-                          .dtype = DType::bf16,
+                          .dtype = dtype_,
                           .c = out.view().data,
-                          .c_dtype = DType::bf16});
+                          .c_dtype = dtype_});
     });
     const double loop = median_us(gpu_, [&] {
       for (std::int64_t e = 0; e < s_.experts; ++e) gpu_.blas.multiply(of_expert(product, e, out));
@@ -174,22 +174,23 @@ class Rates {
       const std::int64_t m = product.a.cols;
       return {.a = cuda::transposed(left),
               .b = part(product.b, first, rows),
-              .dtype = DType::bf16,
+              .dtype = dtype_,
               .c = product.out.slice(e * m, m).data,
-              .c_dtype = DType::bf16};
+              .c_dtype = dtype_};
     }
     const std::int64_t k = product.b.rows / s_.experts;
     const cuda::Matrix right = part(product.b, e * k, k);
     return {.a = left,
             .b = product.kind == GemmKind::dgrad ? cuda::transposed(right) : right,
-            .dtype = DType::bf16,
+            .dtype = dtype_,
             .c = rows_out.slice(first, rows).data,
-            .c_dtype = DType::bf16};
+            .c_dtype = dtype_};
   }
 
   static constexpr std::int64_t kTopK = 8;
 
   Sizes s_;
+  DType dtype_;
   bool portable_;
   std::int64_t w1_;
   Backend& backend_;
@@ -206,8 +207,10 @@ class Rates {
 int main(int argc, char** argv) {
   using namespace moebench;
   try {
-    const bool portable = argc > 1 && std::string_view(argv[1]) == "portable";
-    if (portable) --argc, ++argv;
+    const std::string_view word = argc > 1 ? argv[1] : "";
+    const bool portable = word == "portable", fp32 = word == "fp32" || word == "tf32";
+    const DType dtype = fp32 ? parse_dtype(word) : DType::bf16;
+    if (portable || fp32) --argc, ++argv;
     std::vector<Sizes> all{{8192, 1024, 4096, 8, false},
                            {8192, 1024, 4096, 32, false},
                            {8192, 1024, 4096, 64, false},
@@ -217,8 +220,9 @@ int main(int argc, char** argv) {
       all = {{std::atoll(argv[1]), std::atoll(argv[2]), std::atoll(argv[3]), std::atoll(argv[4]), argc > 5}};
     const auto backend = make_cuda_backend(0);
     cuda::Gpu gpu(0);
-    std::printf("%s%s\n", backend->device().name.c_str(), portable ? ", portable" : "");
-    for (const Sizes& sizes : all) Rates(*backend, gpu, sizes, portable).measure();
+    std::printf("%s, %s%s\n", backend->device().name.c_str(), std::string(name_of(dtype)).c_str(),
+                portable ? ", portable" : "");
+    for (const Sizes& sizes : all) Rates(*backend, gpu, sizes, dtype, portable).measure();
     return 0;
   } catch (const Error& error) {
     std::fprintf(stderr, "moebench_grouped_rates: %s\n", error.what());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The GEMMs of the grouped engine, one by one, by both of its kernels, against sums in double over the same
+// The GEMMs of the grouped engine, one by one, by each of its kernels, against sums in double over the same
 // rounded operands.
 #include <algorithm>
 #include <functional>
@@ -52,7 +52,8 @@ const Sizes kSizes[] = {
     {"gate_and_up_together_a_multiple_of_8", {100, 3}, 40, 12},
 };
 
-enum class Kind { sm90, portable };
+enum class Kind { sm90, portable, fp32 };
+constexpr const char* kKindNames[] = {"sm90", "portable", "fp32"};
 
 using Parameters = std::tuple<Kind, DType, Sizes>;
 
@@ -63,11 +64,12 @@ class Grouped : public OnGpu, public testing::WithParamInterface<Parameters> {
     if (IsSkipped()) return;
     device_ = std::make_unique<cuda::Gpu>(0);
     for (const std::int32_t rows : sizes().rows) offsets_.push_back(offsets_.back() + rows);
-    const bool sm90 = std::get<0>(GetParam()) == Kind::sm90;
-    if (sm90 && !cuda::grouped::sm90_supports(*device_, sizes().k, sizes().n))
+    const Kind kind = std::get<0>(GetParam());
+    if (kind == Kind::sm90 && !cuda::grouped::sm90_supports(*device_, sizes().k, sizes().n))
       GTEST_SKIP() << "not a Hopper GPU, or widths that are not multiples of 8";
-    gemm_ = sm90 ? cuda::grouped::make_sm90_grouped_gemm(*device_)
-                 : cuda::grouped::make_portable_grouped_gemm(*device_);
+    gemm_ = kind == Kind::sm90       ? cuda::grouped::make_sm90_grouped_gemm(*device_)
+            : kind == Kind::portable ? cuda::grouped::make_portable_grouped_gemm(*device_)
+                                     : cuda::grouped::make_fp32_grouped_gemm(*device_);
     offsets_there_ = std::make_unique<Array<std::int32_t>>(*gpu_, offsets_);
   }
   DType dtype() const { return std::get<1>(GetParam()); }
@@ -96,7 +98,9 @@ class Grouped : public OnGpu, public testing::WithParamInterface<Parameters> {
     return all;
   }
   void expect_close(const std::vector<float>& out, const std::vector<float>& expected) const {
-    EXPECT_LE(error_of(out, expected), 1.5 * rounding(dtype()));
+    // In fp32 and tf32 the sums and the operands are what is rounded, not the result.
+    EXPECT_LE(error_of(out, expected),
+              size_of(dtype()) == 4 ? format_info(dtype()).error_bound : 1.5 * rounding(dtype()));
   }
 
   std::unique_ptr<cuda::Gpu> device_;
@@ -194,7 +198,7 @@ TEST_P(Grouped, ActivatesAndDifferentiatesAsTheKernelsThatDoOnlyThat) {
 }
 
 TEST_P(Grouped, SumsWhatTheScoresGradientsAreMadeOf) {
-  if (std::get<0>(GetParam()) == Kind::portable) GTEST_SKIP() << "only Hopper's does";
+  if (std::get<0>(GetParam()) != Kind::sm90) GTEST_SKIP() << "only Hopper's does";
   for (const Activation activation : {Activation::gelu, Activation::swiglu}) {
     SCOPED_TRACE(name_of(activation));
     const std::int64_t k = sizes().k, f = sizes().n, w = activation == Activation::swiglu ? 2 * f : f,
@@ -223,7 +227,7 @@ TEST_P(Grouped, SumsWhatTheScoresGradientsAreMadeOf) {
 
 // From tokens, through a permutation, is the same as from rows that were packed by it. Three rows of each token.
 TEST_P(Grouped, GathersRowsOfTokens) {
-  if (std::get<0>(GetParam()) == Kind::portable) GTEST_SKIP() << "only Hopper's does";
+  if (std::get<0>(GetParam()) != Kind::sm90) GTEST_SKIP() << "only Hopper's does";
   constexpr std::int64_t kTopK = 3;
   const std::int64_t k = sizes().k, f = sizes().n, tokens = (rows() + kTopK - 1) / kTopK;
   std::vector<std::int32_t> slots(static_cast<std::size_t>(tokens * kTopK)), token_of;
@@ -253,14 +257,21 @@ TEST_P(Grouped, GathersRowsOfTokens) {
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(run(up) == expected);
 }
 
+std::string test_name(const testing::TestParamInfo<Parameters>& test) {
+  const auto& [kind, dtype, sizes] = test.param;
+  return cat(kKindNames[static_cast<int>(kind)], "_", sizes.name, "_", name_of(dtype));
+}
+
 INSTANTIATE_TEST_SUITE_P(Cuda, Grouped,
                          testing::Combine(testing::Values(Kind::sm90, Kind::portable),
                                           testing::Values(DType::bf16, DType::fp16),
                                           testing::ValuesIn(kSizes)),
-                         [](const auto& test) {
-                           return cat(std::get<0>(test.param) == Kind::sm90 ? "sm90_" : "portable_",
-                                      std::get<2>(test.param).name, "_", name_of(std::get<1>(test.param)));
-                         });
+                         test_name);
+INSTANTIATE_TEST_SUITE_P(CudaFp32, Grouped,
+                         testing::Combine(testing::Values(Kind::fp32),
+                                          testing::Values(DType::fp32, DType::tf32),
+                                          testing::ValuesIn(kSizes)),
+                         test_name);
 
 }  // namespace
 }  // namespace moebench

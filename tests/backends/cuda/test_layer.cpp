@@ -40,9 +40,8 @@ struct Rig {
   Layer layer;
 };
 
-/// cuBLAS's grouped kernels take matrices aligned to 16 bytes only, ours 16-bit formats only; the engines say so.
+/// cuBLAS's grouped kernels take matrices aligned to 16 bytes only; the engine says so.
 bool is_refused(const std::string& engine, const Shape& shape) {
-  if (engine == "grouped") return size_of(shape.dtype) != 2;
   const auto wide = static_cast<std::int64_t>(16 / size_of(shape.dtype));
   return engine == "cublas-grouped" && (shape.hidden % wide != 0 || shape.ffn % wide != 0);
 }

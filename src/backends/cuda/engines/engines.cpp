@@ -55,11 +55,6 @@ std::unique_ptr<Engine> make_cublas_grouped(const EngineShape& shape, Gpu& gpu) 
   return make_batched_engine(shape, gpu, make_cublas_grouped_runner(gpu, 3 * shape.experts));
 }
 
-std::string why_not_grouped(const EngineShape& shape) {
-  if (size_of(shape.dtype) == 2) return {};
-  return cat("engine grouped computes in bf16 and fp16, not ", name_of(shape.dtype));
-}
-
 std::string any_shape(const EngineShape&) { return {}; }
 EngineTraits batched(const EngineShape&) { return kBatchedTraits; }
 EngineTraits naive(const EngineShape&) { return kNaiveTraits; }
@@ -71,7 +66,7 @@ struct Entry {
   EngineTraits (*traits)(const EngineShape&);
 };
 constexpr Entry kEngines[] = {
-    {"grouped", make_grouped_engine, why_not_grouped, grouped_traits},
+    {"grouped", make_grouped_engine, any_shape, grouped_traits},
     {"loop", make_loop, any_shape, batched},
     {"streams", make_streams, any_shape, batched},
     {"cublas-grouped", make_cublas_grouped, why_not_cublas_grouped, batched},

@@ -40,9 +40,8 @@ inline constexpr EngineTraits kNaiveTraits{.row_order = RowOrder::by_token, .wai
 
 std::unique_ptr<Engine> make_batched_engine(const EngineShape& shape, Gpu& gpu,
                                             std::unique_ptr<ExpertGemmRunner> runner);
-/// Its traits with the kernels for Hopper; the portable kernels fuse nothing and take no parts.
+/// Its traits with the kernels for Hopper; the others fuse nothing and take no parts.
 EngineTraits grouped_traits(const EngineShape& shape);
-/// bf16 and fp16.
 std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu);
 std::unique_ptr<Engine> make_sample_engine(const EngineShape& shape, Gpu& gpu);
 std::unique_ptr<Engine> make_mask_engine(const EngineShape& shape, Gpu& gpu);

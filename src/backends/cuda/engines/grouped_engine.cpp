@@ -144,11 +144,10 @@ EngineTraits grouped_traits(const EngineShape& shape) {
 }
 
 std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu) {
-  if (!grouped::sm90_supports(gpu, shape.hidden, shape.ffn))
-    return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_portable_grouped_gemm(gpu),
-                                           EngineTraits{});
-  return std::make_unique<GroupedEngine>(shape, gpu, grouped::make_sm90_grouped_gemm(gpu),
-                                         grouped_traits(shape));
+  const bool sm90 = size_of(shape.dtype) == 2 && grouped::sm90_supports(gpu, shape.hidden, shape.ffn);
+  return std::make_unique<GroupedEngine>(
+      shape, gpu, grouped::make_grouped_gemm(gpu, shape.dtype, shape.hidden, shape.ffn),
+      sm90 ? grouped_traits(shape) : EngineTraits{});
 }
 
 }  // namespace moebench::cuda

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grouped GEMM: a matrix product per expert, all in one launch, with the number of rows of each expert read on the
-// device. The engine `grouped` is made of it. Two implementations: Hopper's (sm90.cu: TMA, wgmma) and a portable one
-// (portable.cu: mma.sync).
+// device. The engine `grouped` is made of it. Three implementations: of 16-bit formats Hopper's (sm90.cu: TMA, wgmma) and a
+// portable one (portable.cu: mma.sync), and one of fp32 and tf32 (fp32.cu: FFMA, mma.sync).
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,7 @@ enum class EpilogueOp {
   differentiate,  ///< P is the gradient of act: out = its gradient through act at `pre`
 };
 
-/// All tensors in one 16-bit dtype, dense, row-major.
+/// All tensors in one dtype, dense, row-major.
 struct GroupedGemmArgs {
   GemmKind kind;
   TensorView a, b;
@@ -70,7 +70,12 @@ class GroupedGemm {
 /// Whether make_sm90_grouped_gemm() takes rows of these widths: TMA needs strides that are multiples of 16 bytes.
 bool sm90_supports(const Gpu& gpu, std::int64_t hidden, std::int64_t ffn);
 std::unique_ptr<GroupedGemm> make_sm90_grouped_gemm(Gpu& gpu);
-/// Any width, any GPU from Ampere on; rows whose width is not a multiple of 8 are read element by element.
+/// 16-bit formats of any width, on any GPU from Ampere on; rows whose width is not a multiple of 8 are read element by
+/// element.
 std::unique_ptr<GroupedGemm> make_portable_grouped_gemm(Gpu& gpu);
+/// fp32 and tf32 of any width, on any GPU from Ampere on.
+std::unique_ptr<GroupedGemm> make_fp32_grouped_gemm(Gpu& gpu);
+/// The fastest of these for tensors of `dtype` with rows of these widths.
+std::unique_ptr<GroupedGemm> make_grouped_gemm(Gpu& gpu, DType dtype, std::int64_t hidden, std::int64_t ffn);
 
 }  // namespace moebench::cuda::grouped

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Grouped GEMM on any GPU from Ampere on. Idea: each block computes one tile of 128 x 128 of one expert's product, by
-// mma.sync; rows are M, features are N. Tiles are numbered without knowing the experts' rows: expert e owns the slots
-// of 128 rows from offsets[e] / 128 + e on, which are enough and at most one too many; a block bisects the offsets
-// for its expert, and returns if its slot lies beyond the expert's rows. Eight warps multiply 32 x 64 each; the
+// Grouped GEMM in 16-bit formats on any GPU from Ampere on. Idea: each block computes one tile of 128 x 128 of one
+// expert's product (fixed_tiles.cuh), by mma.sync; rows are M, features are N. Eight warps multiply 32 x 64 each; the
 // operands pass through a ring of three stages of 32 along K, filled by cp.async.
 // Layout: operands as they are. A stage holds a tile of each in the order it has in memory, in units of 16 bytes that
 // are permuted within their rows so that eight lanes meet no bank twice; ldmatrix transposes MN-major tiles. What
 // lies outside of the expert is zero in shared memory. Rows whose width is not a multiple of 8 are read by elements.
 // Moves: per stage 16 KB from L2 for 2·128·128·32 operations; each operand once from memory if the band of tiles
 // under way fits into L2. Floor: FLOPs over the tensor cores' rate.
-#include "backends/cuda/grouped/grouped_gemm.h"
-#include "backends/cuda/grouped/schedule.h"
+#include "backends/cuda/grouped/fixed_tiles.cuh"
 #include "backends/cuda/grouped/variant.cuh"
 #include "backends/cuda/ptx/ampere.cuh"
 #include "backends/cuda/ptx/major.h"
@@ -22,27 +19,9 @@ namespace {
 
 using namespace ptx;
 
-constexpr int kTileSide = 128, kStageK = 32, kStages = 3;
+constexpr int kStageK = 32, kStages = 3;
 constexpr int kTileUnits = kTileSide * kStageK / 8, kSharedBytes = kStages * 2 * kTileUnits * 16;
 static_assert(kSharedBytes <= 48 * 1024, "the shared memory of a block without an attribute");
-
-/// A grouped GEMM as the kernel sees it; the widths of all tensors follow from these.
-struct KernelParams {
-  const std::int32_t* offsets;
-  int experts, slots;
-  int size_m;  ///< wgrad: rows of `out` per expert; else M is the rows of each expert
-  int size_n;  ///< features: columns of `out`, for SwiGLU's first GEMM those of the gate
-  int size_k;  ///< fprop and dgrad; for wgrad K is the rows of each expert
-  const void *a, *b, *bias;
-  void *out, *pre;
-};
-
-/// Weights that a tile multiplies by. SwiGLU's first GEMM has two: 64 columns of the gate and the 64 of the up of the
-/// same features.
-template <EpilogueOp kEpilogue, Activation kActivation>
-inline constexpr int kOperands = (kEpilogue == EpilogueOp::activate) && (kActivation == Activation::swiglu)
-                                     ? 2
-                                     : 1;
 
 /// Where unit `unit` (16 bytes) of a row lies in a tile, of rows of kStageK (K-major) or kTileSide (MN-major). The
 /// same unit of eight rows falls into different eighths of the banks.
@@ -194,33 +173,6 @@ __device__ __forceinline__ void finish(const KernelParams& params, std::int64_t 
   }
 }
 
-/// A block's tile: from [row, feature] on in the result of an expert.
-struct Tile {
-  int expert, begin, count;  ///< the expert's rows: where they begin, how many there are
-  int row, rows, feature;    ///< rows: M
-};
-
-template <GemmKind kGemmKind>
-__device__ Tile locate(const KernelParams& params, int slot, int feature) {
-  Tile w{.feature = feature};
-  if constexpr (kGemmKind == GemmKind::wgrad) {
-    const int each = ceil_div(params.size_m, kTileSide);
-    w.expert = slot / each, w.row = slot % each * kTileSide;
-  } else {
-    const int first = params.offsets[0];
-    const auto slot_of = [&](int expert) { return (params.offsets[expert] - first) / kTileSide + expert; };
-    int low = 0, high = params.experts;
-    while (high - low > 1) {
-      const int middle = (low + high) / 2;
-      (slot_of(middle) <= slot ? low : high) = middle;
-    }
-    w.expert = low, w.row = (slot - slot_of(low)) * kTileSide;
-  }
-  w.begin = params.offsets[w.expert], w.count = params.offsets[w.expert + 1] - w.begin;
-  w.rows = kGemmKind == GemmKind::wgrad ? params.size_m : w.count;
-  return w;
-}
-
 /// Calls finish() for this thread's accumulators, two features at a time.
 template <class T, int N, GemmKind kGemmKind, EpilogueOp kEpilogue, Activation kActivation>
 __device__ __forceinline__ void finish_tile(const KernelParams& params, const Tile& w,
@@ -228,7 +180,7 @@ __device__ __forceinline__ void finish_tile(const KernelParams& params, const Ti
   constexpr int kOperands = grouped::kOperands<kEpilogue, kActivation>;
   const Warp warp;
   const int lane = lane_of_warp();
-  const std::int64_t first = kGemmKind == GemmKind::wgrad ? std::int64_t{w.expert} * params.size_m : w.begin;
+  const std::int64_t first = first_row_of_out<kGemmKind>(params, w);
 #pragma unroll
   for (int j = 0; j < 8 / kOperands; ++j) {
     const int feature = w.feature + warp.col + block_col(j) + 2 * (lane % 4);
@@ -266,15 +218,11 @@ __global__ void __launch_bounds__(kThreads, 2) portable_kernel(const KernelParam
   const Tile w = locate<kGemmKind>(params, place.tokens, place.features * kFeatures);
   if (w.row >= w.rows) return;
 
-  const int inner = kWgrad ? w.count : params.size_k, blocks = ceil_div(inner, kStageK);
-  const int a_cols = kWgrad ? params.size_m : params.size_k,
-            b_cols = kDgrad ? params.size_k : kOperands * params.size_n;
-  const std::int64_t a_row = w.begin,
-                     weights = std::int64_t{w.expert} * (kDgrad ? params.size_n : params.size_k);
-  const std::int64_t b_row = kWgrad ? w.begin : weights;
-  const Operand<T, N, kMajorA> left{static_cast<const T*>(params.a) + a_row * a_cols, a_cols, w.rows, inner};
-  const Operand<T, N, kMajorB, kOperands> right{static_cast<const T*>(params.b) + b_row * b_cols, b_cols,
-                                                params.size_n, inner};
+  const OperandPlaces<kGemmKind, kOperands> at(params, w);
+  const int blocks = ceil_div(at.inner, kStageK);
+  const Operand<T, N, kMajorA> left{static_cast<const T*>(params.a) + at.a, at.a_cols, w.rows, at.inner};
+  const Operand<T, N, kMajorB, kOperands> right{static_cast<const T*>(params.b) + at.b, at.b_cols,
+                                                params.size_n, at.inner};
   const auto load = [&](int block) {
     if (block < blocks) {
       uint4* const stage = stages + block % kStages * 2 * kTileUnits;
@@ -313,28 +261,10 @@ class PortableGroupedGemm final : public GroupedGemm {
  private:
   template <class T, GemmKind kGemmKind, EpilogueOp kEpilogue, Activation kActivation>
   void launch(const GroupedGemmArgs& p) {
-    constexpr int kOperands = grouped::kOperands<kEpilogue, kActivation>;
-    constexpr bool kWgrad = kGemmKind == GemmKind::wgrad;
-    const std::int64_t features = kGemmKind == GemmKind::dgrad ? p.b.rows / p.experts : p.b.cols / kOperands;
-    const std::int64_t slots =
-        kWgrad ? p.experts * blocks_for(p.a.cols, kTileSide) : p.a.rows / kTileSide + p.experts;
-    const KernelParams params{.offsets = p.offsets,
-                              .experts = static_cast<int>(p.experts),
-                              .slots = static_cast<int>(slots),
-                              .size_m = static_cast<int>(p.a.cols),
-                              .size_n = static_cast<int>(features),
-                              .size_k = static_cast<int>(p.a.cols),
-                              .a = p.a.data,
-                              .b = p.b.data,
-                              .bias = p.bias.data,
-                              .out = p.out.data,
-                              .pre = p.pre.data};
-    bool wide = p.a.cols % 8 == 0 && p.b.cols % 8 == 0 && features % 8 == 0;
-    for (const void* data : {params.a, params.b, params.bias}) wide = wide && is_aligned(data);
-    wide = wide && is_aligned(p.out.data) && is_aligned(p.pre.data);
-    const unsigned blocks = grid(slots * blocks_for(features, kTileSide / kOperands));
+    const KernelParams params = kernel_params<kGemmKind, kEpilogue, kActivation>(p);
+    const unsigned blocks = tiles_of<kEpilogue, kActivation>(params);
     const cudaStream_t stream = gpu_.stream.get();
-    if (wide)
+    if (reads_wide(p, params, 8))
       portable_kernel<T, 8, kGemmKind, kEpilogue, kActivation>
           <<<blocks, kThreads, kSharedBytes, stream>>>(params);
     else
@@ -350,6 +280,11 @@ class PortableGroupedGemm final : public GroupedGemm {
 
 std::unique_ptr<GroupedGemm> make_portable_grouped_gemm(Gpu& gpu) {
   return std::make_unique<PortableGroupedGemm>(gpu);
+}
+
+std::unique_ptr<GroupedGemm> make_grouped_gemm(Gpu& gpu, DType dtype, std::int64_t hidden, std::int64_t ffn) {
+  if (size_of(dtype) == 4) return make_fp32_grouped_gemm(gpu);
+  return sm90_supports(gpu, hidden, ffn) ? make_sm90_grouped_gemm(gpu) : make_portable_grouped_gemm(gpu);
 }
 
 }  // namespace moebench::cuda::grouped

@@ -18,6 +18,13 @@ __device__ inline void cp_async(std::uint32_t to, const void* from, int bytes) {
 __device__ inline void cp_async(uint4* to, const void* from, int bytes) {
   cp_async(static_cast<std::uint32_t>(__cvta_generic_to_shared(to)), from, bytes);
 }
+/// Copies 4 bytes, or zeroes them if `bytes` is 0.
+__device__ inline void cp_async_word(float* to, const void* from, int bytes) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(
+                   static_cast<std::uint32_t>(__cvta_generic_to_shared(to))),
+               "l"(from), "r"(bytes)
+               : "memory");
+}
 __device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits for all of this thread's copies except those of its last kPending commits.
 template <int kPending>
@@ -58,6 +65,24 @@ __device__ inline void mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], unsig
         "{%0, %1, %2, %3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(low), "r"(high));
+}
+
+/// The nearest TF32 number (10 bits behind the point), ties away from zero, as the bits of an fp32.
+__device__ inline unsigned to_tf32(float value) {
+  unsigned bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+  return bits;
+}
+
+/// d [16, 8] += a [16, 8] · b [8, 8] in TF32. Of lane l, with g = l / 4 and t = l % 4:
+///   a   words 0, 1: rows g and g + 8 of column t; 2, 3: the same of column t + 4
+///   b   low, high: rows t and t + 4 of column g
+///   d   0, 1: row g, columns 2·t and 2·t + 1; 2, 3: row g + 8
+__device__ inline void mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], unsigned low, unsigned high) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(low), "r"(high));
 }
 
 }  // namespace moebench::cuda::ptx

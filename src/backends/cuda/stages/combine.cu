@@ -125,7 +125,7 @@ void combine(cudaStream_t stream, const CombineForward& args) {
 }
 
 void combine(cudaStream_t stream, const CombineBackward& args) {
-  const std::int64_t slots = args.drows.rows, tokens = args.dy.rows;
+  const std::int64_t slots = std::ssize(args.row_of), tokens = args.dy.rows;  // perhaps more slots than rows
   if (args.drows.size() == 0) return;
   if (args.dscore.empty())
     return with_access(args.dy.dtype, args.dy.cols, {args.dy.data, args.drows.data}, [&]<class T, int N>() {
