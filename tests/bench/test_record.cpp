@@ -69,6 +69,8 @@ TEST(HasTimes, IsFalseForWhatIsNotOkOrFailedItsCheck) {
   Record record{.bench_case = some_case()};
   EXPECT_FALSE(has_times(record)) << "nothing was sampled";
   record.time["total"].device.n = 3;
+  EXPECT_FALSE(has_times(record)) << "a report without the median";
+  record.time["total"].device.p50 = 12;
   EXPECT_TRUE(has_times(record));
   record.check.mode = "quick";
   EXPECT_FALSE(has_times(record));

@@ -44,7 +44,10 @@ class OnCuda : public Base {
 class CudaBackend final : public OnCuda<Backend> {
  public:
   explicit CudaBackend(int device)
-      : gpu_(device), device_(cuda::describe(device)), plan_scratch_(gpu_.memory, 0) {
+      : gpu_(device),
+        device_(cuda::describe(device)),
+        plan_scratch_(gpu_.memory, 0),
+        wide_rows_(gpu_.memory, 0) {
     device_.versions.emplace_back("cublas", gpu_.blas.version());
     sensors_ = cuda::make_sensors(cuda::nvml(), cuda::pci_bus_id(device), why_no_sensors_);
   }
