@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstring>
 
+#include "base/deadline.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/text.h"
@@ -146,9 +146,7 @@ class CpuPeerKernels final : public PeerKernels {
   }
   /// Waits until all ranks have reached it.
   void await(PeerEvent event, std::uint32_t step) {
-    const auto deadline =
-        std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                                               std::chrono::duration<double>(std::min(g_.timeout_s, 1e8)));
+    Deadline deadline(g_.timeout_s);
     for (int p = 0; p < g_.size; ++p)
       for (int looks = 0;
            static_cast<std::int32_t>(flag(g_.rank, event, p).load(std::memory_order_acquire) - step) < 0;
@@ -157,7 +155,7 @@ class CpuPeerKernels final : public PeerKernels {
         sched_yield();
         if (looks > 2000) usleep(50);
         throw_if_interrupted();
-        if (std::chrono::steady_clock::now() > deadline)
+        if (deadline.passed())
           throw TimeoutError(cat("rank ", g_.first_rank + g_.rank, " waited ", g_.timeout_s, " s for ",
                                  awaited(event), " from rank ", g_.first_rank + p));
       }
