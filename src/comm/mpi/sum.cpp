@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <cstring>
 
 namespace moebench {
 namespace {
@@ -19,9 +20,16 @@ struct Bf16 {
 };
 
 struct Fp16 {
-  static float widen(std::uint16_t bits) { return static_cast<float>(std::bit_cast<_Float16>(bits)); }
+  static float widen(std::uint16_t bits) {
+    _Float16 value;  // no bit_cast: clang 14, which checks this, returns no half precision
+    std::memcpy(&value, &bits, sizeof(value));
+    return static_cast<float>(value);
+  }
   static std::uint16_t narrow(float value) {
-    return std::bit_cast<std::uint16_t>(static_cast<_Float16>(value));
+    const auto half = static_cast<_Float16>(value);
+    std::uint16_t bits;
+    std::memcpy(&bits, &half, sizeof(bits));
+    return bits;
   }
 };
 
