@@ -36,8 +36,9 @@ struct DeviceInfo {
   std::string bus_id, uuid;  ///< of a GPU: "0000:19:00.0", "GPU-4d2c…"; else empty
 };
 
-/// x [T, H], weight [H, E], in the format of x or in fp32, in which it is then multiplied → logits [T, E] fp32, with the noise that `rule` asks for, the K largest per token, best first, lower
-/// expert on a tie, and their scores as `rule` says. K: slots of a token, here and below.
+/// x [T, H], weight [H, E] → logits [T, E] fp32, with the noise that `rule` asks for, the K largest per token, best first,
+/// lower expert on a tie, and their scores as `rule` says. The weight is in the format of x or in fp32, and that is the
+/// format of the product. K: slots of a token, here and below.
 struct GateForward {
   TensorView x, weight;
   std::span<float> logits;            // [T, E]
@@ -47,7 +48,8 @@ struct GateForward {
   GateRule rule = {};
 };
 
-/// dscore [T, K] → dlogit; dx [T, H] += dlogit · weightᵀ; dweight [H, E] = xᵀ · dlogit (overwritten, in the format of weight).
+/// dscore [T, K] → dlogit; dx [T, H] += dlogit · weightᵀ; dweight [H, E] = xᵀ · dlogit (overwritten), in the format of the
+/// weight.
 /// expert_of is what the gate chose: K experts per token, also where their slots were dropped.
 struct GateBackward {
   TensorView x, weight;

@@ -13,7 +13,7 @@ namespace moebench {
 /// with a backend. Whether the word is known is asked once, where a case is made (resolve()).
 template <class Set>
 class Word {
- public:  // NOLINTBEGIN(google-explicit-constructor): a word is a text to whoever reads or writes one
+ public:  // NOLINTBEGIN(google-explicit-constructor): a word converts from and to its text
   Word() = default;
   Word(std::string text) : text_(std::move(text)) {}
   Word(std::string_view text) : text_(text) {}

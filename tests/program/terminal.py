@@ -169,21 +169,23 @@ def ctrl_c_is_acknowledged_at_once():
     assert terminal.finish().code == 130
 
 
-def an_interrupted_case_begins_no_other_phase():
-    terminal = _Terminal(f"run {flags(**{**CASE, 'tokens': 512, 'hidden': 256, 'ffn': 512})}")
-    terminal.until(lambda: any("measuring peaks" in line for line in terminal.screen.live), "the peaks")
+def _interrupted(arguments, shown):
+    """Presses Ctrl-C once `shown` stands on the live line; what the terminal shows at the end."""
+    terminal = _Terminal(arguments)
+    terminal.until(lambda: any(shown in line for line in terminal.screen.live), shown)
     terminal.press_ctrl_c()
-    shown = terminal.finish()
-    assert shown.code == 130
+    ended = terminal.finish()
+    assert ended.code == 130
+    return ended
+
+
+def an_interrupted_case_begins_no_other_phase():
+    shown = _interrupted(f"run {flags(**{**CASE, 'tokens': 512, 'hidden': 256, 'ffn': 512})}", "measuring peaks")
     assert not any("checking" in line or "warming up" in line for line in shown.screen.live), shown.screen.live
 
 
 def an_interrupted_sweep_leaves_a_clean_screen():
-    terminal = _Terminal(f"run {long()} --json a.json")
-    terminal.until(lambda: any("[3/1000]" in line for line in terminal.screen.live), "the third case")
-    terminal.press_ctrl_c()
-    shown = terminal.finish()
-    assert shown.code == 130
+    shown = _interrupted(f"run {long()} --json a.json", "[3/1000]")
     lines = shown.screen.lines
     assert [line for line in lines if line.startswith("interrupting …")], lines
     assert any(line.startswith("subject=") for line in lines) and any(line == "moebench: interrupted by SIGINT" for line in lines)

@@ -149,10 +149,8 @@ TEST(Progress, NamesThePhase) {
       "\r\033[K[1/1] layer experts=8 engine=loop  …\r\033[K[1/1] layer experts=8 engine=loop  checking …");
 }
 
-TEST(Progress, ExpectsPeaksToBeMeasuredOncePerNumberOfRanks) {
-  Scene scene;
-  std::vector<Case> cases = cases_of({8, 16, 32, 64});
-  cases[2].shape.ranks = cases[3].shape.ranks = 2;
+/// Peaks take 12 s, the rest of the first case 1 s.
+void measure_first(Scene& scene, const std::vector<Case>& cases) {
   Progress progress(&scene.out, 0, cases, scene.clock);
   Record record = example::record(8, "loop", 1830);
   progress.begin(cases[0]);
@@ -162,6 +160,13 @@ TEST(Progress, ExpectsPeaksToBeMeasuredOncePerNumberOfRanks) {
   scene.now = 13;
   record.bench_case = cases[0];
   progress.end(record);
+}
+
+TEST(Progress, ExpectsPeaksToBeMeasuredOncePerNumberOfRanks) {
+  Scene scene;
+  std::vector<Case> cases = cases_of({8, 16, 32, 64});
+  cases[2].shape.ranks = cases[3].shape.ranks = 2;
+  measure_first(scene, cases);
   // Three cases of 1 s, and peaks once more, for two ranks.
   EXPECT_EQ(scene.taken(), "[1/4] layer experts=8 engine=loop  1.83 ms ±0.50 %  max/mean 4.00  ETA 0:15\n");
 }
@@ -171,15 +176,7 @@ TEST(Progress, ExpectsPeaksToBeMeasuredOncePerNumberOfThreads) {
   std::vector<Case> cases = cases_of({8, 16, 32});
   cases[1].threads = 1;
   cases[2].threads = 2;
-  Progress progress(&scene.out, 0, cases, scene.clock);
-  Record record = example::record(8, "loop", 1830);
-  progress.begin(cases[0]);
-  progress.phase(cases[0], "measuring peaks");
-  scene.now = 12;
-  progress.phase(cases[0], "checking");
-  scene.now = 13;
-  record.bench_case = cases[0];
-  progress.end(record);
+  measure_first(scene, cases);
   // Two cases of 1 s, and peaks twice more.
   EXPECT_EQ(scene.taken(), "[1/3] layer experts=8 engine=loop  1.83 ms ±0.50 %  max/mean 4.00  ETA 0:26\n");
 }

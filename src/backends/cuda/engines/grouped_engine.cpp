@@ -144,7 +144,7 @@ EngineTraits grouped_traits(const EngineShape& shape) {
 }
 
 std::unique_ptr<Engine> make_grouped_engine(const EngineShape& shape, Gpu& gpu) {
-  const bool sm90 = size_of(shape.dtype) == 2 && grouped::sm90_supports(gpu, shape.hidden, shape.ffn);
+  const bool sm90 = grouped::sm90_supports(gpu, shape.hidden, shape.ffn);
   return std::make_unique<GroupedEngine>(
       shape, gpu, grouped::make_grouped_gemm(gpu, shape.dtype, shape.hidden, shape.ffn),
       sm90 ? grouped_traits(shape) : EngineTraits{});

@@ -9,6 +9,7 @@
 
 #include "backends/cuda/grouped/grouped_gemm.h"
 #include "backends/cuda/grouped/schedule.h"
+#include "backends/cuda/ptx/major.h"
 #include "backends/cuda/stages/storage.cuh"
 
 namespace moebench::cuda::grouped {
@@ -91,6 +92,12 @@ __device__ inline Tile locate(const KernelParams& params, int slot, int feature)
   w.rows = kGemmKind == GemmKind::wgrad ? params.size_m : w.count;
   return w;
 }
+
+/// What of an operand lies side by side in memory.
+template <GemmKind kGemmKind>
+inline constexpr ptx::Major kMajorOfA = kGemmKind == GemmKind::wgrad ? ptx::Major::mn : ptx::Major::k;
+template <GemmKind kGemmKind>
+inline constexpr ptx::Major kMajorOfB = kGemmKind == GemmKind::dgrad ? ptx::Major::k : ptx::Major::mn;
 
 /// Where the operands of a tile's GEMM begin, in elements, how wide their rows are, and how many elements K has.
 template <GemmKind kGemmKind, int kOperands>

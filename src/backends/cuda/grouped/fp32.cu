@@ -88,10 +88,6 @@ __device__ __forceinline__ void finish(const KernelParams& params, std::int64_t 
   }
 }
 
-template <GemmKind kGemmKind>
-inline constexpr Major kMajorOfA = kGemmKind == GemmKind::wgrad ? Major::mn : Major::k;
-template <GemmKind kGemmKind>
-inline constexpr Major kMajorOfB = kGemmKind == GemmKind::dgrad ? Major::k : Major::mn;
 template <class Math>
 inline constexpr int kStageFloats = Math::PlaceA::kFloats + Math::PlaceB::kFloats;
 

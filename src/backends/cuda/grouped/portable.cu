@@ -10,7 +10,6 @@
 #include "backends/cuda/grouped/fixed_tiles.cuh"
 #include "backends/cuda/grouped/variant.cuh"
 #include "backends/cuda/ptx/ampere.cuh"
-#include "backends/cuda/ptx/major.h"
 #include "backends/cuda/stages/activation.cuh"
 #include "backends/cuda/stages/storage.cuh"
 
@@ -210,8 +209,7 @@ __device__ __forceinline__ void finish_tile(const KernelParams& params, const Ti
 template <class T, int N, GemmKind kGemmKind, EpilogueOp kEpilogue, Activation kActivation>
 __global__ void __launch_bounds__(kThreads, 2) portable_kernel(const KernelParams params) {
   constexpr int kOperands = grouped::kOperands<kEpilogue, kActivation>, kFeatures = kTileSide / kOperands;
-  constexpr bool kWgrad = kGemmKind == GemmKind::wgrad, kDgrad = kGemmKind == GemmKind::dgrad;
-  constexpr Major kMajorA = kWgrad ? Major::mn : Major::k, kMajorB = kDgrad ? Major::k : Major::mn;
+  constexpr Major kMajorA = kMajorOfA<kGemmKind>, kMajorB = kMajorOfB<kGemmKind>;
   extern __shared__ uint4 stages[];
   const TileCoord place =
       tile_coord_of(static_cast<int>(blockIdx.x), params.slots, ceil_div(params.size_n, kFeatures));
